@@ -1,0 +1,1 @@
+"""The control plane: health and metrics now; the API, OAuth and the console come here."""

@@ -1,0 +1,53 @@
+"""The three answers of `decide`, and nothing else.
+
+Only `core/decide.py` makes an `Allow` (a house test reads the tree for that); `proxy` cannot forward without one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RuleRef(msgspec.Struct, frozen=True):
+    """The rule that made a decision, as people find it again: policy name, rule id, revision of the policy set.
+
+    Built-in rules have the policy name `narrowgate` (discovery for whoever holds anything, say).
+    """
+
+    policy: str
+    rule: str
+    revision: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.policy}/{self.rule}"
+
+
+class Allow(msgspec.Struct, frozen=True, kw_only=True):
+    """Forward it, with these obligations."""
+
+    rule: RuleRef
+    """What covers the sender (the last of the chain); `covers` has one for every member, root first."""
+    covers: tuple[RuleRef, ...]
+    deadline: float | None = None
+    """Unix seconds: a stream that still runs then is decided again."""
+
+
+class Deny(msgspec.Struct, frozen=True, kw_only=True):
+    """Refuse it. `message` says what was asked and why not, `hint` what to do; both are for people and agents."""
+
+    message: str
+    hint: str = ""
+    rule: RuleRef | None = None
+    """The deny rule that matched; None where simply nothing covers the request."""
+    code: int = 403
+
+
+class NeedsApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold it for people. Nothing grants approvals yet: the pipeline answers it as a refusal."""
+
+    rule: RuleRef
+    message: str
+    hint: str = ""
+
+
+Decision = Allow | Deny | NeedsApproval

@@ -1,0 +1,55 @@
+"""Who asks: identities, and the chain of identities a request speaks for.
+
+Kept apart from how an identity is proven (`narrowgate.authenticators`): here are only the values that decisions,
+records and upstream headers are made from.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NewType
+
+import msgspec
+
+
+class Kind(enum.Enum):
+    """What sort of thing an identity is; the values are the `kind` of a policy's subject."""
+
+    AGENT = "Agent"
+    PERSON = "Person"
+    WORKLOAD = "ServiceAccount"
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """One authenticated requester.
+
+    `name` never begins with `system:` and holds no control character (`authenticators` refuse such names), so that it
+    can be sent upstream in an impersonation header. A workload's name is `namespace/name`.
+    """
+
+    kind: Kind
+    name: str
+    groups: tuple[str, ...] = ()
+    owner: str = ""
+    proven_by: str
+    """The authenticator that vouches for it, as written in the trail: `agent-credential`, `jwt`, ..."""
+    credential: str
+    """Public id of the credential it came with (never the secret); approvals and revocations name it."""
+    cluster: str = ""
+    """The one cluster this credential opens; empty where the request must name the cluster."""
+    expires_at: float | None = None
+    """Unix seconds after which the credential is worth nothing; None only where the proof has no end of its own."""
+
+    def __str__(self) -> str:
+        return f"{self.kind.value.lower()}:{self.name}"
+
+
+Chain = NewType("Chain", tuple[Identity, ...])
+"""The identities a request speaks for, root first, the sender last; never empty."""
+
+
+def chain_of(*members: Identity) -> Chain:
+    """Make a chain, root first. Raises ValueError when there is nobody in it."""
+    if not members:
+        raise ValueError("a chain needs at least one identity")
+    return Chain(members)

@@ -1,0 +1,1 @@
+"""The data plane: listener, pipeline, upstream pool, relay. Begin with `pipeline.py`."""

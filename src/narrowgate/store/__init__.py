@@ -1,0 +1,1 @@
+"""What workers and gates share (agents, policy revisions): one port, one file per database."""
