@@ -1,0 +1,19 @@
+"""`narrowgate serve`: the gate in the foreground, from a configuration file."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Configuration file. Without it: $NARROWGATE_CONFIG, ./narrowgate.yaml, ./narrowgate-data/narrowgate.yaml.",
+)
+def serve(config: str | None) -> int:
+    """Serve until told to stop: SIGTERM and SIGINT drain, SIGHUP loads configuration, policies and certificates again."""
+    from narrowgate import main
+    from narrowgate.config import find_config
+
+    return main.serve(find_config(config))
