@@ -1,0 +1,1 @@
+"""A real Kubernetes on one machine, without Docker. Begin with cluster.py; README.md is its page."""
