@@ -1,7 +1,7 @@
 """The command line: one file per noun. This file holds only the entry point, and imports nothing.
 
-kubectl starts `narrowgate.cli.credential_plugin` on every call, and importing that imports this: a library imported here
-would be paid for by each `kubectl get`. A house test holds it.
+kubectl starts `narrowgate.cli.credential_plugin` on every call, and importing that imports this: a library imported
+here would be paid for by each `kubectl get`. A test holds it.
 """
 
 from __future__ import annotations

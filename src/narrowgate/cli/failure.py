@@ -1,7 +1,7 @@
 """How a command ends when it cannot do what it was asked: one line on stderr, and an exit code.
 
-Here is the error that commands raise themselves, and the translation of everything else that is known to be raised below
-them. Nothing but `program.run` calls the translation: errors are worded once, at this border.
+Here is the error that commands raise themselves, and the translation of everything else that is known to be raised
+below them. Nothing but `program.run` calls the translation: errors are worded once, at this border.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def is_worded(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """Say in one line what an error means to whoever typed the command; several lines only where several things are wrong."""
+    """Say in one line what an error means to whoever typed the command; several lines only for several faults."""
     if is_worded(error):
         return str(error)
     match error:
@@ -79,7 +79,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def report(error: BaseException) -> int:
-    """Write what `error` means to stderr and return the exit code; a traceback only where NARROWGATE_DEBUG=1 asks for it."""
+    """Write what `error` means to stderr and return the exit code; NARROWGATE_DEBUG=1 adds the traceback."""
     if os.environ.get("NARROWGATE_DEBUG") == "1":
         traceback.print_exception(error)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

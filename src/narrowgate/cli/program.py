@@ -43,11 +43,11 @@ COMMANDS = {
 class Program(click.Group):
     """A click group that knows its commands by name and imports them when they are asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Name the commands in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import the command, or answer None, so that click words the refusal with its suggestion."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
@@ -58,7 +58,7 @@ class Program(click.Group):
             raise TypeError(f"{entry.place} is not a command")
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list from the table, without importing a command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
         answer = narrowgate.main(args=arguments, prog_name="narrowgate", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output went away (`narrowgate audit search | head`): that is its right, and no error to tell.
+        # The reader of our output went away (`narrowgate audit search | head`), as it may: nothing to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return failure.REFUSED
     except SystemExit as stop:

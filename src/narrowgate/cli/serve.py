@@ -12,7 +12,7 @@ import click
     help="Configuration file. Without it: $NARROWGATE_CONFIG, ./narrowgate.yaml, ./narrowgate-data/narrowgate.yaml.",
 )
 def serve(config: str | None) -> int:
-    """Serve until told to stop: SIGTERM and SIGINT drain, SIGHUP loads configuration, policies and certificates again."""
+    """Serve until told to stop: SIGTERM and SIGINT drain, SIGHUP loads files again."""
     from narrowgate import main
     from narrowgate.config import find_config
 
