@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 Readiness = Callable[[], Mapping[str, str | None]]
-"""What the gate needs, by name (`trail`, `store`, `policies`, `cluster dev`): None where it is well, else what is wrong.
+"""What the gate needs, by name (`trail`, `store`, `cluster dev`): None where it is well, else what is wrong.
 
 It is called on the event loop for each `/readyz` and must answer from memory.
 """
