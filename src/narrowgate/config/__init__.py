@@ -1,0 +1,41 @@
+"""The configuration: the one place that reads the operator's files and the environment.
+
+`gate_file.py` reads `narrowgate.yaml` into the values of `values.py`; `clusters.py` reads the credentials that the
+clusters in it point to; `policies.py` reads the policy folder; `document.py` turns YAML into typed values with good
+complaints. Whatever is wrong is a `ConfigError`, one line for the operator.
+"""
+
+from narrowgate.config.clusters import cluster_access
+from narrowgate.config.errors import ConfigError
+from narrowgate.config.gate_file import (
+    API_VERSION,
+    CONFIG_NAME,
+    CONFIG_VARIABLE,
+    DEFAULT_DATA_DIR,
+    find_config,
+    load_config,
+    parse_config,
+)
+from narrowgate.config.policies import load_policy_files
+from narrowgate.config.values import Audit, ClusterConfig, Config, Limits, Listen, ReadLevel
+from narrowgate.keys import TLSFiles
+
+__all__ = [
+    "API_VERSION",
+    "CONFIG_NAME",
+    "CONFIG_VARIABLE",
+    "DEFAULT_DATA_DIR",
+    "Audit",
+    "ClusterConfig",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "Listen",
+    "ReadLevel",
+    "TLSFiles",
+    "cluster_access",
+    "find_config",
+    "load_config",
+    "load_policy_files",
+    "parse_config",
+]

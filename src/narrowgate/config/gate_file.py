@@ -1,0 +1,339 @@
+"""`narrowgate.yaml`: its shape as people write it, and how it becomes a `Config`. The format is a contract."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from narrowgate.config.document import Document, Path_, read_text, suggestion
+from narrowgate.config.errors import ConfigError
+from narrowgate.config.values import Address, Audit, ClusterConfig, Config, Limits, Listen, ReadLevel
+from narrowgate.core.cluster import UpstreamMode
+from narrowgate.core.duration import seconds_of
+from narrowgate.keys import TLSFiles
+
+API_VERSION = "narrowgate.dev/v1alpha1"
+CONFIG_VARIABLE = "NARROWGATE_CONFIG"
+CONFIG_NAME = "narrowgate.yaml"
+DEFAULT_DATA_DIR = "narrowgate-data"
+"""Beside the configuration file, when it does not say where."""
+
+MOST_WORKERS = 256
+"""Twice the cores of the largest machines commonly sold; more is a slip of the finger."""
+
+_CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", re.ASCII)
+"""It becomes a path segment of the data port and a word in policies."""
+
+_SERVER_NAME = re.compile(r"[A-Za-z0-9:*]([-A-Za-z0-9.:]{0,251}[A-Za-z0-9])?", re.ASCII)
+_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel)
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Keys as written in YAML: camelCase, unknown ones refused."""
+
+
+class _Listen(_Shape, frozen=True):
+    kubernetes: str = "127.0.0.1:8443"
+    control: str = "127.0.0.1:8444"
+    health: str = "127.0.0.1:8445"
+
+
+class _TLS(_Shape, frozen=True):
+    certificate: str = ""
+    key: str = ""
+    certificate_authority: str = ""
+    names: list[str] = []
+
+
+class _Upstream(_Shape, frozen=True):
+    mode: str = "credential"
+    account_namespace: str = "narrowgate"
+
+
+class _Cluster(_Shape, frozen=True):
+    name: str
+    kubeconfig: str = ""
+    context: str = ""
+    server: str = ""
+    certificate_authority: str = ""
+    token_file: str = ""
+    tls_server_name: str = ""
+    in_cluster: bool = False
+    upstream: _Upstream = _Upstream()
+
+
+class _Authentication(_Shape, frozen=True):
+    jwt: list[Any] = []
+
+
+class _Audit(_Shape, frozen=True):
+    segment_bytes: int = Audit().segment_bytes
+    retention: str = ""
+    reads: str = "Metadata"
+    checkpoints: str = ""
+
+
+class _Limits(_Shape, frozen=True):
+    connections: int = Limits().connections
+    header_bytes: int = Limits().header_bytes
+    header_count: int = Limits().header_count
+    body_bytes: int = Limits().body_bytes
+    header_timeout: str = "10s"
+    body_timeout: str = "30s"
+    idle_timeout: str = "2m"
+    connect_timeout: str = "10s"
+    drain_timeout: str = "30s"
+
+
+class _Config(_Shape, frozen=True):
+    api_version: str
+    kind: str
+    data_dir: str = DEFAULT_DATA_DIR
+    listen: _Listen = _Listen()
+    tls: _TLS = _TLS()
+    store: str = ""
+    recordings: str = ""
+    policies: str = "policies"
+    clusters: list[_Cluster] = []
+    authentication: _Authentication = _Authentication()
+    workers: int = 1
+    audit: _Audit = _Audit()
+    limits: _Limits = _Limits()
+
+
+def find_config(path: str | None, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration at `path`, else `$NARROWGATE_CONFIG`, else `./narrowgate.yaml`, else the default data folder's.
+
+    Raises ConfigError when there is none or it cannot be used.
+    """
+    if path:
+        return load_config(Path(path))
+    if named := environ.get(CONFIG_VARIABLE):
+        return load_config(Path(named))
+    usual = (Path(CONFIG_NAME), Path(DEFAULT_DATA_DIR, CONFIG_NAME))
+    for candidate in usual:
+        if candidate.exists():
+            return load_config(candidate)
+    raise ConfigError(
+        f"no configuration: neither {usual[0]} nor {usual[1]} exists; name one with --config or ${CONFIG_VARIABLE}, "
+        "or make one with `narrowgate up`"
+    )
+
+
+def load_config(path: Path) -> Config:
+    """Read one configuration file. Raises ConfigError. Files that it names are read later, by those who need them."""
+    return parse_config(read_text(path, "the configuration"), path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """The configuration in `text`, paths made absolute against the folder of `path`. Raises ConfigError."""
+    document = Document(text, str(path))
+    if not isinstance(document.value, dict):
+        document.refuse((), f"a configuration is a mapping that begins with `apiVersion: {API_VERSION}`")
+    written = document.as_shape(_Config)
+    if written.api_version != API_VERSION:
+        document.refuse(("apiVersion",), f'this version reads "{API_VERSION}"; write that, or use a newer narrowgate')
+    if written.kind != "Config":
+        document.refuse(("kind",), 'expected "Config"; is this another kind of file?')
+    return _Reader(document, path.absolute().parent).config(written, path.absolute())
+
+
+class _Reader:
+    """One file on its way to a Config: where it stands, and how its complaints are placed."""
+
+    def __init__(self, document: Document, folder: Path) -> None:
+        self._document = document
+        self._folder = folder
+
+    def config(self, written: _Config, path: Path) -> Config:
+        if written.authentication.jwt:
+            self._document.refuse(
+                ("authentication", "jwt"),
+                "sign-in with JWTs is not in this version yet; remove the entries and use `narrowgate agents add`",
+            )
+        if not 1 <= written.workers <= MOST_WORKERS:
+            self._document.refuse(("workers",), f"expected 1 to {MOST_WORKERS} processes, found {written.workers}")
+        data_dir = self._path(written.data_dir, ("dataDir",))
+        return Config(
+            path=path,
+            data_dir=data_dir,
+            listen=self._listen(written.listen),
+            tls=self._tls(written.tls),
+            server_names=self._server_names(written.tls),
+            store=self._store(written.store, data_dir),
+            recordings=self._recordings(written.recordings, data_dir),
+            policies=self._path(written.policies, ("policies",)),
+            clusters=self._clusters(written.clusters),
+            workers=written.workers,
+            audit=self._audit(written.audit),
+            limits=self._limits(written.limits),
+        )
+
+    def _path(self, text: str, key: Path_) -> Path:
+        if not text or "\0" in text:
+            self._document.refuse(key, "expected a path, found nothing usable; write one or leave the key out")
+        return Path(os.path.normpath(self._folder / Path(text).expanduser()))
+
+    def _listen(self, written: _Listen) -> Listen:
+        addresses = {name: self._address(getattr(written, name), name) for name in ("kubernetes", "control", "health")}
+        for name, other in (("control", "kubernetes"), ("health", "kubernetes"), ("health", "control")):
+            if addresses[name] == addresses[other] and addresses[name][1] != 0:
+                self._document.refuse(("listen", name), f"the same address as listen.{other}; give each its own port")
+        return Listen(**addresses)
+
+    def _address(self, text: str, key: str) -> Address:
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            self._document.refuse(("listen", key), f'an IPv6 address needs brackets: "[{host}]:{port}"')
+        if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+            self._document.refuse(("listen", key), f'"{text}" is not host:port; write it like "127.0.0.1:8443"')
+        return host, int(port)
+
+    def _tls(self, written: _TLS) -> TLSFiles | None:
+        if not written.certificate and not written.key:
+            if written.certificate_authority:
+                self._document.refuse(("tls",), "certificateAuthority goes with certificate and key; add them")
+            return None
+        if not written.certificate or not written.key:
+            missing = "key" if written.certificate else "certificate"
+            self._document.refuse(("tls",), f'"{missing}" is missing; give both files, or neither to have them made')
+        authority = written.certificate_authority
+        return TLSFiles(
+            certificate=self._path(written.certificate, ("tls", "certificate")),
+            key=self._path(written.key, ("tls", "key")),
+            certificate_authority=self._path(authority, ("tls", "certificateAuthority")) if authority else None,
+        )
+
+    def _server_names(self, written: _TLS) -> tuple[str, ...]:
+        for index, name in enumerate(written.names):
+            if not _SERVER_NAME.fullmatch(name):
+                self._document.refuse(("tls", "names", index), f'"{name}" is neither a DNS name nor an address')
+        return tuple(written.names)
+
+    def _store(self, url: str, data_dir: Path) -> str:
+        if url.startswith(("postgresql:", "postgres:")):
+            self._document.refuse(("store",), "PostgreSQL is not in this version yet; use sqlite:<file>")
+        if url and not url.startswith("sqlite:"):
+            self._document.refuse(("store",), f'cannot tell what "{url}" is; write sqlite:<file>')
+        path = self._path(url.removeprefix("sqlite:"), ("store",)) if url else data_dir / "gate.db"
+        return f"sqlite:{path}"
+
+    def _recordings(self, url: str, data_dir: Path) -> str:
+        if url.startswith("s3:"):
+            self._document.refuse(("recordings",), "object storage is not in this version yet; use file:<folder>")
+        if url and not url.startswith("file:"):
+            self._document.refuse(("recordings",), f'cannot tell what "{url}" is; write file:<folder>')
+        path = self._path(url.removeprefix("file:"), ("recordings",)) if url else data_dir / "recordings"
+        return f"file:{path}"
+
+    def _clusters(self, written: list[_Cluster]) -> tuple[ClusterConfig, ...]:
+        first: dict[str, int] = {}
+        for index, cluster in enumerate(written):
+            if not _CLUSTER_NAME.fullmatch(cluster.name):
+                self._document.refuse(
+                    ("clusters", index, "name"),
+                    f'"{cluster.name}" is no cluster name; use up to 63 lower case letters, digits, "-" and "."',
+                )
+            if cluster.name in first:
+                self._document.refuse(
+                    ("clusters", index, "name"),
+                    f'"{cluster.name}" is already clusters[{first[cluster.name]}]; give each cluster its own name',
+                )
+            first[cluster.name] = index
+        return tuple(self._cluster(cluster, index) for index, cluster in enumerate(written))
+
+    def _cluster(self, written: _Cluster, index: int) -> ClusterConfig:
+        here: Path_ = ("clusters", index)
+        self._one_way(written, here)
+        mode = self._choice(UpstreamMode, written.upstream.mode, (*here, "upstream", "mode"))
+
+        def optional(text: str, key: str) -> Path | None:
+            return self._path(text, (*here, key)) if text else None
+
+        return ClusterConfig(
+            name=written.name,
+            kubeconfig=optional(written.kubeconfig, "kubeconfig"),
+            context=written.context,
+            server=written.server,
+            certificate_authority=optional(written.certificate_authority, "certificateAuthority"),
+            token_file=optional(written.token_file, "tokenFile"),
+            tls_server_name=written.tls_server_name,
+            in_cluster=written.in_cluster,
+            mode=mode,
+            account_namespace=written.upstream.account_namespace,
+            where=self._document.place(here),
+        )
+
+    def _one_way(self, written: _Cluster, here: Path_) -> None:
+        """Refuse an entry that says in no way, or in two, where the cluster is."""
+        ways = [
+            key
+            for key, given in (
+                ("kubeconfig", written.kubeconfig),
+                ("server", written.server),
+                ("inCluster", written.in_cluster),
+            )
+            if given
+        ]
+        if len(ways) != 1:
+            found = " and ".join(ways) or "none of them"
+            self._document.refuse(here, f"needs exactly one of kubeconfig, server, inCluster: true; found {found}")
+        if written.context and ways != ["kubeconfig"]:
+            self._document.refuse((*here, "context"), "goes with kubeconfig only; remove it")
+        for key, text in (("certificateAuthority", written.certificate_authority), ("tokenFile", written.token_file)):
+            if ways == ["server"] and not text:
+                self._document.refuse(here, f"a cluster given by server also needs {key}; add it")
+            if ways != ["server"] and text:
+                self._document.refuse((*here, key), "goes with server only; remove it")
+
+    def _audit(self, written: _Audit) -> Audit:
+        if written.segment_bytes < 1 << 20:
+            self._document.refuse(("audit", "segmentBytes"), "a segment holds at least 1048576 bytes; write more")
+        retention = self._seconds(written.retention, ("audit", "retention")) if written.retention else None
+        checkpoints = self._path(written.checkpoints, ("audit", "checkpoints")) if written.checkpoints else None
+        return Audit(
+            segment_bytes=written.segment_bytes,
+            retention=retention,
+            reads=self._choice(ReadLevel, written.reads, ("audit", "reads")),
+            checkpoints=checkpoints,
+        )
+
+    def _limits(self, written: _Limits) -> Limits:
+        lowest = {"connections": 1, "header_bytes": 4096, "header_count": 16, "body_bytes": 1}
+        counts: dict[str, Any] = {}
+        for name, least in lowest.items():
+            counts[name] = getattr(written, name)
+            if counts[name] < least:
+                self._document.refuse(("limits", _camel(name)), f"expected {least} or more, found {counts[name]}")
+        times: dict[str, Any] = {
+            name: self._seconds(getattr(written, name), ("limits", _camel(name)))
+            for name in ("header_timeout", "body_timeout", "idle_timeout", "connect_timeout", "drain_timeout")
+        }
+        return Limits(**counts, **times)
+
+    def _seconds(self, text: str, key: Path_) -> float:
+        try:
+            seconds = seconds_of(text)
+        except ValueError as error:
+            self._document.refuse(key, str(error))
+        if seconds == 0:
+            self._document.refuse(key, "expected more than no time at all; write a length like 10s")
+        return float(seconds)
+
+    def _choice(self, kind: type[_Choice], text: str, key: Path_) -> _Choice:
+        try:
+            return kind(text)
+        except ValueError:
+            self._document.refuse(key, f'unknown value "{text}"{suggestion(text, [str(one.value) for one in kind])}')
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)

@@ -1,0 +1,106 @@
+"""The configuration as frozen values: what the rest of the gate takes slices of. Reading files is next door."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import msgspec
+
+from narrowgate.core.cluster import UpstreamMode
+from narrowgate.keys import TLSFiles
+
+Address = tuple[str, int]
+"""Host and port as `socket.bind` takes them; IPv6 hosts without brackets."""
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the three ports listen. Health carries metrics too and stays on loopback unless told otherwise."""
+
+    kubernetes: Address = ("127.0.0.1", 8443)
+    control: Address = ("127.0.0.1", 8444)
+    health: Address = ("127.0.0.1", 8445)
+
+
+class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One registered cluster as it was written, paths made absolute; `cluster_access` reads what it points to.
+
+    Exactly one of `kubeconfig`, `server` and `in_cluster` is set.
+    """
+
+    name: str
+    kubeconfig: Path | None = None
+    context: str = ""
+    """Context in the kubeconfig; empty means its `current-context`."""
+    server: str = ""
+    certificate_authority: Path | None = None
+    token_file: Path | None = None
+    tls_server_name: str = ""
+    in_cluster: bool = False
+    mode: UpstreamMode = UpstreamMode.CREDENTIAL
+    account_namespace: str = "narrowgate"
+    where: str = ""
+    """File and line of the entry, for complaints about what it points to."""
+
+
+class ReadLevel(enum.Enum):
+    """How much of an allowed read is recorded; writes and refusals always are."""
+
+    METADATA = "Metadata"
+    NONE = "None"
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """How the trail is kept."""
+
+    segment_bytes: int = 64 << 20
+    """A segment is closed at this size: 64 MiB are some 60,000 requests, and quick to copy, verify or delete."""
+    retention: float | None = None
+    """Seconds that a closed segment is kept; None, the default, keeps everything: only people throw a record away."""
+    reads: ReadLevel = ReadLevel.METADATA
+    checkpoints: Path | None = None
+    """A second file for checkpoints, best on another machine's disk, so that a cut tail shows."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one gate process takes on. Times are seconds, sizes bytes."""
+
+    connections: int = 10_000
+    """Open client connections of one process; at some 80 KB an idle watch this is 800 MB at worst."""
+    header_bytes: int = 64 << 10
+    """Request line and headers together; Go's server takes 1 MiB, kubectl sends under 4 KiB with the longest tokens."""
+    header_count: int = 128
+    """Header lines of one request; kubectl sends under 20."""
+    body_bytes: int = 3 << 20
+    """Request body; the API server's own limit (`MaxRequestBodyBytes` in k8s.io/apiserver/pkg/server/config.go)."""
+    header_timeout: float = 10
+    """From the first byte of a request, or from accept, until its headers are complete."""
+    body_timeout: float = 30
+    """Longest silence in the middle of a request body."""
+    idle_timeout: float = 120
+    """A kept-alive connection without a request is closed after this; client-go closes its own after 90."""
+    connect_timeout: float = 10
+    """To reach the API server, TLS included."""
+    drain_timeout: float = 30
+    """From SIGTERM until the requests still running are cut; the default grace period of a pod is 30."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """One configuration file, checked and with every path absolute."""
+
+    path: Path
+    """The file it came from."""
+    data_dir: Path
+    listen: Listen = Listen()
+    tls: TLSFiles | None = None
+    """None: a CA and a serving certificate are made in `data_dir`."""
+    server_names: tuple[str, ...] = ()
+    """Further DNS names and addresses that clients call the gate by, for the certificate that the gate makes."""
+    store: str
+    recordings: str
+    policies: Path
+    clusters: tuple[ClusterConfig, ...] = ()
+    workers: int = 1
+    """Processes that share the data port."""
+    audit: Audit = Audit()
+    limits: Limits = Limits()
