@@ -1,0 +1,420 @@
+"""The audit events of one request, in the words of the API server: `audit.k8s.io/v1` Events.
+
+Here belongs what an event says and how it is encoded. Field meanings follow
+k8s.io/apiserver/pkg/apis/audit/v1/types.go, field order what the API server's log backend writes. How entries are
+chained is `core/audit_chain.py`, how they reach the disk `trail/journal.py`.
+
+Two rules hold for every field. Nothing a caller sends can keep an event from being encoded (long values are cut,
+invalid text is replaced), because a request that cannot be recorded would have to be refused. And no secret enters:
+headers are not looked at, and credentials in query strings are taken out.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, assert_never
+from urllib.parse import unquote_plus
+
+import msgspec
+import orjson
+
+from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_info import RequestInfo
+
+TARGET_LIMIT = 8192
+"""Characters of a request target that are kept: the longest a client sends is an exec with a long command."""
+
+USER_AGENT_LIMIT = 512
+"""Characters of a user agent that are kept; kubectl's has about 70."""
+
+TEXT_LIMIT = 1024
+"""Characters of a message or reason that are kept: they are sentences for people."""
+
+REQUEST_OBJECT_LIMIT = 256 * 1024
+"""Bytes of a request object that are kept; a larger one (the API server takes 3 MiB) is left out, its size noted."""
+
+CACHED_TARGET_LIMIT = 1024
+"""Characters up to which a cleaned target is remembered, so that the memory behind the cache stays under some 8 MB."""
+
+AUDIT_ID_LIMIT = 128
+"""Characters of an audit id that are kept; a UUID has 36."""
+
+METHOD_LIMIT = 32
+"""Characters of an HTTP method that are kept; the longest known one has 17."""
+
+REDACTED = "[redacted]"
+ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
+"""How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
+
+
+class Level(enum.Enum):
+    """How much of a request is kept, as in Kubernetes' audit policy."""
+
+    METADATA = "Metadata"
+    REQUEST = "Request"
+    REQUEST_RESPONSE = "RequestResponse"
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate could not do its work for this request (upstream unreachable, stream ended, ...); never a permission."""
+
+    message: str
+
+
+Verdict = Decision | Malformed | Failed
+"""What became of a request: one of the three decisions, not understood, or failed. An `Allow` that fails later ends
+in an event with `Failed`; its first event keeps the decision."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as it came, with what is known before it is decided."""
+
+    audit_id: str
+    method: str
+    target: bytes
+    """As the client sent it, cluster prefix included; credentials in it are taken out when it is recorded."""
+    received_at: float
+    """Unix seconds."""
+    source_ip: str
+    user_agent: str = ""
+    cluster: str = ""
+    chain: Chain | None = None
+    """None where nobody proved who they are."""
+    intent: Intent | None = None
+    """None where the request could not be understood: then method and target are recorded as they are."""
+    level: Level = Level.METADATA
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request ended."""
+
+    code: int
+    """HTTP status the caller was answered with; 0 where the connection ended before one was sent."""
+    at: float
+    """Unix seconds."""
+    bytes_out: int = 0
+    """Body bytes sent to the caller, streams included."""
+    approval: str = ""
+    masked: tuple[str, ...] = ()
+    """Ids of the mask rules that hid something."""
+    task: str = ""
+    ended_because: str = ""
+    """Why a stream was ended from our side, in a sentence; empty where it simply finished."""
+    request_object: Any = None
+    """The written object (plain JSON values, or JSON bytes); kept only at level Request and above."""
+
+
+class RequestEvents:
+    """The events of one request: made once per request, so that what its events share is encoded once.
+
+    All methods return one JSON object without a line break and never raise for anything that a caller sent.
+    """
+
+    __slots__ = ("_annotations", "_common", "_head", "_keeps_objects", "_received")
+
+    def __init__(self, asked: Asked) -> None:
+        intent = asked.intent
+        user, self._annotations = _who(asked.chain, asked.cluster or ("" if intent is None else intent.cluster))
+        self._head = _HEAD[asked.level] % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
+        self._common = b'"requestURI":%b,"verb":%b,"user":%b,"sourceIPs":[%b]%b%b' % (
+            request_uri(asked.target),
+            _encode(asked.method[:METHOD_LIMIT].lower() if intent is None else intent.info.verb),
+            user,
+            _encode(asked.source_ip),
+            _user_agent(asked.user_agent) if asked.user_agent else b"",
+            b"" if intent is None else _object_ref(intent.info),
+        )
+        self._received = timestamp(asked.received_at)
+        self._keeps_objects = asked.level is not Level.METADATA and intent is not None and _is_keepable(intent.info)
+
+    def received(self, verdict: Verdict | None = None) -> bytes:
+        """The entry that must be in the journal before anything is forwarded; with the decision once it is known."""
+        decided = b"" if verdict is None else _decided(verdict)
+        return self._event(b"RequestReceived", b"", self._received, decided)
+
+    def started(self, verdict: Verdict, code: int, at: float) -> bytes:
+        """The answer's headers are sent; only for long-running requests (watch, exec, logs -f), as in Kubernetes."""
+        return self._event(b"ResponseStarted", _response_status(code, verdict), timestamp(at), _decided(verdict))
+
+    def finished(self, verdict: Verdict, outcome: Outcome) -> bytes:
+        """The last byte is sent, or the request was refused."""
+        return self._end(b"ResponseComplete", verdict, outcome)
+
+    def panicked(self, verdict: Verdict, outcome: Outcome) -> bytes:
+        """The gate itself broke while it served this request."""
+        return self._end(b"Panic", verdict, outcome)
+
+    def _end(self, stage: bytes, verdict: Verdict, outcome: Outcome) -> bytes:
+        middle = _response_status(outcome.code, verdict)
+        annotations = _decided(verdict) + _ended(outcome)
+        if self._keeps_objects and outcome.request_object is not None:
+            kept, why_not = _request_object(outcome.request_object)
+            middle += kept
+            if why_not:
+                annotations += _members({"narrowgate.dev/request-object": why_not})
+        return self._event(stage, middle, timestamp(outcome.at), annotations)
+
+    def _event(self, stage: bytes, middle: bytes, at: bytes, annotations: bytes) -> bytes:
+        return b'%b%b",%b%b,"requestReceivedTimestamp":"%b","stageTimestamp":"%b","annotations":{%b}}' % (
+            self._head,
+            stage,
+            self._common,
+            middle,
+            self._received,
+            at,
+            (self._annotations + annotations)[1:],
+        )
+
+
+def timestamp(at: float) -> bytes:
+    """Unix seconds as Kubernetes writes a MicroTime: RFC 3339, UTC, always six decimals."""
+    micros = int(at * 1_000_000)
+    return b"%b%06dZ" % (_to_the_second(micros // 1_000_000), micros % 1_000_000)
+
+
+def request_uri(target: bytes) -> bytes:
+    """The target as recorded, a JSON string: valid text, at most `TARGET_LIMIT` characters, credentials taken out."""
+    if len(target) <= CACHED_TARGET_LIMIT:
+        return _cached_request_uri(target)
+    return _request_uri(target)
+
+
+def redact(text: str) -> str:
+    """Take credentials out of `text`: values of query parameters that carry one, and anything shaped like one."""
+    if "=" in text:
+        text = _PARAMETER.sub(_without_secret, text)
+    return _SHAPED_LIKE_CREDENTIAL.sub(REDACTED, text)
+
+
+_HEAD = {
+    level: b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"'
+    + level.value.encode()
+    + b'","auditID":%b,"stage":"'
+    for level in Level
+}
+
+_PARAMETER = re.compile(r"([?&;#])([^=&;#?]{1,256})=([^&;#]*)")
+
+_SECRET_NAME = re.compile(
+    r".*(token|secret|password|passwd|passphrase|authorization|credential|credentials|signature|assertion"
+    r"|api[-_.]?key|private[-_.]?key|access[-_.]?key|bearer|jwt)|auth|sig|pwd|pass|sessionid|session_id",
+    re.DOTALL,
+)
+"""Parameter names whose value is a credential: OAuth's (RFC 6750 section 2.3, RFC 6749), signed URLs', and what
+dashboards behind `services/proxy` use. Compared after percent-decoding, in lower case."""
+
+_SHAPED_LIKE_CREDENTIAL = re.compile(
+    # Our own credentials, JSON web tokens (RFC 7519: two dots, the header begins with `{"`), and a password in an
+    # absolute-form target. A `continue` token also begins with eyJ but has no dots.
+    r"ng\d_[A-Za-z0-9_~.=-]{8,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|(?<=://)[^/@\s]{1,512}@"
+)
+
+_NEVER_KEPT = frozenset(
+    {
+        ("", "secrets", ""),
+        ("", "serviceaccounts", "token"),
+        ("authentication.k8s.io", "tokenreviews", ""),
+    }
+)
+"""Objects that are credentials: never in the trail, whatever the level (as in Kubernetes' own example policy)."""
+
+
+def _without_secret(match: re.Match[str]) -> str:
+    name = unquote_plus(match[2], errors="replace").strip().casefold()
+    return f"{match[1]}{match[2]}={REDACTED}" if _SECRET_NAME.fullmatch(name) else match[0]
+
+
+def _request_uri(target: bytes) -> bytes:
+    # Redact first: a cut might go through the name of a parameter and leave a value nobody recognises.
+    return _encode(_cut(redact(target.decode("utf-8", "replace")), TARGET_LIMIT))
+
+
+_cached_request_uri = lru_cache(maxsize=4096)(_request_uri)
+
+
+@lru_cache(maxsize=1024)
+def _user_agent(text: str) -> bytes:
+    return b',"userAgent":' + _encode(_cut(redact(text), USER_AGENT_LIMIT))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}...[cut, {len(text)} characters]"
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(second: int) -> bytes:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
+
+
+@lru_cache(maxsize=4096)
+def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
+    """The sender as UserInfo and the annotations about cluster and chain, encoded: the same for all its requests."""
+    annotations = {"narrowgate.dev/cluster": cluster} if cluster else {}
+    if chain is None:
+        return _encode(ANONYMOUS), _members(annotations)
+    sender = chain[-1]
+    user: dict[str, Any] = {"username": str(sender)}
+    if sender.groups:
+        user["groups"] = sender.groups
+    user["extra"] = {"narrowgate.dev/proven-by": [sender.proven_by]}
+    if sender.owner:
+        user["extra"]["narrowgate.dev/owner"] = [sender.owner]
+    annotations["narrowgate.dev/chain"] = _encode([str(member) for member in chain]).decode()
+    if sender.credential:
+        annotations["narrowgate.dev/credential"] = sender.credential
+    return _encode(user), _members(annotations)
+
+
+def _object_ref(info: RequestInfo) -> bytes:
+    if not info.is_resource_request:
+        return b""
+    reference = {"resource": info.resource}
+    if info.namespace:
+        reference["namespace"] = info.namespace
+    if info.name:
+        reference["name"] = info.name
+    if info.api_group:
+        reference["apiGroup"] = info.api_group
+    reference["apiVersion"] = info.api_version
+    if info.subresource:
+        reference["subresource"] = info.subresource
+    return b',"objectRef":' + _encode(reference)
+
+
+def _is_keepable(info: RequestInfo) -> bool:
+    """Whether objects of this request may be kept; Kubernetes keeps none of non-resource requests either."""
+    return info.is_resource_request and (info.api_group, info.resource, info.subresource) not in _NEVER_KEPT
+
+
+def _members(annotations: dict[str, str]) -> bytes:
+    """Members of a JSON object, each with a comma before it, so that pieces can be put together without a parser."""
+    return b"," + _encode(annotations)[1:-1] if annotations else b""
+
+
+def _decided(verdict: Verdict) -> bytes:
+    """The annotations that say what was decided, and by which rule."""
+    match verdict:
+        case Allow():
+            return _allowed(verdict.rule)
+        case Deny():
+            return _refused("deny", verdict.message, verdict.rule)
+        case NeedsApproval():
+            return _refused("needs-approval", verdict.message, verdict.rule)
+        case Malformed():
+            return _refused("malformed", verdict.message, None)
+        case Failed():
+            return _refused("error", verdict.message, None)
+        case _:
+            assert_never(verdict)
+
+
+@lru_cache(maxsize=4096)
+def _allowed(rule: RuleRef) -> bytes:
+    return _members({"narrowgate.dev/decision": "allow", **_rule(rule)})
+
+
+def _refused(decision: str, message: str, rule: RuleRef | None) -> bytes:
+    annotations = {"narrowgate.dev/decision": decision, "narrowgate.dev/reason": _text(message)}
+    if rule is not None:
+        annotations |= _rule(rule)
+    return _members(annotations)
+
+
+def _rule(rule: RuleRef) -> dict[str, str]:
+    annotations = {"narrowgate.dev/rule": str(rule)}
+    if rule.revision:
+        annotations["narrowgate.dev/revision"] = str(rule.revision)
+    return annotations
+
+
+def _ended(outcome: Outcome) -> bytes:
+    """The annotations that say how a request ended."""
+    annotations = {}
+    if outcome.bytes_out:
+        annotations["narrowgate.dev/bytes"] = str(outcome.bytes_out)
+    if outcome.task:
+        annotations["narrowgate.dev/task"] = outcome.task
+    if outcome.approval:
+        annotations["narrowgate.dev/approval"] = outcome.approval
+    if outcome.masked:
+        annotations["narrowgate.dev/masked"] = ",".join(outcome.masked)
+    if outcome.ended_because:
+        annotations["narrowgate.dev/ended"] = _text(outcome.ended_because)
+    return _members(annotations)
+
+
+def _text(message: str) -> str:
+    return _cut(redact(message), TEXT_LIMIT)
+
+
+_STATUS_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    406: "NotAcceptable",
+    409: "Conflict",
+    413: "RequestEntityTooLarge",
+    415: "UnsupportedMediaType",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+"""metav1.StatusReason by HTTP status (k8s.io/apimachinery/pkg/apis/meta/v1/types.go)."""
+
+
+def _response_status(code: int, verdict: Verdict) -> bytes:
+    """`responseStatus`: code alone where the answer came from the API server, message and reason where it is ours."""
+    if isinstance(verdict, Allow):
+        if code < 400:
+            return b',"responseStatus":{"metadata":{},"code":%d}' % code
+        return b',"responseStatus":{"metadata":{},"status":"Failure","code":%d}' % code
+    reason = _STATUS_REASONS.get(code, "")
+    return b',"responseStatus":{"metadata":{},"status":"Failure","message":%b%b,"code":%d}' % (
+        _encode(_text(verdict.message)),
+        b',"reason":"%b"' % reason.encode() if reason else b"",
+        code,
+    )
+
+
+def _request_object(value: Any) -> tuple[bytes, str]:
+    """The `requestObject` member, and why there is none where there is none."""
+    try:
+        # Bytes are read and written again: a line break inside them would end the journal line.
+        encoded = _encode(orjson.loads(value) if isinstance(value, bytes) else value)
+    except (ValueError, TypeError, RecursionError):
+        # Not JSON, a number beyond 64 bits, or nested deeper than the encoder goes.
+        return b"", "left out: not JSON that can be recorded"
+    if len(encoded) > REQUEST_OBJECT_LIMIT:
+        return b"", f"left out: {len(encoded)} bytes"
+    return b',"requestObject":' + encoded, ""
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        # Lone surrogates are what a caller can bring about; they are replaced rather than the request refused.
+        return orjson.dumps(_valid(value))
+
+
+def _valid(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_valid(key): _valid(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_valid(item) for item in value]
+        case _:
+            return value
