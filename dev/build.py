@@ -165,7 +165,8 @@ def _watch(process: subprocess.Popen[bytes], output: IO[str], label: str) -> Non
             process.wait(timeout=interval)
         except subprocess.TimeoutExpired:
             # pread leaves the file's position alone, which the compiler shares and writes at.
-            packages = os.pread(output.fileno(), 1 << 20, 0).count(b"\n")
+            lines = os.pread(output.fileno(), 1 << 20, 0).splitlines()
+            packages = sum(not line.startswith(b"go: ") for line in lines)
             line = f"{label}: building, {time.monotonic() - begun:.0f} s, {packages} packages compiled"
             _say(f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n")
         else:

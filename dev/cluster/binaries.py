@@ -59,6 +59,17 @@ def assets() -> Path | None:
     return folder
 
 
+def assets_without_node() -> Path | None:
+    """KUBEBUILDER_ASSETS, when it is set and lacks what a node needs.
+
+    A kubelet needs the scheduler and the controllers to be of any use; envtest has none of the three.
+    """
+    given = assets()
+    if given is None or all(os.access(given / name, os.X_OK) for name in KUBERNETES):
+        return None
+    return given
+
+
 def prepare(*, with_node: bool) -> Binaries:
     """Finds, installs or builds everything that a cluster needs."""
     given = assets()
@@ -112,11 +123,9 @@ def _version_flags() -> str:
 
 def _from_assets(folder: Path, *, with_node: bool) -> Binaries:
     paths = {name: folder / name for name in ("etcd", *KUBERNETES) if os.access(folder / name, os.X_OK)}
-    # A kubelet needs the scheduler and the controllers to be of any use; envtest has none of the three.
-    node = with_node and all(name in paths for name in KUBERNETES)
-    needed = {"openssl": "openssl", **(NODE_PACKAGES if node else {})}
-    _install(needed, with_cni=node)
-    if not node:
+    needed = {"openssl": "openssl", **(NODE_PACKAGES if with_node else {})}
+    _install(needed, with_cni=with_node)
+    if not with_node:
         paths.pop("kubelet", None)
     return Binaries(folder, {**paths, **_found(needed)})
 

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from dev.cluster import external  # noqa: E402
-from dev.cluster.binaries import Binaries, kubernetes, prepare  # noqa: E402
+from dev.cluster.binaries import Binaries, assets_without_node, kubernetes, prepare  # noqa: E402
 from dev.cluster.control_plane import CONTEXT, ControlPlane, Ports  # noqa: E402
 from dev.cluster.images import BUSYBOX_IMAGE, archive_with  # noqa: E402
 from dev.cluster.node import NODE, READY_SECONDS, SLOTS, KubeletFiles, Node, Slot, claim_slot  # noqa: E402
@@ -44,6 +44,9 @@ KEPT = {"logs", "audit.log", ".lock"}
 def up(directory: Path, *, with_node: bool) -> None:
     """Starts the cluster of this folder, unless it runs or KUBECONFIG names another."""
     begun = time.monotonic()
+    if with_node and (given := assets_without_node()) is not None:
+        say(f"KUBEBUILDER_ASSETS={given} has no kubelet, scheduler or controllers: control plane only")
+        with_node = False
     configured = external.kubeconfig(directory)
     with locked(directory):
         if configured is not None:
@@ -54,6 +57,8 @@ def up(directory: Path, *, with_node: bool) -> None:
         if known is not None and healthy(directory, known) and known.with_node >= with_node:
             say(f"already running: {directory / 'cluster.json'}")
             return
+        if with_node and os.geteuid() != 0:
+            raise ClusterError("a node needs root (mounts, namespaces); use sudo, or --control-plane-only")
         binaries = prepare(with_node=with_node)
         if known is not None:
             stop_all(directory, known)
@@ -64,8 +69,6 @@ def up(directory: Path, *, with_node: bool) -> None:
 def start_all(directory: Path, known: State | None, binaries: Binaries, begun: float) -> None:
     """From nothing, or from what the last run stored, to a cluster that is described in cluster.json."""
     with_node = "kubelet" in binaries
-    if with_node and os.geteuid() != 0:
-        raise ClusterError("a node needs root (mounts, namespaces); use sudo, or --control-plane-only")
     state = State(ports=ports_for(known), slot=slot_for(known, with_node).number, with_node=with_node, processes=())
     slot = Slot(state.slot)
 
@@ -143,12 +146,14 @@ def status(directory: Path, output: str) -> int:
     if found is not None and found.get("external"):
         answers = external.answers(Path(found["kubeconfig"]))
     if output == "json":
-        processes = {process.name: process.running() for process in state.processes} if state else {}
-        print(json.dumps({"healthy": answers, "processes": processes, "cluster": found}, indent=2))
+        running = {process.name: process.running() for process in state.processes} if state else {}
+        print(json.dumps({"healthy": answers, "processes": running, "cluster": found}, indent=2))
     else:
         lines = [f"{'running' if answers else 'not running'}: {directory}"]
-        for process in state.processes if state else ():
-            lines.append(f"  {process.name}: {f'pid {process.pid}' if process.running() else 'ended'}")
+        processes = state.processes if state else ()
+        lines += [
+            f"  {process.name}: {f'pid {process.pid}' if process.running() else 'ended'}" for process in processes
+        ]
         say("\n".join(lines))
     return 0 if answers else 1
 
@@ -168,8 +173,8 @@ def image(directory: Path, name: str, files: Sequence[Path]) -> None:
 
 def healthy(directory: Path, state: State) -> bool:
     """Everything that was started still runs, and the API server and the node say that they are ready."""
-    summary_there = (directory / "cluster.json").exists()
-    if not summary_there or not state.processes or not all(process.running() for process in state.processes):
+    described = read_summary(directory)
+    if described is None or described["external"] or not all(process.running() for process in state.processes):
         return False
     plane = ControlPlane(directory, Binaries(directory, {}), state.ports, Slot(state.slot).address)
     return plane.api.ready() and (not state.with_node or plane.api.node_ready(NODE))

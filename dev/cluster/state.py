@@ -89,8 +89,12 @@ def remove_summary(directory: Path) -> None:
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """One `up` or `down` at a time: two test runs that both want a cluster shall get the same one."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        raise ClusterError(f"{directory} is not writable ({error.strerror}); name another folder with --dir") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
