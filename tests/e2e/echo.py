@@ -1,0 +1,515 @@
+"""An API server that is not one: it answers discovery, says back what it received, and remembers it.
+
+Here belongs what proves what reaches the cluster: headers, targets, bodies, upgrades. It speaks HTTP/1.1 over TLS with a
+certificate of its own, and does what the name of the requested object says (`BEHAVIOURS`); everything else is echoed.
+It parses leniently on purpose: what a careful gate must not let through, a careless server would believe.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+TOKEN = "the-credential-that-no-agent-may-see"
+ELSEWHERE = "https://elsewhere.invalid/stolen"
+STOP_SECONDS = 5.0
+CERTIFICATE_DAYS = 2
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it arrived; header names as sent."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def names(self) -> set[str]:
+        return {key.lower() for key, _ in self.headers}
+
+
+def _resource(
+    name: str, kind: str, *, namespaced: bool, subresources: Iterable[tuple[str, str, str]] = ()
+) -> dict[str, Any]:
+    every = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+    return {"name": name, "kind": kind, "namespaced": namespaced, "verbs": every, "subresources": list(subresources)}
+
+
+# Group version to resources: name, kind, scope, and subresources with their kind and verbs. Enough for every line about
+# the meaning of requests; shaped as a real server lists it (pods/exec and its like have connect's two verbs).
+RESOURCES: Mapping[str, list[dict[str, Any]]] = {
+    "v1": [
+        _resource("configmaps", "ConfigMap", namespaced=True),
+        _resource("secrets", "Secret", namespaced=True),
+        _resource(
+            "pods",
+            "Pod",
+            namespaced=True,
+            subresources=[
+                ("attach", "PodAttachOptions", "create get"),
+                ("binding", "Binding", "create"),
+                ("ephemeralcontainers", "Pod", "get patch update"),
+                ("eviction", "Eviction", "create"),
+                ("exec", "PodExecOptions", "create get"),
+                ("log", "Pod", "get"),
+                ("portforward", "PodPortForwardOptions", "create get"),
+                ("proxy", "PodProxyOptions", "create delete get patch update"),
+                ("status", "Pod", "get patch update"),
+            ],
+        ),
+        _resource(
+            "services",
+            "Service",
+            namespaced=True,
+            subresources=[
+                ("proxy", "ServiceProxyOptions", "create delete get patch update"),
+                ("status", "Service", "get patch update"),
+            ],
+        ),
+        _resource(
+            "serviceaccounts", "ServiceAccount", namespaced=True, subresources=[("token", "TokenRequest", "create")]
+        ),
+        _resource(
+            "namespaces",
+            "Namespace",
+            namespaced=False,
+            subresources=[("finalize", "Namespace", "update"), ("status", "Namespace", "get patch update")],
+        ),
+        _resource(
+            "nodes",
+            "Node",
+            namespaced=False,
+            subresources=[
+                ("proxy", "NodeProxyOptions", "create delete get patch update"),
+                ("status", "Node", "get patch update"),
+            ],
+        ),
+        _resource("persistentvolumes", "PersistentVolume", namespaced=False),
+    ],
+    "apps/v1": [
+        _resource(
+            "deployments",
+            "Deployment",
+            namespaced=True,
+            subresources=[("scale", "Scale", "get patch update"), ("status", "Deployment", "get patch update")],
+        ),
+    ],
+    "batch/v1": [_resource("jobs", "Job", namespaced=True), _resource("cronjobs", "CronJob", namespaced=True)],
+    "rbac.authorization.k8s.io/v1": [
+        _resource("roles", "Role", namespaced=True),
+        _resource("rolebindings", "RoleBinding", namespaced=True),
+        _resource("clusterroles", "ClusterRole", namespaced=False),
+        _resource("clusterrolebindings", "ClusterRoleBinding", namespaced=False),
+    ],
+    "certificates.k8s.io/v1": [
+        _resource(
+            "certificatesigningrequests",
+            "CertificateSigningRequest",
+            namespaced=False,
+            subresources=[
+                ("approval", "CertificateSigningRequest", "get patch update"),
+                ("status", "CertificateSigningRequest", "get patch update"),
+            ],
+        )
+    ],
+    "authorization.k8s.io/v1": [
+        _resource("selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False),
+        _resource("selfsubjectrulesreviews", "SelfSubjectRulesReview", namespaced=False),
+        _resource("subjectaccessreviews", "SubjectAccessReview", namespaced=False),
+    ],
+}
+
+
+@dataclass
+class Echo:
+    """The running server: `url`, the files that a gate's configuration names, and everything received so far."""
+
+    folder: Path
+    received: list[Received] = field(default_factory=list)
+    upgraded: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.certificate_authority = self.folder / "ca.crt"
+        self.token_file = self.folder / "token"
+        self.token_file.write_text(TOKEN)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = self._listener.getsockname()[1]
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(make_certificate(self.certificate_authority, self.folder / "serving.pem"))
+        self._stopping = False
+        self._thread = threading.Thread(target=self._accept, name="echo", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def cluster(self, name: str, mode: str = "credential") -> dict[str, Any]:
+        """This server as an entry under `clusters` of a gate's configuration."""
+        return {
+            "name": name,
+            "server": self.url,
+            "certificateAuthority": str(self.certificate_authority),
+            "tokenFile": str(self.token_file),
+            "upstream": {"mode": mode},
+        }
+
+    def with_marker(self, marker: str) -> list[Received]:
+        """What arrived and has the marker anywhere: target, headers or body."""
+        return [
+            request
+            for request in list(self.received)
+            if marker in request.target
+            or marker.encode() in request.body
+            or any(marker in v for _, v in request.headers)
+        ]
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._listener.close()
+        self._thread.join(STOP_SECONDS)
+
+    # --- the server ---
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        try:
+            with self._context.wrap_socket(raw, server_side=True) as connection:
+                stream = Stream(connection)
+                while self._one(stream):
+                    pass
+        except (OSError, EOFError, ValueError):
+            # The gate may hang up whenever it likes; what arrived before has been noted.
+            raw.close()
+
+    def _one(self, stream: Stream) -> bool:
+        head = stream.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        method, target, _ = head[0].split(" ", 2)
+        headers = tuple(
+            (name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:] if line)
+        )
+        fields = {name.lower(): value for name, value in headers}
+        if name_of(target) == "early":
+            # An answer before the body is read, as the real server gives for a body that is too large.
+            self.received.append(Received(method, target, headers, b""))
+            stream.answer(413, status_document(413, "the echo has heard enough"), close=True)
+            return False
+        if fields.get("expect", "").lower() == "100-continue":
+            stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = stream.body(fields)
+        request = Received(method, target, headers, body)
+        self.received.append(request)
+        behaviour = BEHAVIOURS.get(name_of(target))
+        if behaviour is not None:
+            return behaviour(self, stream, request)
+        document = discovery(target, fields.get("accept", "")) or self._echo(request)
+        stream.answer(200, document, content_type=content_type_of(document), head=method == "HEAD")
+        return "close" not in fields.get("connection", "").lower()
+
+    def _echo(self, request: Received) -> dict[str, Any]:
+        return {
+            "kind": "Echo",
+            "apiVersion": "v1",
+            "method": request.method,
+            "target": request.target,
+            "length": len(request.body),
+            "sha256": hashlib.sha256(request.body).hexdigest(),
+        }
+
+
+class Stream:
+    """A connection that is read to a mark or by count."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self.connection = connection
+        self.buffer = b""
+
+    def more(self) -> None:
+        data = self.connection.recv(65536)
+        if not data:
+            raise EOFError
+        self.buffer += data
+
+    def until(self, mark: bytes) -> bytes:
+        while mark not in self.buffer:
+            self.more()
+        found, self.buffer = self.buffer.split(mark, 1)
+        return found
+
+    def take(self, count: int) -> bytes:
+        while len(self.buffer) < count:
+            self.more()
+        taken, self.buffer = self.buffer[:count], self.buffer[count:]
+        return taken
+
+    def body(self, fields: Mapping[str, str]) -> bytes:
+        if "chunked" in fields.get("transfer-encoding", "").lower():
+            body = b""
+            while size := int(self.until(b"\r\n").split(b";")[0], 16):
+                body += self.take(size)
+                self.until(b"\r\n")
+            while self.until(b"\r\n"):
+                pass
+            return body
+        return self.take(int(fields.get("content-length", "0")))
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def answer(
+        self,
+        status: int,
+        document: Mapping[str, Any],
+        *,
+        content_type: str = "application/json",
+        extra: str = "",
+        close: bool = False,
+        head: bool = False,
+    ) -> None:
+        body = json.dumps(document).encode()
+        closing = "Connection: close\r\n" if close else ""
+        self.send(
+            f"HTTP/1.1 {status} Echo\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{extra}{closing}\r\n".encode()
+            + (b"" if head else body)
+        )
+
+
+def name_of(target: str) -> str:
+    """The behaviour a target asks for: the first segment of its path that is one (`.../pods/redirect/exec`)."""
+    return next(
+        (segment for segment in target.partition("?")[0].split("/") if segment in BEHAVIOURS or segment == "early"), ""
+    )
+
+
+# --- behaviours: each returns whether the connection goes on ---
+
+
+def _redirect(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.answer(302, status_document(302, "look elsewhere"), extra=f"Location: {ELSEWHERE}\r\n")
+    return True
+
+
+def _refuse(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.answer(403, status_document(403, "the echo refuses"))
+    return True
+
+
+def _switch(echo: Echo, stream: Stream, request: Received) -> bool:
+    """Switches protocols and says every byte back."""
+    protocol = "".join(
+        f"Sec-WebSocket-Protocol: {value.split(',')[0]}\r\n" for value in request.values("sec-websocket-protocol")
+    )
+    upgrade = (request.values("upgrade") or ["none"])[0]
+    stream.send(
+        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {upgrade}\r\nConnection: Upgrade\r\n{protocol}\r\n".encode()
+    )
+    data = stream.buffer or stream.connection.recv(65536)
+    while data:
+        echo.upgraded.append(data)
+        stream.send(data)
+        data = stream.connection.recv(65536)
+    return False
+
+
+def _unasked_switch(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    """A 101 that nobody asked for."""
+    stream.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\nunasked")
+    return False
+
+
+def _hang_up(_echo: Echo, _stream: Stream, _request: Received) -> bool:
+    return False
+
+
+def _half(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    """Half of what it announced, then nothing: the caller must be able to tell."""
+    stream.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
+    return False
+
+
+def _half_chunked(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.send(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n32\r\n"
+        + b"x" * 50
+        + b"\r\n"
+    )
+    return False
+
+
+def _garbage(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.send(b"what is this\r\n\r\n")
+    return False
+
+
+def _hop_by_hop(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    extra = (
+        "Connection: keep-alive, X-Internal\r\nX-Internal: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
+    )
+    stream.answer(200, {"kind": "Echo"}, extra=extra + 'X-Kept: 1\r\nWarning: 299 - "kept"\r\n')
+    return True
+
+
+def _chunked(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for part in (b'{"kind":', b'"Echo"}'):
+        stream.send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    stream.send(b"0\r\n\r\n")
+    return True
+
+
+def _interim(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+    stream.answer(200, {"kind": "Echo", "after": "interim"})
+    return True
+
+
+BEHAVIOURS: Mapping[str, Callable[[Echo, Stream, Received], bool]] = {
+    "redirect": _redirect,
+    "refuse": _refuse,
+    "switch": _switch,
+    "unasked-switch": _unasked_switch,
+    "hang-up": _hang_up,
+    "half": _half,
+    "half-chunked": _half_chunked,
+    "garbage": _garbage,
+    "hop-by-hop": _hop_by_hop,
+    "chunked": _chunked,
+    "interim": _interim,
+}
+
+
+# --- documents ---
+
+
+def status_document(code: int, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "code": code}
+
+
+def content_type_of(document: Mapping[str, Any]) -> str:
+    if document.get("kind") == "APIGroupDiscoveryList":
+        return "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    return "application/json"
+
+
+def discovery(target: str, accept: str) -> dict[str, Any] | None:
+    """The discovery document at a target, aggregated where the caller takes that (KEP-3352), or nothing."""
+    path = target.partition("?")[0].rstrip("/")
+    if path == "/version":
+        return {"major": "1", "minor": "36", "gitVersion": "v1.36.0-echo"}
+    if path in ("/api", "/apis") and "g=apidiscovery.k8s.io" in accept:
+        core = path == "/api"
+        return {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": [_aggregated(version) for version in RESOURCES if ("/" not in version) is core],
+        }
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+    if path == "/apis":
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(v) for v in RESOURCES if "/" in v]}
+    version = path.removeprefix("/apis/") if path.startswith("/apis/") else path.removeprefix("/api/")
+    return _resource_list(version) if version in RESOURCES else None
+
+
+def _group(group_version: str) -> dict[str, Any]:
+    group, _, version = group_version.rpartition("/")
+    entry = {"groupVersion": group_version, "version": version}
+    return {"name": group, "versions": [entry], "preferredVersion": entry}
+
+
+def _aggregated(group_version: str) -> dict[str, Any]:
+    group, _, version = group_version.rpartition("/")
+    resources = [
+        {
+            "resource": entry["name"],
+            "responseKind": {"group": group, "version": version, "kind": entry["kind"]},
+            "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+            "singularResource": entry["kind"].lower(),
+            "verbs": entry["verbs"],
+            "subresources": [
+                {
+                    "subresource": name,
+                    "responseKind": {"group": group, "version": version, "kind": kind},
+                    "verbs": verbs.split(),
+                }
+                for name, kind, verbs in entry["subresources"]
+            ],
+        }
+        for entry in RESOURCES[group_version]
+    ]
+    return {
+        "metadata": {"name": group} if group else {},
+        "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
+    }
+
+
+def _resource_list(group_version: str) -> dict[str, Any]:
+    listed: list[dict[str, Any]] = []
+    for entry in RESOURCES[group_version]:
+        plain = {key: entry[key] for key in ("name", "kind", "namespaced", "verbs")}
+        listed.append({**plain, "singularName": entry["kind"].lower()})
+        listed += [
+            {
+                "name": f"{entry['name']}/{name}",
+                "singularName": "",
+                "namespaced": entry["namespaced"],
+                "kind": kind,
+                "verbs": verbs.split(),
+            }
+            for name, kind, verbs in entry["subresources"]
+        ]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+
+
+def make_certificate(authority: Path, pair: Path) -> Path:
+    """A certificate for 127.0.0.1 with its key in one file; it is its own authority, written beside."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "echo")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=CERTIFICATE_DAYS))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    authority.write_bytes(pem)
+    pair.touch(mode=0o600)
+    pair.write_bytes(private + pem)
+    return pair
