@@ -1,8 +1,9 @@
 """The gate's own keys: its CA, its serving certificate, and the key that signs checkpoints of the trail.
 
-They are made on the first start in `<data dir>/keys` and kept from then on: clients trust the CA for as long as they hold
-a kubeconfig, and a checkpoint is worth something only while its key stays the same. Nothing here is ever overwritten but
-a serving certificate that runs out or lacks a name. The directory is 0700, every file 0600, and every file appears whole.
+They are made on the first start in `<data dir>/keys` and kept from then on: clients trust the CA for as long as they
+hold a kubeconfig, and a checkpoint is worth something only while its key stays the same. Nothing here is ever
+overwritten but a serving certificate that runs out or lacks a name. The directory is 0700, every file 0600, and every
+file appears whole.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def check_pair(certificates: bytes, key: bytes, what: str, now: datetime | None 
 
 
 def check_certificates(pem: bytes, what: str) -> list[x509.Certificate]:
-    """The certificates in `pem`, at least one. Raises KeysUnusable, naming `what`, when none or a broken one is there."""
+    """The certificates in `pem`, at least one. Raises KeysUnusable, naming `what`, when there is none to be read."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:

@@ -1,0 +1,70 @@
+"""How a database of any earlier version becomes one of this version: numbered steps, each run once, none ever changed.
+
+A step that has been released is history. A change to a table is a new step at the end, together with `tables.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select, update
+
+from narrowgate.store import tables
+from narrowgate.store.port import StoreUnavailable
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE agents (
+            name TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            credential_id TEXT NOT NULL UNIQUE,
+            credential_hash BLOB NOT NULL UNIQUE,
+            created_at FLOAT NOT NULL,
+            expires_at FLOAT NOT NULL,
+            paused BOOLEAN NOT NULL,
+            groups TEXT NOT NULL,
+            labels TEXT NOT NULL
+        )""",
+        """CREATE TABLE policy_revisions (
+            number INTEGER NOT NULL PRIMARY KEY,
+            made_at FLOAT NOT NULL,
+            made_by TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            file_count INTEGER NOT NULL,
+            files TEXT NOT NULL
+        )""",
+        """CREATE TABLE changes (
+            number INTEGER NOT NULL PRIMARY KEY,
+            at FLOAT NOT NULL,
+            "by" TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL
+        )""",
+        "CREATE INDEX changes_by_subject ON changes (subject)",
+    ),
+)
+"""The statements of step 1, 2, ..."""
+
+
+def migrate(connection: Connection, store: str) -> None:
+    """Bring the database behind `connection` (in a write transaction) to this version; `store` is how errors call it.
+
+    Raises StoreUnavailable, touching nothing, when a newer version has written it: guessing at its meaning could permit
+    what it forbids.
+    """
+    connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS narrowgate_schema (version INTEGER NOT NULL)")
+    version = connection.execute(select(tables.schema.c.version)).scalar()
+    if version is None:
+        connection.execute(insert(tables.schema).values(version=0))
+        version = 0
+    if version > len(STEPS):
+        raise StoreUnavailable(
+            f"{store}: written by a newer narrowgate (schema {version}, this one knows {len(STEPS)}); "
+            "use that version, or restore the backup made before it"
+        )
+    for statements in STEPS[version:]:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    if version < len(STEPS):
+        connection.execute(update(tables.schema).values(version=len(STEPS)))

@@ -1,0 +1,127 @@
+"""The port: what the gate asks of a store, and the few ways in which it may fail.
+
+All calls are blocking and thread-safe: the data plane makes them in a thread, and only to refresh its snapshots. `by`
+is who asked for a change (`local:alice`, `person:alice`), `at` when, in Unix seconds; each change is kept with both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from narrowgate.core.agent import AgentRecord
+
+PolicyFiles = tuple[tuple[str, str], ...]
+"""Name and text of each policy file, sorted by name."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be read or written now. The text is one line: which store, why, what to do."""
+
+
+class AlreadyThere(Exception):
+    """What was to be added exists. The text names it and says what to do."""
+
+
+class NotThere(Exception):
+    """What was to be changed, removed or shown does not exist. The text names it."""
+
+
+class PolicyRevision(msgspec.Struct, frozen=True, kw_only=True):
+    """One set of policy files that was in force, as it was written."""
+
+    number: int
+    """1, 2, 3, ...; never used twice."""
+    made_at: float
+    made_by: str
+    digest: str
+    """SHA-256 over names and texts, in hex."""
+    files: PolicyFiles
+
+
+class RevisionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision without its texts, for lists."""
+
+    number: int
+    made_at: float
+    made_by: str
+    digest: str
+    file_count: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change to the store: the control plane's own audit. Only ever added."""
+
+    number: int
+    at: float
+    by: str
+    action: str
+    """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`."""
+    subject: str
+    """What was changed: the agent's name, the revision's number."""
+    detail: str
+    """JSON of what matters about it; never a secret or its hash."""
+
+
+class Store(Protocol):
+    """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        """All agents, by name."""
+        ...
+
+    def agent(self, name: str) -> AgentRecord:
+        """The agent of that name. Raises NotThere."""
+        ...
+
+    def add_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
+        """Add an agent. Raises AlreadyThere when the name, the credential's id or its hash is taken."""
+        ...
+
+    def change_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
+        """Replace the agent of that name (a rotated credential, a pause). Raises NotThere, or AlreadyThere as above."""
+        ...
+
+    def remove_agent(self, name: str, *, by: str, at: float) -> None:
+        """Remove the agent; its credential is worth nothing from then on. Raises NotThere."""
+        ...
+
+    def add_revision(self, files: Sequence[tuple[str, str]], *, by: str, at: float) -> PolicyRevision:
+        """Keep these policy files as the newest revision; the newest itself when it holds the very same files."""
+        ...
+
+    def revision(self, number: int | None = None) -> PolicyRevision:
+        """That revision, or the newest. Raises NotThere."""
+        ...
+
+    def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:
+        """The newest revisions, newest first."""
+        ...
+
+    def changes(self, limit: int = 100) -> tuple[Change, ...]:
+        """The newest changes, newest first."""
+        ...
+
+    def change_stamp(self) -> int | str:
+        """A value that differs from the last one when anybody, in any process, has changed anything since.
+
+        Cheap (under 50 µs), so that it can be asked several times a second. Compare stamps of one Store object only.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give everything back. Any call after it raises StoreUnavailable."""
+        ...
+
+
+def digest_of(files: Sequence[tuple[str, str]]) -> str:
+    """SHA-256 in hex over the names and texts of `files`, whatever order they come in."""
+    digest = hashlib.sha256()
+    for name, text in sorted(files):
+        # Lengths before contents: no two different sets write the same bytes.
+        for part in (name.encode(), text.encode()):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
