@@ -1,0 +1,132 @@
+"""What a policy says, as values: subjects, clusters, rules, masks. The format is `narrowgate.dev/v1alpha1` `Policy`.
+
+Here is only what was written, checked and made plain; reading the text is `policy_file`, compiling it `rulebook`,
+judging with it `decide`. What the fields of a rule mean, once and for all:
+
+* **Subjects.** An identity is meant when a subject has its kind and name, or when a `Group` subject names one of its
+  groups. `"*"` is every one of that kind; `Group` `"*"` is everybody who is in some group.
+* **Clusters.** Names, or `"*"`. There is no default: a policy without clusters says nothing.
+* **Verbs, groups, resources** match as RBAC's do (k8s.io/kubernetes/pkg/apis/rbac/v1/evaluation_helpers.go): `"*"` is
+  everything, `*/scale` that subresource of everything, and `pods` does not speak for `pods/log`.
+* **Namespaces.** `["*"]` is everywhere: every namespace, requests over all namespaces, cluster-scoped resources. A
+  list is those namespaces, and, as in RBAC, the objects `namespaces/<name>` themselves. Left out, it is
+  cluster-scoped resources alone where a rule gives something (allow, grantable), and everywhere where it guards
+  (deny, approve): what was not written never switches a guard off.
+* **Names.** Left out, any name. A rule that gives covers exactly those names, so never a request without one (list,
+  watch, deletecollection, create with generateName). A rule that guards also holds for such requests, because they
+  would reveal or delete what it guards. The name of a create is the one in its body; RBAC cannot look there, the gate
+  can.
+* **Guarding all namespaces.** A guard over namespace `ci` also holds for a request over all namespaces.
+* **nonResourceURLs** match as RBAC's do: exactly, or as a prefix when they end in `*`.
+* **when** is a condition on the request and the object (`conditions`). One that cannot be decided covers nothing where
+  the rule gives, and refuses where it guards.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+API_VERSION = "narrowgate.dev/v1alpha1"
+
+EVERYTHING = "*"
+"""The wildcard of subjects, clusters, verbs, groups, resources and namespaces; always written out, always linted."""
+
+BUILT_IN = "narrowgate"
+"""Policy name of the rules that the gate brings along (`decide`); no policy file may use it."""
+
+
+class Effect(enum.Enum):
+    """What a rule does to the requests it matches."""
+
+    DENY = "deny"
+    """Refused, whatever else is written and whoever approves."""
+    ALLOW = "allow"
+    """Covered, at any time."""
+    GRANTABLE = "grantable"
+    """May be covered by a task's grant, for at most `max_duration`."""
+    APPROVE = "approve"
+    """Held until people answer; their answer covers that one request."""
+
+
+class SubjectKind(enum.Enum):
+    """Who a subject can name; the first three are kinds of identity (`identity.Kind`)."""
+
+    AGENT = "Agent"
+    PERSON = "Person"
+    SERVICE_ACCOUNT = "ServiceAccount"
+    GROUP = "Group"
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """One identity, one group, or (`name == "*"`) all of a kind. A service account's name is `namespace/name`."""
+
+    kind: SubjectKind
+    name: str
+
+
+class Approvers(msgspec.Struct, frozen=True):
+    """How many members of a group must say yes."""
+
+    group: str
+    count: int
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """Who must say yes (all of `approvers`), and within how many seconds; afterwards the question lapses."""
+
+    approvers: tuple[Approvers, ...]
+    within: float
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule. Either `resources` or `non_resource_urls` is written, never both; the file opens with what they
+    mean.
+    """
+
+    id: str
+    effect: Effect
+    verbs: tuple[str, ...]
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    non_resource_urls: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    when: str = ""
+    """CEL; empty where there is no condition."""
+    max_duration: float | None = None
+    """Seconds a grant from this rule may last; set on grantable rules and no others."""
+    approval: Approval | None = None
+    """Always set on approve rules; on grantable ones None means that nobody is asked (`approval: none`)."""
+    line: int = 0
+    """Where the rule begins in its file, for findings; 0 where it came from no file."""
+
+    @property
+    def guards(self) -> bool:
+        """Whether the rule withholds something (deny, approve) rather than giving it."""
+        return self.effect in (Effect.DENY, Effect.APPROVE)
+
+
+class Mask(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields that leave the gate masked. Parsed and kept; nothing is masked by it yet."""
+
+    id: str
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    fields: tuple[str, ...]
+    namespaces: tuple[str, ...] | None = None
+    line: int = 0
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy: for these subjects, on these clusters, these rules and masks."""
+
+    name: str
+    subjects: tuple[Subject, ...]
+    clusters: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    file: str = ""
+    """The file it was read from, as given to `parse_policies`."""
+    line: int = 0
