@@ -1,0 +1,241 @@
+"""RBAC from policies: what is said, what is left out, and what is never said by accident."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.manifests import (
+    Manifests,
+    impersonation_manifests,
+    manifests_yaml,
+    service_account_manifests,
+)
+from narrowgate.core.policy import Effect, Policy, Rule, Subject, SubjectKind
+
+CI = Subject(SubjectKind.AGENT, "ci")
+
+
+def rule(**given: Any) -> Rule:
+    return Rule(
+        **{
+            "id": "read",
+            "effect": Effect.ALLOW,
+            "verbs": ("get", "list"),
+            "api_groups": ("",),
+            "resources": ("pods",),
+            "namespaces": ("dev",),
+            **given,
+        }
+    )
+
+
+def policy(*rules: Rule, subjects: tuple[Subject, ...] = (CI,), clusters: tuple[str, ...] = ("prod",)) -> Policy:
+    return Policy(name="base", subjects=subjects, clusters=clusters, rules=rules)
+
+
+def agent(name: str, *, cluster: str = "", groups: tuple[str, ...] = ()) -> Identity:
+    return Identity(kind=Kind.AGENT, name=name, groups=groups, cluster=cluster, proven_by="test", credential="c1")
+
+
+def accounts(*policies: Policy) -> Manifests:
+    return service_account_manifests("prod", policies, "narrowgate")
+
+
+def impersonation(*policies: Policy, known: tuple[Identity, ...] = (), constrained: bool = False) -> Manifests:
+    return impersonation_manifests("prod", policies, known, "narrowgate", constrained=constrained)
+
+
+def of_kind(manifests: Manifests, kind: str) -> list[dict[str, Any]]:
+    return [one for one in manifests.objects if one["kind"] == kind]
+
+
+def rules_named(manifests: Manifests, kind: str, name: str) -> list[dict[str, Any]]:
+    return [rule for one in of_kind(manifests, kind) if one["metadata"]["name"] == name for rule in one["rules"]]
+
+
+def test_an_allow_rule_becomes_a_role_in_each_of_its_namespaces() -> None:
+    made = accounts(policy(rule(namespaces=("dev", "ci"))))
+    places = {one["metadata"]["namespace"]: one["rules"] for one in of_kind(made, "Role")}
+    expected = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
+    assert places["dev"] == expected
+    assert places["ci"] == expected
+    assert of_kind(made, "ClusterRole") == []
+
+
+def test_everywhere_becomes_a_cluster_role() -> None:
+    made = accounts(policy(rule(namespaces=("*",))))
+    assert rules_named(made, "ClusterRole", "narrowgate:policy:base") == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}
+    ]
+
+
+def test_names_become_resource_names() -> None:
+    made = accounts(policy(rule(verbs=("get",), names=("web",))))
+    assert rules_named(made, "Role", "narrowgate:policy:base")[0]["resourceNames"] == ["web"]
+
+
+def test_a_rule_without_names_has_no_resource_names_and_one_with_none_is_not_written() -> None:
+    assert "resourceNames" not in rules_named(accounts(policy(rule())), "Role", "narrowgate:policy:base")[0]
+    assert of_kind(accounts(policy(rule(names=()))), "RoleBinding") == of_kind(accounts(policy()), "RoleBinding")
+
+
+def test_creating_by_name_is_said_to_be_left_out() -> None:
+    made = accounts(policy(rule(verbs=("create",), names=("web",))))
+    assert any("base/read: creating by name is left out" in remark for remark in made.remarks)
+
+
+def test_without_namespaces_only_what_is_known_to_be_cluster_scoped_is_said() -> None:
+    made = accounts(policy(rule(resources=("nodes", "pods", "*", "widgets"), namespaces=None)))
+    assert [one["resources"] for one in rules_named(made, "ClusterRole", "narrowgate:policy:base")] == [["nodes"]]
+    assert [remark.rpartition(" ")[2] for remark in made.remarks] == ["pods", "*", "widgets"]
+
+
+def test_what_is_not_allowed_outright_is_in_no_role() -> None:
+    withheld = [rule(id=effect.value, effect=effect) for effect in Effect if effect is not Effect.ALLOW]
+    made = accounts(policy(*withheld))
+    assert rules_named(made, "Role", "narrowgate:policy:base") == []
+    assert made.remarks == ("base/deny: RBAC cannot deny; the gate refuses this, the cluster might not",)
+
+
+def test_a_condition_is_said_to_be_the_gates_alone() -> None:
+    assert accounts(policy(rule(when="object.x == 1"))).remarks == (
+        "base/read: RBAC has no conditions; the gate alone holds `when`",
+    )
+
+
+def test_paths_become_a_cluster_role() -> None:
+    paths = rule(
+        verbs=("get",), api_groups=(), resources=(), namespaces=None, non_resource_urls=("/metrics", "/logs/*")
+    )
+    assert rules_named(accounts(policy(paths)), "ClusterRole", "narrowgate:policy:base") == [
+        {"nonResourceURLs": ["/metrics", "/logs/*"], "verbs": ["get"]}
+    ]
+
+
+def test_the_gates_own_resources_mean_nothing_to_the_cluster() -> None:
+    both = rule(api_groups=("narrowgate.dev", ""), resources=("hostaccess", "pods"))
+    assert rules_named(accounts(policy(both)), "Role", "narrowgate:policy:base")[0]["apiGroups"] == [""]
+    alone = accounts(policy(rule(api_groups=("narrowgate.dev",), resources=("hostaccess",))))
+    assert rules_named(alone, "Role", "narrowgate:policy:base") == []
+
+
+def test_policies_of_other_clusters_are_left_alone() -> None:
+    assert accounts(policy(rule(), clusters=("stage",))).remarks == (
+        "no policy speaks for cluster prod: there is no account to make",
+    )
+    assert (
+        of_kind(accounts(policy(rule(), clusters=("*",))), "ServiceAccount")[1]["metadata"]["name"] == "narrowgate-base"
+    )
+
+
+def test_each_policy_has_an_account_and_the_gate_may_only_mint_their_tokens() -> None:
+    made = accounts(policy(rule()))
+    assert [one["metadata"]["name"] for one in of_kind(made, "ServiceAccount")] == ["narrowgate", "narrowgate-base"]
+    assert rules_named(made, "Role", "narrowgate:tokens") == [
+        {
+            "apiGroups": [""],
+            "resources": ["serviceaccounts/token"],
+            "verbs": ["create"],
+            "resourceNames": ["narrowgate-base"],
+        }
+    ]
+
+
+def test_no_policy_means_no_right_to_mint_rather_than_every_right() -> None:
+    made = accounts()
+    assert rules_named(made, "Role", "narrowgate:tokens") == []
+
+
+def test_impersonation_is_fenced_to_the_known_names() -> None:
+    made = impersonation(policy(rule()), known=(agent("bot", groups=("night",)), agent("far", cluster="stage")))
+    fence = rules_named(made, "ClusterRole", "narrowgate:impersonator")
+    named = {one["resources"][0]: one.get("resourceNames") for one in fence}
+    assert named["users"] == ["narrowgate:agent:bot", "narrowgate:agent:ci"]
+    assert named["groups"] == ["narrowgate:agents", "narrowgate:group:night"]
+    assert {verb for one in fence for verb in one["verbs"]} == {"impersonate"}
+
+
+def test_nobody_known_means_nobody_may_be_impersonated_rather_than_everybody() -> None:
+    made = impersonation(policy(rule(), subjects=(Subject(SubjectKind.AGENT, "*"),)))
+    assert rules_named(made, "ClusterRole", "narrowgate:impersonator") == []
+    assert made.remarks[-1].startswith("nobody may be impersonated")
+
+
+def test_no_rule_of_any_manifest_has_an_empty_list_of_names() -> None:
+    group_only = policy(rule(), subjects=(Subject(SubjectKind.GROUP, "night"),))
+    for made in (
+        impersonation(),
+        impersonation(group_only),
+        impersonation(group_only, constrained=True),
+        accounts(),
+        accounts(policy(rule(names=()))),
+    ):
+        every = [one for kind in ("Role", "ClusterRole") for item in of_kind(made, kind) for one in item["rules"]]
+        assert [one for one in every if one.get("resourceNames") == []] == []
+
+
+def test_roles_are_bound_to_the_subjects_as_the_cluster_sees_them() -> None:
+    everyone = (
+        CI,
+        Subject(SubjectKind.AGENT, "*"),
+        Subject(SubjectKind.GROUP, "night"),
+        Subject(SubjectKind.SERVICE_ACCOUNT, "ci/runner"),
+    )
+    binding = of_kind(impersonation(policy(rule(), subjects=everyone)), "RoleBinding")[0]
+    assert [(one["kind"], one["name"]) for one in binding["subjects"]] == [
+        ("User", "narrowgate:agent:ci"),
+        ("Group", "narrowgate:agents"),
+        ("Group", "narrowgate:group:night"),
+        ("User", "narrowgate:serviceaccount:ci/runner"),
+    ]
+
+
+def test_every_group_is_bound_one_by_one_because_rbac_has_no_such_wildcard() -> None:
+    anyone = policy(rule(), subjects=(Subject(SubjectKind.GROUP, "*"),))
+    binding = of_kind(impersonation(anyone, known=(agent("bot", groups=("a", "b")),)), "RoleBinding")[0]
+    assert [one["name"] for one in binding["subjects"]] == ["narrowgate:group:a", "narrowgate:group:b"]
+
+
+def test_constrained_impersonation_never_grants_the_legacy_verb() -> None:
+    made = impersonation(policy(rule(verbs=("*",))), constrained=True)
+    verbs = {
+        verb
+        for kind in ("Role", "ClusterRole")
+        for item in of_kind(made, kind)
+        for one in item["rules"]
+        for verb in one["verbs"]
+    }
+    assert "impersonate" not in verbs
+    assert "impersonate:user-info" in verbs
+    assert "impersonate-on:user-info:deletecollection" in verbs
+    assert not any("*" in verb for verb in verbs - {"*"})
+
+
+def test_constrained_impersonation_is_for_what_the_policies_allow_where_they_allow_it() -> None:
+    made = impersonation(policy(rule(namespaces=("dev",), names=("web",), verbs=("get",))), constrained=True)
+    places = {
+        one["metadata"]["namespace"]: one["rules"]
+        for one in of_kind(made, "Role")
+        if "impersonate-on" in one["metadata"]["name"]
+    }
+    assert places == {
+        "dev": [
+            {
+                "apiGroups": [""],
+                "resources": ["pods"],
+                "verbs": ["impersonate-on:user-info:get"],
+                "resourceNames": ["web"],
+            }
+        ]
+    }
+
+
+def test_the_yaml_reads_back_as_the_objects_with_the_remarks_on_top() -> None:
+    made = impersonation(policy(rule(when="object.x == 1")))
+    text = manifests_yaml(made)
+    assert text.startswith("# base/read: RBAC has no conditions")
+    assert tuple(yaml.safe_load_all(text)) == made.objects
+    assert "&id" not in text
