@@ -42,4 +42,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The object as it is now; None where there is none or no condition asked for it."""
     object_missing: str = ""
     """Why `object`/`old_object` could not be had though the request writes one; conditions that need it then deny."""
+    unseen: str = ""
+    """What the request uses without naming it (a patch of a binding whose role it does not show): the pipeline gets the
+    result by dry run (`core/body.py`, `with_patched`), or refuses; it never decides while this is set."""
     user_agent: str = ""
