@@ -2,7 +2,8 @@
 
 `gate_file.py` reads `narrowgate.yaml` into the values of `values.py`; `clusters.py` reads the credentials that the
 clusters in it point to; `policies.py` reads the policy folder; `document.py` turns YAML into typed values with good
-complaints. Whatever is wrong is a `ConfigError`, one line for the operator.
+complaints; `gate_keys.py` hands the gate's own keys over. Whatever is wrong is a `ConfigError`, one line for the
+operator.
 """
 
 from narrowgate.config.clusters import cluster_access
@@ -16,6 +17,7 @@ from narrowgate.config.gate_file import (
     load_config,
     parse_config,
 )
+from narrowgate.config.gate_keys import gate_keys
 from narrowgate.config.policies import load_policy_files
 from narrowgate.config.values import Audit, ClusterConfig, Config, Limits, Listen, ReadLevel
 from narrowgate.keys import TLSFiles
@@ -35,6 +37,7 @@ __all__ = [
     "TLSFiles",
     "cluster_access",
     "find_config",
+    "gate_keys",
     "load_config",
     "load_policy_files",
     "parse_config",

@@ -1,0 +1,56 @@
+"""Files that hold a credential: readable by their owner alone, there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from narrowgate.cli.failure import Failed
+
+
+@contextlib.contextmanager
+def written_together(texts: Mapping[Path, str]) -> Iterator[None]:
+    """Write these files, mode 0600, when the block ends well; leave nothing behind when it does not.
+
+    All that may fail (folder, rights, room on the disk) is done before the block: what the block makes, and the file
+    alone would hold, is not lost to a full disk. Raises Failed.
+    """
+    prepared: dict[Path, str] = {}
+    try:
+        for path, text in texts.items():
+            prepared[path] = _prepared(path, text)
+        yield
+        for path in list(prepared):
+            os.replace(prepared[path], path)
+            del prepared[path]
+    except OSError as error:
+        path = error.filename2 or error.filename
+        raise Failed(
+            f"cannot write: {(error.strerror or str(error)).lower()}", str(path), "name another file"
+        ) from error
+    finally:
+        for temporary in prepared.values():
+            os.unlink(temporary)
+
+
+def _prepared(path: Path, text: str) -> str:
+    if path.is_dir():
+        raise Failed("this is a folder", str(path), "name a file in it")
+    try:
+        # mkstemp makes the file with mode 0600, and the name is not to be guessed.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Failed(f"cannot write: {reason}", str(path.parent), "make the folder, or name another file") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.unlink(temporary)
+        raise
+    return temporary
