@@ -1,0 +1,106 @@
+"""The decision: may this chain do this, by these rules, now. Pure and total; the only place where an `Allow` is made.
+
+In this order:
+
+1. A credential that has ended, or that is for another cluster, opens nothing.
+2. A deny rule that matches for any member of the chain, or for anything that the request uses, refuses it. Nothing
+   lifts that, and a condition that cannot be decided counts as met.
+3. Every member must be covered, for the request and for each thing it uses, by an allow rule. Discovery and the
+   reviews of oneself are covered by built-in rules for whoever is allowed anything on the cluster.
+4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule.
+5. What is left is allowed, until the first credential of the chain ends.
+
+Grants and approvals are arguments already and count for nothing yet: `grantable` rules are named in hints, `approve`
+rules hold, and neither permits.
+
+The answer does not depend on the order of policies or rules. Where several rules say the same, the first by policy
+name and rule id is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from narrowgate.core import refusals
+from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent, Use
+from narrowgate.core.judging import Answer, Evidence, Held, Refused, Uncovered, judge
+from narrowgate.core.matching import Question, question_of, question_of_use
+from narrowgate.core.refusals import Asked
+from narrowgate.core.rulebook import Rulebook
+
+
+def decide(
+    chain: Chain,
+    what: Intent,
+    policy: Rulebook,
+    grants: Sequence[Any],  # noqa: ARG001 - counts for nothing until tasks exist
+    approvals: Sequence[Any],  # noqa: ARG001 - counts for nothing until approvals exist
+    now: float,
+) -> Decision:
+    """Decide whether `chain` may do `what` by `policy` at `now` (Unix seconds). Never raises, whatever the intent."""
+    unusable = _unusable(chain, what.cluster, now)
+    if unusable is not None:
+        return unusable
+    evidence = Evidence(what)
+    questions: tuple[tuple[Question, Use | None], ...] = ((question_of(what), None),)
+    if what.uses:
+        questions += tuple((question_of_use(use), use) for use in what.uses)
+    covers: list[RuleRef] = []
+    for member in chain:
+        holding = policy.holding(member, what.cluster)
+        for question, use in questions:
+            answer = judge(holding, member, question, use, evidence)
+            if not isinstance(answer, RuleRef):
+                return _withheld(chain, policy, questions, evidence)
+            if use is None:
+                covers.append(answer)
+    return Allow(rule=covers[-1], covers=tuple(covers), deadline=_deadline(chain))
+
+
+def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
+    """Why the chain's credentials open nothing here, whatever is asked."""
+    if not chain:
+        return refusals.nobody()
+    for member in chain:
+        if member.expires_at is not None and not now < member.expires_at:
+            return refusals.expired(chain, member)
+        if member.cluster and member.cluster != cluster:
+            return refusals.other_cluster(member, cluster)
+    return None
+
+
+def _deadline(chain: Chain) -> float | None:
+    """When the first of the chain's credentials ends."""
+    return min((member.expires_at for member in chain if member.expires_at is not None), default=None)
+
+
+def _withheld(
+    chain: Chain, policy: Rulebook, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
+) -> Deny | NeedsApproval:
+    """The weightiest reason why not: a deny, then something uncovered, then a question to people; each the first."""
+    cluster = evidence.what.cluster
+    found: dict[type[Answer], Deny | NeedsApproval] = {}
+    for member in chain:
+        holding = policy.holding(member, cluster)
+        for question, use in questions:
+            answer = judge(holding, member, question, use, evidence)
+            if type(answer) in found:
+                continue
+            asked = Asked(
+                chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
+            )
+            match answer:
+                case RuleRef():
+                    pass
+                case Refused():
+                    found[Refused] = refusals.denied(asked, answer)
+                case Uncovered():
+                    found[Uncovered] = refusals.uncovered(asked, answer, holding)
+                case Held():
+                    found[Held] = refusals.held(asked, answer)
+                case unknown:
+                    assert_never(unknown)
+    return found.get(Refused) or found.get(Uncovered) or found[Held]

@@ -1,0 +1,170 @@
+"""What the rules of one identity say about one question: covered, refused, held for people, or nothing at all.
+
+`decide` asks this for every member of a chain and everything a request uses, and puts the answers together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from narrowgate.core.conditions import Facts, Undecided, awkward
+from narrowgate.core.decision import RuleRef
+from narrowgate.core.identity import Identity
+from narrowgate.core.intent import Intent, Use
+from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.rulebook import Candidates, Holding
+
+_OPERATIONS: Final = {
+    "create": "CREATE",
+    "update": "UPDATE",
+    "patch": "UPDATE",
+    "delete": "DELETE",
+    "deletecollection": "DELETE",
+}
+"""Admission's name for a verb (k8s.io/api/admission/v1 `Operation`). Reads have none: admission does not see them."""
+
+_CONNECTING: Final = frozenset({"exec", "attach", "portforward", "proxy"})
+"""Subresources whose requests are `CONNECT` to admission, whatever their verb."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A guard withholds it. `undecided` says why its condition came to no answer; empty where it was simply met."""
+
+    rule: CompiledRule
+    undecided: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """People must be asked, because of this rule."""
+
+    rule: CompiledRule
+
+
+class Uncovered(msgspec.Struct, frozen=True):
+    """No rule gives it. `undecided` is the rule that might have, and why its condition came to no answer."""
+
+    undecided: tuple[CompiledRule, str] | None = None
+    grantable: CompiledRule | None = None
+    """A rule by which a task could be granted it."""
+
+
+Answer = RuleRef | Refused | Held | Uncovered
+"""A RuleRef is the rule that covers the question."""
+
+
+class Evidence:
+    """What conditions may look at, for one request; worked out when the first condition asks, and once."""
+
+    __slots__ = ("_awkward", "_facts", "what")
+
+    def __init__(self, what: Intent) -> None:
+        self.what = what
+        self._awkward: tuple[str, str] | None = None
+        self._facts: dict[tuple[int, int], Facts] = {}
+
+    def met(self, rule: CompiledRule, member: Identity, question: Question, use: Use | None) -> bool | Undecided:
+        """Whether the rule's condition holds when `member` asks `question`; True where there is no condition."""
+        if rule.condition is None:
+            return True
+        # Questions and members live as long as the decision that this belongs to, so that their ids are theirs.
+        key = (id(member), id(question))
+        facts = self._facts.get(key)
+        if facts is None:
+            facts = self._facts[key] = self._facts_for(member, question, use)
+        return rule.condition.holds(facts)
+
+    def _facts_for(self, member: Identity, question: Question, use: Use | None) -> Facts:
+        request = _request_variables(self.what, member, question)
+        if use is not None:
+            only_used = "the request uses it without writing it, so what is in it is not known"
+            return Facts(request, lacking_object=only_used, lacking_old_object=only_used)
+        operation = request["request.operation"]
+        if self._awkward is None:
+            self._awkward = awkward(self.what.object), awkward(self.what.old_object)
+        lacking_object, lacking_old_object = self._awkward
+        why = self.what.object_missing
+        if self.what.object is None and operation in ("CREATE", "UPDATE"):
+            lacking_object = why or "the object that would be stored is not known"
+        if self.what.old_object is None and operation in ("UPDATE", "DELETE"):
+            lacking_old_object = why or "the object as it is now is not known"
+        return Facts(request, self.what.object, self.what.old_object, lacking_object, lacking_old_object)
+
+
+def judge(holding: Holding, member: Identity, question: Question, use: Use | None, evidence: Evidence) -> Answer:
+    """Answer one question for one member, from what it holds; `use` is what the question came from, if not the
+    request.
+    """
+    found = holding.candidates(question)
+    if found.plain is not None:
+        return found.plain
+    guard = _guard(found, (member, question, use), evidence)
+    if isinstance(guard, Refused):
+        return guard
+    cover = _cover(found, (member, question, use), evidence)
+    if guard is not None and (isinstance(cover, RuleRef) or _offers(found.approve, question)):
+        return guard
+    return cover
+
+
+_Asked = tuple[Identity, Question, Use | None]
+
+
+def _guard(found: Candidates, asked: _Asked, evidence: Evidence) -> Refused | Held | None:
+    """The first deny rule that is met or cannot be decided; else the first approve rule, likewise."""
+    for rule in found.deny:
+        if rule.guards_name(asked[1]):
+            met = evidence.met(rule, *asked)
+            if met is not False:
+                return Refused(rule, met.why if isinstance(met, Undecided) else "")
+    held = None
+    for rule in found.approve:
+        if rule.guards_name(asked[1]):
+            met = evidence.met(rule, *asked)
+            if isinstance(met, Undecided):
+                return Refused(rule, met.why)
+            if met and held is None:
+                held = Held(rule)
+    return held
+
+
+def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Uncovered:
+    undecided = None
+    for rule in found.allow:
+        if rule.covers_name(asked[1]):
+            met = evidence.met(rule, *asked)
+            if met is True:
+                return rule.ref
+            if isinstance(met, Undecided) and undecided is None:
+                undecided = rule, met.why
+    return Uncovered(undecided, next((rule for rule in found.grantable if rule.covers_name(asked[1])), None))
+
+
+def _offers(approve: Sequence[CompiledRule], question: Question) -> bool:
+    """Whether some approve rule covers the whole question, and not only a part that it guards."""
+    return any(rule.covers_scope(question) and rule.covers_name(question) for rule in approve)
+
+
+def _request_variables(what: Intent, member: Identity, question: Question) -> dict[str, Any]:
+    verb = question.verbs[0] if question.verbs else ""
+    operation = "CONNECT" if question.subresource in _CONNECTING else _OPERATIONS.get(verb, "")
+    body = what.object if isinstance(what.object, dict) else {}
+    group, _, version = str(body.get("apiVersion", "")).rpartition("/")
+    return {
+        "request.verb": verb,
+        "request.operation": operation,
+        "request.kind.group": group,
+        "request.kind.version": version,
+        "request.kind.kind": str(body.get("kind", "")),
+        "request.resource.group": question.group,
+        "request.resource.version": what.info.api_version,
+        "request.resource.resource": question.resource,
+        "request.subResource": question.subresource,
+        "request.name": question.name,
+        "request.namespace": question.namespace,
+        "request.userInfo.username": member.name,
+        "request.userInfo.groups": list(member.groups),
+        "request.userInfo.extra": {"narrowgate.dev/kind": [member.kind.value]},
+    }

@@ -1,0 +1,225 @@
+"""The sentences of refusals: who may not do what, which rule says so, and what to do about it.
+
+Each is one line that an agent can act on. Names come from requests, so they are quoted, shortened, and never able to
+break the line or to write to a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+import msgspec
+
+from narrowgate.core.decision import Deny, NeedsApproval
+from narrowgate.core.identity import Chain, Identity, Kind
+from narrowgate.core.intent import Use
+from narrowgate.core.judging import Held, Refused, Uncovered
+from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.policy import EVERYTHING, Effect
+from narrowgate.core.rulebook import Holding
+
+MAX_QUOTED: Final = 256
+"""Characters of a name or path in a message; names of objects have at most 253."""
+
+MAX_NEAR: Final = 3
+"""Rules mentioned in a hint; more would not be read."""
+
+MAX_LISTED: Final = 6
+"""Verbs, names or namespaces of one rule mentioned in a hint."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked what, for the sentence, and which part of it was judged."""
+
+    chain: Chain
+    cluster: str
+    request: Question
+    member: Identity
+    """The member of the chain that was judged."""
+    judged: Question
+    """What was judged: the request, or what it uses."""
+    use: Use | None = None
+
+    def __str__(self) -> str:
+        sender = self.chain[-1]
+        speaking = "" if self.member is sender else f", speaking for {who(self.member)},"
+        return f"{who(sender)}{speaking} may not {action(self.request)} on cluster {quoted(self.cluster)}"
+
+
+def quoted(text: str) -> str:
+    """A name in quotes, on one line, shortened, with everything unprintable escaped."""
+    shown = text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
+    return json.dumps(shown, ensure_ascii=not shown.isprintable())
+
+
+def who(identity: Identity) -> str:
+    """`agent "ci-reviewer"`."""
+    match identity.kind:
+        case Kind.AGENT:
+            noun = "agent"
+        case Kind.PERSON:
+            noun = "person"
+        case Kind.WORKLOAD:
+            noun = "service account"
+        case _:
+            assert_never(identity.kind)
+    return f"{noun} {quoted(identity.name)}"
+
+
+def action(question: Question) -> str:
+    """`delete pods "web-1" in namespace "prod"`."""
+    verbs = " or ".join(_word(verb) for verb in question.verbs) or "do anything"
+    if not question.resource:
+        return f"{verbs} path {quoted(question.path)}"
+    name = f" {quoted(question.name)}" if question.name else ""
+    return f"{verbs} {resource(question)}{name}{_where(question)}"
+
+
+def resource(question: Question) -> str:
+    """`deployments.apps/scale`, as kubectl writes resources."""
+    base = f"{question.resource}.{question.group}" if question.group else question.resource
+    return _word(f"{base}/{question.subresource}" if question.subresource else base)
+
+
+def denied(asked: Asked, refused: Refused) -> Deny:
+    """A guard withholds it."""
+    rule, judged = refused.rule, asked.judged
+    does = "denies it" if rule.effect is Effect.DENY else "holds it for approval"
+    reason = f"rule {rule.rule.id} of policy {rule.ref.policy} {does}{_because(asked)}"
+    hint = "no approval lifts a deny rule; ask for something it does not match"
+    if refused.undecided:
+        reason += f": its condition cannot be decided: {refused.undecided}"
+        hint = "a condition that cannot be decided denies; change the object or the rule"
+    elif not judged.namespace and judged.resource and rule.namespaces and EVERYTHING not in rule.namespaces:
+        guarded = _listed(rule.rule.namespaces or (), "namespace")
+        hint = f"the rule guards {guarded}, which this would reach; name another one"
+    elif rule.names is not None and not judged.name:
+        hint = f"the rule guards {_listed(rule.rule.names or (), 'name')}, which this would reach; name an object"
+    return Deny(message=f"{asked}: {reason}", hint=hint, rule=rule.ref)
+
+
+def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
+    """No rule gives it."""
+    judged = asked.judged
+    if not holding.holds:
+        return _holds_nothing(asked, answer, holding)
+    reason = f"no rule allows it{_because(asked)}"
+    if answer.undecided is not None:
+        rule, why = answer.undecided
+        reason += f"; rule {rule.rule.id} of policy {rule.ref.policy} would, but its condition cannot be decided: {why}"
+    return Deny(message=f"{asked}: {reason}", hint=_request_task(asked, answer) or _near(holding, judged))
+
+
+def held(asked: Asked, answer: Held) -> NeedsApproval:
+    """An approve rule matches."""
+    rule = answer.rule
+    approval = rule.rule.approval
+    people = ", ".join(f"{needed.count} of group {needed.group}" for needed in approval.approvers) if approval else ""
+    return NeedsApproval(
+        rule=rule.ref,
+        message=f"{asked} yet: rule {rule.rule.id} of policy {rule.ref.policy} holds it for approval{_because(asked)}",
+        hint=f"it needs approval by {people}" if people else "",
+    )
+
+
+def expired(chain: Chain, member: Identity) -> Deny:
+    """A credential of the chain has ended."""
+    whose = "" if member is chain[-1] else f" of {who(member)}, for whom it speaks,"
+    return Deny(
+        message=f"{who(chain[-1])} may not do anything: the credential{whose} has expired",
+        hint="get a new credential and ask again",
+    )
+
+
+def other_cluster(member: Identity, cluster: str) -> Deny:
+    """The credential opens one cluster, and this is another."""
+    return Deny(
+        message=f"{who(member)} may not reach cluster {quoted(cluster)}: its credential opens cluster "
+        f"{quoted(member.cluster)} alone",
+        hint=f"use the credential for cluster {quoted(cluster)}",
+    )
+
+
+def nobody() -> Deny:
+    """A chain without members, which `chain_of` does not make."""
+    return Deny(message="nobody may do anything: the request came without an identity", hint="authenticate first")
+
+
+def _holds_nothing(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
+    hint = _request_task(asked, answer)
+    if not hint and holding.offered:
+        hint = "some access can be asked for: narrowgate tasks request"
+    return Deny(
+        message=f"{asked}: {who(asked.member)} holds nothing on this cluster{_because(asked)}",
+        hint=hint or f"a policy has to name {who(asked.member)} and cluster {quoted(asked.cluster)}",
+    )
+
+
+def _because(asked: Asked) -> str:
+    if asked.use is None:
+        return ""
+    return f" to {action(asked.judged)}, which it needs ({_word(asked.use.because)})"
+
+
+def _request_task(asked: Asked, answer: Uncovered) -> str:
+    """How a task is asked for that would cover it; empty where no rule would grant one."""
+    if answer.grantable is None:
+        return ""
+    judged = asked.judged
+    if not judged.resource or not judged.verbs:
+        return "it can be granted for a time: narrowgate tasks request"
+    name = f"/{judged.name}" if judged.name and not judged.subresource else ""
+    namespace = f" -n {judged.namespace}" if judged.namespace else ""
+    wanted = f"{judged.verbs[0]} {resource(judged)}{name}{namespace}"
+    return (
+        f"rule {answer.grantable.rule.id} of policy {answer.grantable.ref.policy} can grant it for a time: "
+        f"narrowgate tasks request --cluster {_word(asked.cluster)} --reason ... --allow {quoted(wanted)}"
+    )
+
+
+def _near(holding: Holding, judged: Question) -> str:
+    """What the identity may do to the same resource."""
+    near = [rule for rule in holding.on_resource(judged) if rule.effect is Effect.ALLOW]
+    if not near:
+        return "a policy has to allow it first"
+    what = resource(judged) if judged.resource else quoted(judged.path)
+    allowed = "; ".join(_summary(rule) for rule in near[:MAX_NEAR])
+    return f"on {what} it may: {allowed}" + ("; and more" if len(near) > MAX_NEAR else "")
+
+
+def _summary(rule: CompiledRule) -> str:
+    verbs = "do everything" if EVERYTHING in rule.verbs else _some(rule.rule.verbs)
+    names = f" {_listed(rule.rule.names, 'name')}" if rule.rule.names is not None else ""
+    if rule.rule.namespaces is None:
+        where = "" if rule.urls else " on cluster-scoped resources"
+    else:
+        where = (
+            " everywhere" if EVERYTHING in rule.rule.namespaces else f" in {_listed(rule.rule.namespaces, 'namespace')}"
+        )
+    return f"{verbs}{names}{where}{' on a condition' if rule.condition else ''}"
+
+
+def _listed(names: Iterable[str], noun: str) -> str:
+    listed = list(names)
+    return f"{noun}{'s' if len(listed) > 1 else ''} {_some(listed)}"
+
+
+def _some(words: Iterable[str]) -> str:
+    listed = list(words)
+    return ", ".join(listed[:MAX_LISTED]) + (", ..." if len(listed) > MAX_LISTED else "")
+
+
+def _where(question: Question) -> str:
+    if question.namespaced and not question.namespace:
+        return " in all namespaces"
+    if not question.namespaced or question.is_of_namespaces:
+        return ""
+    return f" in namespace {quoted(question.namespace)}"
+
+
+def _word(text: str) -> str:
+    """A verb, resource or field as it is where it is ordinary, and quoted where it is not."""
+    ordinary = text.isprintable() and len(text) <= MAX_QUOTED and not any(character.isspace() for character in text)
+    return text if ordinary and text else quoted(text)
