@@ -101,7 +101,8 @@ class TrailWriter:
         After an error the next call tries again, so that one success is all it takes to go on. An error of a durable
         entry can mean that it is in the journal all the same.
         """
-        self._refuse_while_unsealed()
+        if self._seal_failure:
+            self._refuse_when_long_unsealed()
         self._write(entry)
         if durable:
             await self._on_disk()
@@ -212,8 +213,8 @@ class TrailWriter:
             # Not survived, only kept: `record` fails on its own until a write succeeds, and takes the notes along.
             return
 
-    def _refuse_while_unsealed(self) -> None:
-        if self._seal_failure and self._clock() - self._seal_failed_at > SEAL_GRACE:
+    def _refuse_when_long_unsealed(self) -> None:
+        if self._clock() - self._seal_failed_at > SEAL_GRACE:
             raise TrailUnwritable(self._seal_failure)
 
     # Waiting for the disk.

@@ -1,0 +1,30 @@
+"""Whether a request could be allowed at all, before the objects that conditions look at have been fetched.
+
+The result of a patch is got by a dry run in the caller's name. That is itself a request to the cluster, with admission
+webhooks and all, so it is only made for what no condition-free rule settles already.
+"""
+
+from __future__ import annotations
+
+from narrowgate.core.decision import RuleRef
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.matching import question_of
+from narrowgate.core.rulebook import Rulebook
+
+
+def could_be_allowed(chain: Chain, what: Intent, rulebook: Rulebook) -> RuleRef | None:
+    """The allow rule that speaks of this for the sender, if one does for every member and no plain deny rule does.
+
+    None means that `decide` refuses whatever the objects hold. A rule promises nothing: `decide` is still asked.
+    """
+    covering: RuleRef | None = None
+    question = question_of(what)
+    for member in chain:
+        found = rulebook.holding(member, what.cluster).candidates(question)
+        if any(rule.condition is None and rule.has_name(question) for rule in found.deny):
+            return None
+        covering = next((rule.ref for rule in found.allow if rule.has_name(question)), None)
+        if covering is None:
+            return None
+    return covering

@@ -1,0 +1,169 @@
+"""One process of the gate: its event loop, and everything that lives on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import prometheus_client
+
+from narrowgate.authenticators.agent_credentials import AgentCredentials
+from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.authenticators.port import Authenticator
+from narrowgate.config import Config, cluster_access
+from narrowgate.control.health import serve_health
+from narrowgate.core.rulebook import Rulebook
+from narrowgate.keys import Keys
+from narrowgate.main.boot_check import refuse_wide_accounts
+from narrowgate.main.policy_folder import PolicyFolder, rulebook_of
+from narrowgate.proxy.accounts import account_for
+from narrowgate.proxy.client import Timeouts
+from narrowgate.proxy.cluster import Cluster
+from narrowgate.proxy.listener import Listener, server_context
+from narrowgate.proxy.pipeline import Pipeline
+from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.state import ServedCluster, State
+from narrowgate.proxy.trail_writer import TrailWriter
+from narrowgate.store.open import open_store
+from narrowgate.store.port import Store
+from narrowgate.trail.journal import Bounds
+
+FIRST_LOOK_SECONDS = 5.0
+"""How long starting waits for a cluster's discovery before it serves anyway (that cluster's requests are refused)."""
+
+log = logging.getLogger("narrowgate")
+
+
+class Worker:
+    """A gate process. `run` serves until it is told to stop."""
+
+    def __init__(self, config: Config, keys: Keys, bound: socket.socket, number: int) -> None:
+        self._config = config
+        self._keys = keys
+        self._bound = bound
+        self._number = number
+        self._store: Store = open_store(config.store, config.data_dir)
+        self._clusters = {entry.name: Cluster(cluster_access(entry)) for entry in config.clusters}
+        served = {
+            name: ServedCluster(cluster, account_for(cluster, _read_token)) for name, cluster in self._clusters.items()
+        }
+        self._state = State(served)
+        self._folder = PolicyFolder(config, self._store)
+        self._running = RunningRequests(self._state)
+        # Both belong to an event loop: `run` makes them.
+        self._trail: TrailWriter
+        self._listener: Listener
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path))
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. Raises what makes starting impossible."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if self._number == 0:
+            self._folder.load_first()
+        self._trail = _open_trail(self._config, self._keys, self._number)
+        self._listener = self._make_listener()
+        async with asyncio.TaskGroup() as connections, asyncio.TaskGroup() as followers:
+            tasks = [followers.create_task(cluster.follow_discovery()) for cluster in self._clusters.values()]
+            tasks.append(followers.create_task(self._state.follow(self._stamp, self._load)))
+            await self._first_look()
+            await refuse_wide_accounts(self._clusters.values())
+            tasks.append(followers.create_task(self._trail.run()))
+            tasks.append(followers.create_task(self._running.watch_over()))
+            tasks.append(followers.create_task(self._listener.sweep()))
+            if self._number == 0:
+                tasks.append(followers.create_task(self._folder.follow()))
+                tasks.append(followers.create_task(self._serve_health()))
+            await self._listener.start(self._bound, self._context, connections)
+            host, port = self._config.listen.kubernetes
+            log.info("serving %s on https://%s:%d", ", ".join(self._clusters) or "no cluster", host, port)
+            await stop.wait()
+            log.info("stopping: running requests get %.0f s", self._config.limits.drain_timeout)
+            await self._drain()
+            for task in tasks:
+                task.cancel()
+        await self._trail.close()
+        self._store.close()
+
+    def _make_listener(self) -> Listener:
+        limits = self._config.limits
+        timeouts = Timeouts(head=limits.header_timeout, body=limits.body_timeout, idle=limits.idle_timeout)
+        pipeline = Pipeline(self._state, self._trail, self._running)
+        return Listener(pipeline.serve, timeouts, limits.connections)
+
+    async def _first_look(self) -> None:
+        """Wait until there is something to judge by, and a moment for the clusters."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + FIRST_LOOK_SECONDS
+        while loop.time() < give_up:
+            if self._state.number and all(cluster.discovery is not None for cluster in self._clusters.values()):
+                return
+            await asyncio.sleep(0.01)
+
+    async def _drain(self) -> None:
+        """Long-running requests never end by themselves: they are told at once; the others may finish."""
+        self._listener.stop_accepting()
+        self._running.end_long("the gate is stopping; connect again")
+        await self._listener.drain(self._config.limits.drain_timeout)
+
+    def _reload(self) -> None:
+        """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""
+        try:
+            self._context.load_cert_chain(str(self._keys.certificate_path), str(self._keys.key_path))
+            log.info("reloaded the serving certificate")
+        except OSError as error:
+            log.error("the serving certificate was not reloaded: %s", error)
+
+    # --- what the state follows
+
+    async def _stamp(self) -> object:
+        return await asyncio.to_thread(self._store.change_stamp)
+
+    async def _load(self) -> tuple[Authenticator, Rulebook]:
+        return await asyncio.to_thread(self._load_now)
+
+    def _load_now(self) -> tuple[Authenticator, Rulebook]:
+        rulebook = rulebook_of(self._store.revision())
+        log.info("policies of revision %d are in force", rulebook.revision)
+        return FirstMatch([AgentCredentials.of(self._store.agents())]), rulebook
+
+    # --- health
+
+    async def _serve_health(self) -> None:
+        registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=registry)
+        gauge = prometheus_client.Gauge("narrowgate_running_requests", "Requests being answered.", registry=registry)
+        gauge.set_function(lambda: len(self._running))
+        gauge = prometheus_client.Gauge("narrowgate_client_connections", "Open client connections.", registry=registry)
+        gauge.set_function(lambda: len(self._listener))
+        host, port = self._config.listen.health
+        await serve_health(host, port, self._readiness, registry)
+
+    def _readiness(self) -> Mapping[str, str | None]:
+        conditions: dict[str, str | None] = {
+            "trail": self._trail.problem() or None,
+            "store": self._state.trouble or None,
+            "policies": self._folder.trouble or None,
+        }
+        for name, cluster in self._clusters.items():
+            conditions[f"cluster {name}"] = cluster.problem or None
+        return conditions
+
+
+def _read_token(path: str) -> str:
+    return Path(path).read_text("ascii").strip()
+
+
+def _open_trail(config: Config, keys: Keys, number: int) -> TrailWriter:
+    """The trail of one process: a journal of its own, `gate-<number>`. Raises TrailUnwritable, JournalInUse."""
+    audit = config.audit
+    bounds = Bounds(segment_bytes=audit.segment_bytes, retain_age=audit.retention)
+    folder = config.data_dir / "trail"
+    return TrailWriter.open(folder, f"gate-{number}", keys.signing_key_pem, bounds=bounds, copy_to=audit.checkpoints)

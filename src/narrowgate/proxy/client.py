@@ -1,0 +1,307 @@
+"""One client's connection: bytes become requests, answers become bytes, and neither side outruns the other.
+
+One task per connection reads a head, lets the pipeline serve it, and reads the next; bytes that arrive meanwhile wait
+in a bounded buffer, so that pipelined requests are answered in order (RFC 9112 9.3.2). Everything a peer can keep open
+has a deadline, looked at by the listener's sweep rather than by a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+import msgspec
+
+from narrowgate.core.malformed import Malformed
+from narrowgate.proxy.upstream import WRITE_HIGH_WATER
+from narrowgate.wire.bodies import Body, follow
+from narrowgate.wire.http1 import END_OF_HEAD, MAX_HEAD_BYTES, Framing, RequestHead, read_request_head
+
+MAX_WAITING_BYTES = 128 * 1024
+"""Bytes taken from a client ahead of being asked for; above this its reading pauses. More than one head always fits."""
+MAX_DISCARDED_BYTES = 4 * 1024 * 1024
+"""An unread request body up to this is read and thrown away, so that the answer arrives and the connection stays."""
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds that a client may take: for a head, between two pieces of a body, between two requests."""
+
+    head: float = 10.0
+    body: float = 30.0
+    idle: float = 120.0
+
+
+class Source(Protocol):
+    """What feeds this client and can be slowed down: an upstream connection, or the other side of a splice."""
+
+    def pause(self) -> None:
+        """Stop delivering."""
+        ...
+
+    def resume(self) -> None:
+        """Deliver again."""
+        ...
+
+
+class ClientGone(Exception):
+    """The client closed the connection, or was too slow, before its request was complete."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol of one accepted connection. `serve` is called once per request and answers through this object."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_closing",
+        "_on_drained",
+        "_paused",
+        "_payload",
+        "_serve",
+        "_source",
+        "_task",
+        "_timeouts",
+        "_waiter",
+        "busy",
+        "deadline",
+        "listener_forget",
+        "lost",
+        "must_close",
+        "peer",
+        "sent",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        serve: Callable[[ClientConnection, RequestHead], Awaitable[None]],
+        refuse: Callable[[ClientConnection, Malformed], None],
+        timeouts: Timeouts,
+        adopt: Callable[[ClientConnection], asyncio.Task[None]],
+        forget: Callable[[ClientConnection], None],
+    ) -> None:
+        self.transport: asyncio.Transport
+        self.peer = ""
+        """The client's address, as recorded."""
+        self.lost = False
+        self.busy = False
+        """A request is being served."""
+        self.must_close = False
+        """The connection ends with the current answer."""
+        self.deadline = 0.0
+        """Loop time at which the sweep closes this connection; 0 means never."""
+        self.sent = 0
+        """Bytes written to the client for the current answer."""
+        self.listener_forget = forget
+        self._serve = (serve, refuse, adopt)
+        self._timeouts = timeouts
+        self._buffer = b""
+        self._closing = False
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._on_drained: asyncio.Future[None] | None = None
+        self._source: Source | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._body: Body | None = None
+        self._payload: list[bytes] = []
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the interface and not the class.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if address else ""
+        self._task = self._serve[2](self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer = self._buffer + data if self._buffer else data
+        waiter = self._waiter
+        if waiter is not None:
+            if not waiter.done():
+                waiter.set_result(None)
+        elif len(self._buffer) > MAX_WAITING_BYTES:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """Let the transport close: TLS has no half-closed connections worth keeping (RFC 8446 6.1)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.listener_forget(self)
+        if self._on_drained is not None and not self._on_drained.done():
+            self._on_drained.set_result(None)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        elif self._task is not None:
+            # Whatever is done for this client is done for nobody now; the pipeline records the end on its way out.
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        if self._source is not None:
+            self._source.pause()
+        if self._on_drained is None:
+            self._on_drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._source is not None:
+            self._source.resume()
+        if self._on_drained is not None and not self._on_drained.done():
+            self._on_drained.set_result(None)
+        self._on_drained = None
+
+    # --- the life of the connection
+
+    async def run(self) -> None:
+        """Serve request after request until the client leaves, an answer closes, or the listener drains."""
+        serve, refuse, _ = self._serve
+        try:
+            while not self._closing:
+                head = await self._next_head()
+                self.busy = True
+                self.must_close = not head.keep_alive
+                self.sent = 0
+                self._begin_body(head.framing)
+                await serve(self, head)
+                await self._finish_body()
+                self.busy = False
+                if self.must_close:
+                    break
+        except Malformed as error:
+            refuse(self, error)
+        except ClientGone:
+            pass
+        finally:
+            self.close()
+            # After a splice the transport no longer tells this object that it is lost.
+            self.listener_forget(self)
+
+    def close(self) -> None:
+        """Close after what is buffered has been sent."""
+        self._closing = True
+        if not self.lost:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once; the client sees a broken connection."""
+        self._closing = True
+        if not self.lost:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Serve no further request: an idle connection closes now, a busy one after its answer."""
+        self._closing = True
+        self.must_close = True
+        if not self.busy and not self.lost:
+            self.transport.close()
+
+    # --- reading
+
+    async def _next_head(self) -> RequestHead:
+        loop = asyncio.get_running_loop()
+        searched = 0
+        self.deadline = loop.time() + (self._timeouts.head if self._buffer else self._timeouts.idle)
+        while True:
+            end = self._buffer.find(END_OF_HEAD, searched)
+            if end >= 0:
+                block, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+                self.deadline = 0.0
+                return read_request_head(block)
+            if len(self._buffer) > MAX_HEAD_BYTES:
+                raise Malformed(f"the request head is larger than {MAX_HEAD_BYTES // 1024} KiB", 431)
+            searched = max(len(self._buffer) - 3, 0)
+            had_bytes = bool(self._buffer)
+            await self._more()
+            if not had_bytes:
+                # The clock for a head starts with its first byte and is not set back by the next.
+                self.deadline = loop.time() + self._timeouts.head
+
+    async def _more(self) -> None:
+        """Wait for bytes beyond those in the buffer. Raises ClientGone."""
+        if self.lost:
+            raise ClientGone
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self._waiter = asyncio.get_running_loop().create_future()
+        before = len(self._buffer)
+        await self._waiter
+        self._waiter = None
+        if self.lost and len(self._buffer) == before:
+            raise ClientGone
+
+    def _begin_body(self, framing: Framing) -> None:
+        self._payload = []
+        self._body = None if framing.empty else follow(framing, strict=True, payload=self._payload)
+
+    async def body_part(self) -> bytes:
+        """The next bytes of the body, without chunk lines; empty when it is complete. Raises ClientGone, Malformed."""
+        body = self._body
+        if body is None:
+            return b""
+        loop = asyncio.get_running_loop()
+        while not self._payload and not body.done:
+            if not self._buffer:
+                self.deadline = loop.time() + self._timeouts.body
+                await self._more()
+                self.deadline = 0.0
+            taken = body.feed(self._buffer)
+            self._buffer = self._buffer[taken:]
+        part = b"".join(self._payload)
+        self._payload.clear()
+        return part
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole request body. Raises Malformed 413 above `limit` bytes, ClientGone."""
+        parts: list[bytes] = []
+        size = 0
+        while part := await self.body_part():
+            size += len(part)
+            if size > limit:
+                self.must_close = True
+                raise Malformed(f"the request body is larger than {limit // (1024 * 1024)} MiB", 413)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _finish_body(self) -> None:
+        """Read away what nobody read, so that the next head is found where it begins."""
+        body = self._body
+        if body is None or body.done:
+            return
+        size = 0
+        while part := await self.body_part():
+            size += len(part)
+            if size > MAX_DISCARDED_BYTES:
+                self.must_close = True
+                return
+
+    # --- writing
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; back-pressure goes to the bound source."""
+        if not self.lost:
+            self.sent += len(data)
+            self.transport.write(data)
+
+    async def flushed(self) -> None:
+        """Wait until the client has taken enough for more to be written."""
+        if self._on_drained is not None and not self.lost:
+            await self._on_drained
+
+    def bind(self, source: Source | None) -> None:
+        """Name what feeds this client, so that a slow client slows it down."""
+        self._source = source
+        if source is not None and self._on_drained is not None:
+            source.pause()
+
+    def take_over(self, protocol: asyncio.Protocol) -> bytes:
+        """Hand the transport to a splice; bytes that the client sent already are returned."""
+        early, self._buffer = self._buffer, b""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self.transport.set_protocol(protocol)
+        return early

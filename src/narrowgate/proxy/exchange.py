@@ -1,0 +1,87 @@
+"""One request on its way through the pipeline, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+
+from narrowgate.authenticators.port import Presented
+from narrowgate.core.audit import Asked
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.target import Target
+from narrowgate.proxy.client import ClientConnection
+from narrowgate.proxy.state import ServedCluster, Snapshot
+from narrowgate.wire.http1 import RequestHead
+
+WEBSOCKET_BEARER = b"base64url.bearer.authorization.k8s.io."
+"""How a browser sends a token (k8s.io/apiserver/pkg/authentication/request/websocket): read by nobody here, and never
+passed on; such requests authenticate by their header or not at all."""
+
+_PROCESS = os.urandom(8).hex()
+_count = 0
+
+
+def new_audit_id() -> str:
+    """An id no other request has: the same for the gate's entries and the API server's (header `Audit-ID`)."""
+    global _count
+    _count += 1
+    return f"{_PROCESS[:8]}-{_PROCESS[8:12]}-{_PROCESS[12:]}-{_count >> 48:04x}-{_count & 0xFFFFFFFFFFFF:012x}"
+
+
+class Exchange:
+    """What is known of a request from its head alone. Made when the head has arrived; nothing is judged yet."""
+
+    __slots__ = ("audit_id", "client", "head", "presented", "received_at", "user_agent")
+
+    def __init__(self, head: RequestHead, client: ClientConnection) -> None:
+        self.head = head
+        self.client = client
+        self.received_at = time.time()
+        self.audit_id = new_audit_id()
+        self.presented = Presented(_bearer(head.fields.get(b"authorization", b"")))
+        self.user_agent = head.fields.get(b"user-agent", b"").decode("utf-8", "replace")
+
+    def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
+        """What the trail writes of this request, with whatever is known of it by now."""
+        return Asked(
+            audit_id=self.audit_id,
+            method=self.head.method,
+            target=self.head.target,
+            received_at=self.received_at,
+            source_ip=self.client.peer,
+            user_agent=self.user_agent,
+            chain=who,
+            intent=what,
+        )
+
+
+def _bearer(authorization: bytes) -> str:
+    """The token of `Authorization: Bearer ...` (RFC 6750 2.1); empty for every other scheme."""
+    if authorization[:7].lower() != b"bearer ":
+        return ""
+    return authorization[7:].strip().decode("latin-1")
+
+
+class Understood(msgspec.Struct, frozen=True):
+    """A request that is understood: what it means, whose snapshot it is judged by, where it would go."""
+
+    intent: Intent
+    target: Target
+    """The target at the cluster, its prefix taken off; the only source of what is sent upstream."""
+    served: ServedCluster
+    snapshot: Snapshot
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request was answered; the bytes themselves have gone to the client."""
+
+    code: int
+    """HTTP status; 0 where the client left, or the answer broke off, before one was sent."""
+    bytes_out: int = 0
+    failed: str = ""
+    """What went wrong on the way, in a sentence; empty when the answer is complete."""
+    ended_because: str = ""
+    """Why the gate ended a stream that could have gone on."""

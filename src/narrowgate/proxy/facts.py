@@ -1,0 +1,144 @@
+"""What must be known about a write before it is judged: its body, the object it changes, the object it would make.
+
+Bodies are read whole, up to the API server's own limit. The result of a patch is the API server's business to compute
+(strategic merges, apply, defaults), so the gate asks it by `dryRun=All` in the caller's name, and then pins the real
+patch to the very version that was looked at: if the object changes in between, the patch conflicts instead of making
+something that nobody judged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+
+from narrowgate.core.body import BODY_LIMIT, with_body, with_patched
+from narrowgate.core.decision import RuleRef
+from narrowgate.core.documents import parse_json, parse_yaml
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.preview import could_be_allowed
+from narrowgate.core.target import Target, rebuild
+from narrowgate.core.understand import is_proxied
+from narrowgate.proxy.exchange import Exchange, Understood
+from narrowgate.wire.protobuf import read_names
+
+JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+class Facts:
+    """Completes what is understood of a request. Keeps nothing between requests."""
+
+    async def read(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes]:
+        """Read the body and everything that conditions will look at; the body comes back as it is to be sent.
+
+        Raises Malformed (400, 413, 415), ClientGone, and what asking the API server raises.
+        """
+        body = await exchange.client.read_body(BODY_LIMIT)
+        content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
+        if b"content-encoding" in exchange.head.fields:
+            raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)
+        intent = with_body(what.intent, content_type, body, read_names)
+        rulebook = what.snapshot.rulebook
+        needs = rulebook.object_needs(who, intent)
+        wants_result = intent.info.verb == "patch" and bool(needs.object or intent.unseen)
+        wants_old = needs.old_object or bool(intent.unseen)
+        covering = could_be_allowed(who, intent, rulebook) if wants_result or wants_old else None
+        if covering is None:
+            # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
+            return msgspec.structs.replace(what, intent=_settled(intent)), body
+        look = _Look(exchange, who, what, covering)
+        old = await look.current() if wants_old or wants_result else None
+        if wants_result:
+            result = await look.patched(content_type, body)
+            body = _pinned(content_type, body, old)
+            intent = with_patched(intent, result, old)
+        else:
+            intent = msgspec.structs.replace(intent, old_object=old)
+        return msgspec.structs.replace(what, intent=intent), body
+
+    def unread(self, exchange: Exchange, what: Understood) -> bytes | None:
+        """What becomes of a body that nothing has to be read from: streamed behind `proxy`, refused elsewhere."""
+        if is_proxied(what.intent.info):
+            return None
+        raise Malformed(f"a {exchange.head.method} of {what.target.path} has no body")
+
+
+def _settled(intent: Intent) -> Intent:
+    """An intent whose unseen use cannot be looked up: it stays a use that only an unrestricted rule covers."""
+    return msgspec.structs.replace(intent, unseen="") if intent.unseen else intent
+
+
+class _Look:
+    """Questions to the API server in the caller's name, about the object of one request."""
+
+    def __init__(self, exchange: Exchange, who: Chain, what: Understood, covering: RuleRef) -> None:
+        self._covering = covering
+        self._exchange = exchange
+        self._who = who
+        self._what = what
+
+    async def current(self) -> Any:
+        """The object as it is now; None where there is none. Raises Malformed when the API server will not show it."""
+        status, answer = await self._ask("GET", _object_target(self._what.target), b"", b"")
+        if status == 404:
+            return None
+        if status != 200:
+            raise Malformed(f"a rule looks at the object as it is, and the cluster answers {status} to reading it", 403)
+        return parse_json(answer)
+
+    async def patched(self, content_type: str, body: bytes) -> Any:
+        """What the patch would make. Raises Malformed with the API server's own complaint when it would not take it."""
+        target = self._what.target
+        query = tuple(pair for pair in target.query if pair[0] != "dryRun")
+        dry = Target(segments=target.segments, path=target.path, query=(*query, ("dryRun", "All")))
+        status, answer = await self._ask("PATCH", dry, body, content_type.encode("latin-1"))
+        if status not in (200, 201):
+            raise Malformed(_complaint(status, answer), status if 400 <= status < 500 else 502)
+        return parse_json(answer)
+
+    async def _ask(self, method: str, target: Target, body: bytes, content_type: bytes) -> tuple[int, bytes]:
+        served = self._what.served
+        headers = await served.account.headers(self._who, self._covering, self._exchange.audit_id)
+        path = rebuild(target).decode("ascii")
+        status, _, answer = await served.cluster.call(
+            method, path, body=body, content_type=content_type, headers=headers
+        )
+        return status, answer
+
+
+def _object_target(target: Target) -> Target:
+    """The target of the object itself: without query and, for `scale` or `status`, with the subresource."""
+    return Target(segments=target.segments, path=target.path, query=())
+
+
+def _complaint(status: int, answer: bytes) -> str:
+    try:
+        message = orjson.loads(answer).get("message", "")
+    except (orjson.JSONDecodeError, AttributeError):
+        message = ""
+    return str(message) or f"the cluster answers {status} to a dry run of this patch"
+
+
+def _pinned(content_type: str, body: bytes, old: Any) -> bytes:
+    """The patch, bound to the version of the object that was judged (optimistic concurrency, `resourceVersion`)."""
+    if old is None:
+        return body
+    version = old["metadata"]["resourceVersion"]
+    form = content_type.partition(";")[0].strip().lower()
+    if form == JSON_PATCH:
+        operations = parse_json(body)
+        operations.append({"op": "add", "path": "/metadata/resourceVersion", "value": version})
+        return orjson.dumps(operations)
+    document = parse_yaml(body) if form == APPLY else parse_json(body)
+    metadata = document.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise Malformed("metadata in the patch is not an object")
+    # An empty resourceVersion is none at all; any other than the one looked at could only ever match something unseen.
+    if metadata.get("resourceVersion") not in (None, "", version):
+        raise Malformed("the object has been modified; apply your changes to the latest version and try again", 409)
+    metadata["resourceVersion"] = version
+    return orjson.dumps(document)

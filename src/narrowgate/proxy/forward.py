@@ -1,0 +1,188 @@
+"""From an Allow to an answered client: the only place that sends a caller's request to an API server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from narrowgate.core import status
+from narrowgate.core.decision import Allow, Decision
+from narrowgate.core.identity import Chain
+from narrowgate.core.status import Status
+from narrowgate.core.target import rebuild
+from narrowgate.core.understand import is_proxied
+from narrowgate.proxy.exchange import Exchange, Response, Understood
+from narrowgate.proxy.headers import upgrade_of, upstream_headers
+from narrowgate.proxy.running import Running, RunningRequests
+from narrowgate.proxy.splice import Splice
+from narrowgate.proxy.upstream import UpstreamBroken, UpstreamConnection
+from narrowgate.wire.http1 import (
+    Framing,
+    ResponseHead,
+    write_request_head,
+    write_response_head,
+    write_switching_protocols,
+)
+
+LAST_CHUNK = b"0\r\n\r\n"
+Started = Callable[[int], Awaitable[None]]
+"""Called with the status when a long-running answer begins, before any of it reaches the client."""
+
+
+class Forwarder:
+    """Sends what was allowed, relays what is answered, and lets go when the permission ends."""
+
+    def __init__(self, running: RunningRequests) -> None:
+        self._running = running
+
+    async def forward(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        who: Chain,
+        allowed: Allow,
+        body: bytes | None,
+        judged: tuple[Callable[[], Awaitable[Decision]], Started],
+    ) -> Response:
+        """Send the request with this decision and relay the answer. `body` None means: stream the client's body.
+
+        Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady before anything was answered, Malformed for an
+        upgrade that is not served.
+        """
+        decide_again, started = judged
+        info = what.intent.info
+        upgrade = upgrade_of(exchange.head, info)
+        connection, head = await self._send(exchange, what, who, allowed, body, upgrade)
+        try:
+            if head.status == 101 and not upgrade:
+                raise UpstreamBroken("the API server switched protocols without being asked")
+            is_long = is_long_running(what)
+            if is_long:
+                await started(head.status)
+            response = Answering(exchange, connection, head, watches_json=info.verb == "watch")
+            running = Running(decide_again, response.end, allowed.deadline, what.snapshot.number, is_long=is_long)
+            with self._running.entered(running):
+                done = await (response.splice() if head.status == 101 else response.relay())
+        except BaseException:
+            connection.abort()
+            raise
+        return done
+
+    async def _send(
+        self, exchange: Exchange, what: Understood, who: Chain, allowed: Allow, body: bytes | None, upgrade: str
+    ) -> tuple[UpstreamConnection, ResponseHead]:
+        cluster = what.served.cluster
+        authentication = await what.served.account.headers(who, allowed.rule, exchange.audit_id)
+        head = exchange.head
+        headers = [
+            (b"host", cluster.host_header),
+            *upstream_headers(head, what.intent.info, upgrade),
+            *authentication,
+            (b"audit-id", exchange.audit_id.encode("ascii")),
+        ]
+        framing = head.framing if body is None else Framing(len(body))
+        target = cluster.access.path_prefix.encode("ascii") + rebuild(what.target)
+        request = write_request_head(head.method, target, headers, framing)
+        bears_token = any(name == b"authorization" for name, _ in authentication)
+        pool = cluster.pool_for(bears_token=bears_token)
+        if body is None and not framing.empty:
+            return await self._stream(exchange, request, await pool.connect())
+        return await cluster.exchange(pool, head.method, request, body or b"")
+
+    async def _stream(
+        self, exchange: Exchange, request: bytes, connection: UpstreamConnection
+    ) -> tuple[UpstreamConnection, ResponseHead]:
+        """Send a body as it comes (only for `proxy`: everything else is read whole, because it must be judged)."""
+        chunked = exchange.head.framing.chunked
+        try:
+            connection.send(exchange.head.method, request, b"")
+            while part := await exchange.client.body_part():
+                await connection.send_more(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+            if chunked:
+                await connection.send_more(LAST_CHUNK)
+            return connection, await connection.response_head()
+        except BaseException:
+            connection.abort()
+            raise
+
+
+class Answering:
+    """One answer on its way to the client."""
+
+    def __init__(
+        self, exchange: Exchange, connection: UpstreamConnection, head: ResponseHead, *, watches_json: bool
+    ) -> None:
+        self._client = exchange.client
+        self._connection = connection
+        self._head = head
+        self._watches_json = watches_json and head.fields.get(b"content-type", b"").startswith(b"application/json")
+        self._ended_because = ""
+        self._splice: Splice | None = None
+
+    async def relay(self) -> Response:
+        """Relay an ordinary answer, byte for byte."""
+        client, connection, head = self._client, self._connection, self._head
+        if head.framing.until_close:
+            client.must_close = True
+        first = write_response_head(head, close=client.must_close)
+        body = connection.body_at_hand()
+        if body is not None:
+            client.write(first + body)
+            connection.release()
+            return Response(code=head.status, bytes_out=len(body))
+        client.write(first)
+        client.bind(connection)
+        try:
+            await connection.relay_to(client)
+        except UpstreamBroken as error:
+            return self._broken_off(str(error))
+        finally:
+            client.bind(None)
+        connection.release()
+        await client.flushed()
+        return Response(code=head.status, bytes_out=connection.received)
+
+    async def splice(self) -> Response:
+        """Switch protocols and pass bytes both ways until one side ends."""
+        client, connection = self._client, self._connection
+        client.must_close = True
+        client.write(write_switching_protocols(self._head))
+        self._splice = splice = Splice(client.transport, connection.transport)
+        from_client = client.take_over(splice.client)
+        from_upstream = connection.take_over(splice.upstream)
+        await splice.run(from_client, from_upstream)
+        return Response(code=101, bytes_out=splice.bytes_out, ended_because=self._ended_because)
+
+    def end(self, reason: str) -> None:
+        """End this answer now: the permission is gone."""
+        self._ended_because = reason
+        if self._splice is not None:
+            self._splice.cut()
+        else:
+            self._connection.break_off(reason)
+
+    def _broken_off(self, reason: str) -> Response:
+        """The answer cannot be completed. A watch is told why in its own words; everything else just breaks."""
+        client, connection = self._client, self._connection
+        code, sent = self._head.status, connection.received
+        connection.abort()
+        if self._ended_because and self._watches_json and connection.at_boundary:
+            client.write(_watch_error(status.failure(403, self._ended_because)) + LAST_CHUNK)
+            client.must_close = True
+        else:
+            client.abort()
+        failed = "" if self._ended_because else reason
+        return Response(code=code, bytes_out=sent, failed=failed, ended_because=self._ended_because)
+
+
+def _watch_error(why: Status) -> bytes:
+    """A watch event of type ERROR as a chunk (k8s.io/apimachinery/pkg/watch: its object is a Status)."""
+    event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why)
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def is_long_running(what: Understood) -> bool:
+    """Whether an answer may take as long as it likes, as k8s.io/apiserver/pkg/server/filters/longrunning.go has it."""
+    info = what.intent.info
+    if info.verb == "watch" or is_proxied(info):
+        return True
+    return info.subresource in ("exec", "attach", "portforward", "log")

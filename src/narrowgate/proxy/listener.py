@@ -1,0 +1,100 @@
+"""The data port: accepts TLS, holds the connections, closes the slow ones, drains on request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from narrowgate.core import status
+from narrowgate.core.malformed import Malformed
+from narrowgate.proxy.client import ClientConnection, Timeouts
+from narrowgate.proxy.pipeline import whole_answer
+from narrowgate.wire.http1 import RequestHead
+
+HANDSHAKE_SECONDS = 10.0
+SWEEP_SECONDS = 1.0
+"""How often connections are looked at for passed deadlines; timeouts are exact to this."""
+BACKLOG = 1024
+
+log = logging.getLogger("narrowgate.listener")
+
+
+def server_context(certificate: str, key: str) -> ssl.SSLContext:
+    """TLS towards clients: 1.2 or later, http/1.1 alone in ALPN. Raises ssl.SSLError, OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class Listener:
+    """All client connections of this process."""
+
+    def __init__(
+        self,
+        serve: Callable[[ClientConnection, RequestHead], Awaitable[None]],
+        timeouts: Timeouts,
+        max_connections: int,
+    ) -> None:
+        self._serve = serve
+        self._timeouts = timeouts
+        self._max = max_connections
+        self._connections: set[ClientConnection] = set()
+        self._tasks: asyncio.TaskGroup
+        self._server: asyncio.Server | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    async def start(self, bound: socket.socket, context: ssl.SSLContext, tasks: asyncio.TaskGroup) -> None:
+        """Accept connections on a bound socket; their tasks belong to `tasks`."""
+        self._tasks = tasks
+        self._server = await asyncio.get_running_loop().create_server(
+            self._protocol, sock=bound, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
+
+    def _protocol(self) -> ClientConnection:
+        return ClientConnection(self._serve, self._refuse, self._timeouts, self._adopt, self._connections.discard)
+
+    def _adopt(self, connection: ClientConnection) -> asyncio.Task[None]:
+        if len(self._connections) >= self._max:
+            connection.drain()
+        else:
+            self._connections.add(connection)
+        return self._tasks.create_task(connection.run())
+
+    def _refuse(self, connection: ClientConnection, error: Malformed) -> None:
+        """Answer a head that could not be read; after it the two sides may disagree on where anything begins."""
+        log.info("refused a request head from %s: %s", connection.peer, error.message)
+        if not connection.sent:
+            connection.write(whole_answer(status.of_malformed(error), close=True))
+
+    async def sweep(self) -> None:
+        """Close connections whose deadline has passed, for as long as the gate runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = loop.time()
+            for connection in list(self._connections):
+                if connection.deadline and now > connection.deadline:
+                    connection.abort()
+
+    def stop_accepting(self) -> None:
+        """Accept nothing more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Let running requests finish for at most `seconds`, then close what is left."""
+        for connection in list(self._connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + seconds
+        while self._connections and loop.time() < give_up:  # noqa: ASYNC110 a set of connections has no event to wait for
+            await asyncio.sleep(0.05)
+        for connection in list(self._connections):
+            connection.abort()

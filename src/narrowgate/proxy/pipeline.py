@@ -1,0 +1,267 @@
+"""The data path, top to bottom: identify, understand, record, read, judge, forward or refuse, record.
+
+`Pipeline.serve` is the whole of it. Each step needs what the step before returned; only `decide` makes an Allow, and
+`forward` takes nothing else. Everything that can end a request early is an exception that `_refusal_for` turns into an
+answer in one place; none of them can end in something being forwarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import assert_never
+
+from narrowgate.authenticators.port import NotMine, Rejected
+from narrowgate.core import status
+from narrowgate.core.audit import Failed, Outcome, RequestEvents, Verdict
+from narrowgate.core.body import must_read_body
+from narrowgate.core.decide import decide
+from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.identity import Chain, Identity, chain_of
+from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.status import Status
+from narrowgate.core.target import parse_target, split_cluster
+from narrowgate.core.understand import UnknownResource, understand
+from narrowgate.proxy.client import ClientConnection, ClientGone
+from narrowgate.proxy.cluster import ClusterNotReady
+from narrowgate.proxy.exchange import Exchange, Response, Understood
+from narrowgate.proxy.facts import Facts
+from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.reviews import Reviews
+from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.state import ServedCluster, State, StateStale
+from narrowgate.proxy.trail_writer import TrailWriter
+from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+from narrowgate.trail.segment_file import TrailUnwritable
+from narrowgate.wire.http1 import RequestHead, write_answer
+
+READ_VERBS = frozenset({"get", "list", "watch"})
+"""Requests with other verbs change something, or open a stream into a pod: their entry is on disk before they go."""
+
+log = logging.getLogger("narrowgate.pipeline")
+
+
+class Unauthenticated(Exception):
+    """Nobody proved who sends this; the message says what was wrong with the credential, or that there was none."""
+
+
+class Misdirected(Exception):
+    """The request names no cluster, or not the one its credential opens; `code` is 400 or 403."""
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Pipeline:
+    """Serves requests, one call of `serve` each. One per process."""
+
+    def __init__(self, state: State, trail: TrailWriter, running: RunningRequests) -> None:
+        self._state = state
+        self._trail = trail
+        self._facts = Facts()
+        self._forwarder = Forwarder(running)
+        self._reviews = Reviews()
+
+    async def serve(self, client: ClientConnection, head: RequestHead) -> None:
+        """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
+        exchange = Exchange(head, client)
+        who: Chain | None = None
+        intent: Intent | None = None
+        events: RequestEvents | None = None
+        verdict: Verdict = Failed(message="the client left before the request was decided")
+        response = Response(code=0)
+        try:
+            who = await self._identify(exchange)
+            what = await self._understand(exchange, who)
+            intent = what.intent
+            events = RequestEvents(exchange.asked(who, intent))
+            await self._trail.record(events.received(), durable=intent.info.verb not in READ_VERBS)
+            what, body = await self._read(exchange, who, what)
+            verdict = await self._judge(what, who)
+            match verdict:
+                case Allow():
+                    response = await self._allowed(exchange, who, what, body, verdict, events)
+                case Deny() | NeedsApproval():
+                    response = self._answer(client, status.refusal(verdict, what.intent))
+                case _:
+                    assert_never(verdict)
+        except (asyncio.CancelledError, ClientGone):
+            response = Response(code=response.code, bytes_out=client.sent, failed="the client closed the connection")
+            raise
+        except Exception as error:  # noqa: BLE001 every way to end early is answered, and recorded, in one place
+            verdict, refusal = self._refusal_for(error)
+            response = self._answer(client, refusal)
+        finally:
+            self._finished(events or RequestEvents(exchange.asked(who, intent)), verdict, response)
+
+    # --- the steps
+
+    async def _identify(self, exchange: Exchange) -> Chain:
+        snapshot = self._state.current(asyncio.get_running_loop().time())
+        answer = await snapshot.authenticator.authenticate(exchange.presented, exchange.received_at)
+        match answer:
+            case Identity():
+                return chain_of(answer)
+            case Rejected(reason=reason):
+                raise Unauthenticated(reason)
+            case NotMine():
+                raise Unauthenticated("no credential that the gate knows: use the kubeconfig that the gate issued")
+            case _:
+                assert_never(answer)
+
+    async def _understand(self, exchange: Exchange, who: Chain) -> Understood:
+        target = parse_target(exchange.head.target)
+        named, target = split_cluster(target)
+        served = self._cluster_for(named, who)
+        cluster = served.cluster
+        try:
+            intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
+        except (UnknownResource, ClusterNotReady):
+            # It may have appeared a moment ago (a CRD, the cluster itself): look once more before saying no.
+            await cluster.refresh_discovery()
+            intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
+        snapshot = self._state.current(asyncio.get_running_loop().time())
+        return Understood(intent, target, served, snapshot)
+
+    def _cluster_for(self, named: str, who: Chain) -> ServedCluster:
+        clusters = self._state.clusters
+        bound = who[-1].cluster
+        if bound and named and named != bound:
+            raise Misdirected(f"this credential opens cluster {bound!r}, and the path names another one", 403)
+        name = named or bound
+        if not name and len(clusters) == 1:
+            return next(iter(clusters.values()))
+        served = clusters.get(name)
+        if served is not None:
+            return served
+        snapshot = self._state.current(asyncio.get_running_loop().time())
+        usable = snapshot.rulebook.clusters_of(who[-1], sorted(clusters))
+        choice = ", ".join(usable) or "none that this identity may use"
+        asked = f"there is no cluster {name!r} for you" if name else "the request does not say which cluster it is for"
+        raise Misdirected(f"{asked}: write /clusters/<name>/... with one of: {choice}")
+
+    async def _read(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes | None]:
+        """Read the body where it has a say; None stands for a body that is streamed (only behind `proxy`)."""
+        if exchange.head.framing.empty:
+            if exchange.head.method in ("GET", "HEAD") or not must_read_body(what.intent.info):
+                return what, b""
+        elif not must_read_body(what.intent.info):
+            return what, self._facts.unread(exchange, what)
+        return await self._facts.read(exchange, who, what)
+
+    async def _judge(self, what: Understood, who: Chain) -> Decision:
+        return decide(who, what.intent, what.snapshot.rulebook, (), (), time.time())
+
+    async def _allowed(
+        self,
+        exchange: Exchange,
+        who: Chain,
+        what: Understood,
+        body: bytes | None,
+        allowed: Allow,
+        events: RequestEvents,
+    ) -> Response:
+        if self._reviews.answers(what.intent) and body is not None:
+            return await self._reviews.answer(exchange, who, what, body, allowed)
+
+        async def decide_again() -> Decision:
+            return await self._decide_again(exchange, who, what)
+
+        async def started(code: int) -> None:
+            await self._trail.record(events.started(allowed, code, time.time()), durable=False)
+
+        return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
+
+    async def _decide_again(self, exchange: Exchange, who: Chain, what: Understood) -> Decision:
+        """The same question under the current snapshot: is it still this identity, and may it still?"""
+        snapshot = self._state.current(asyncio.get_running_loop().time())
+        now = time.time()
+        answer = await snapshot.authenticator.authenticate(exchange.presented, now)
+        match answer:
+            case Identity():
+                return decide(chain_of(*who[:-1], answer), what.intent, snapshot.rulebook, (), (), now)
+            case Rejected(reason=reason):
+                return Deny(message=reason)
+            case NotMine():
+                return Deny(message="the credential is not known any more")
+            case _:
+                assert_never(answer)
+
+    # --- endings
+
+    def _answer(self, client: ClientConnection, refusal: Status) -> Response:
+        """Answer with a Status of the gate's own. After a broken answer there is nothing left to say."""
+        if client.sent:
+            client.abort()
+            return Response(code=0, bytes_out=client.sent)
+        client.write(whole_answer(refusal, close=client.must_close))
+        return Response(code=refusal.code)
+
+    def _refusal_for(self, error: Exception) -> tuple[Verdict, Status]:
+        """What an exception means for the record and for the caller."""
+        match error:
+            case Malformed():
+                return error, status.of_malformed(error)
+            case Unauthenticated():
+                return Deny(message=str(error), code=401), status.unauthorized(str(error))
+            case Misdirected(code=code):
+                return Malformed(str(error), code), status.failure(code, str(error))
+            case UpstreamUnreachable() | UpstreamBroken():
+                return Failed(message=str(error)), status.gateway(str(error))
+            case ClusterNotReady() | StateStale():
+                return Failed(message=str(error)), status.unavailable(str(error))
+            case TrailUnwritable():
+                log.error("the trail cannot be written: %s", error)
+                return Failed(message=str(error)), status.internal(
+                    f"nothing is forwarded that cannot be recorded: {error}"
+                )
+            case _:
+                log.exception("a request broke the gate")
+                return Failed(message=f"internal error: {error}"), status.internal("the gate failed on this request")
+
+    def _finished(self, events: RequestEvents, verdict: Verdict, response: Response) -> None:
+        if response.failed and isinstance(verdict, Allow):
+            verdict = Failed(message=response.failed)
+        outcome = Outcome(
+            code=response.code,
+            at=time.time(),
+            bytes_out=response.bytes_out,
+            ended_because=response.ended_because,
+        )
+        self._trail.note(events.finished(verdict, outcome))
+
+
+def whole_answer(answer: Status, *, close: bool) -> bytes:
+    """A Status as a complete HTTP answer."""
+    headers: tuple[tuple[str, str], ...] = ()
+    if answer.code == 401:
+        headers = (("www-authenticate", 'Bearer realm="narrowgate"'),)
+    if answer.retry_after:
+        headers = (*headers, ("retry-after", str(answer.retry_after)))
+    return write_answer(
+        answer.code, REASONS.get(answer.code, "Error"), status.to_json(answer), close=close, headers=headers
+    )
+
+
+REASONS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    408: "Request Timeout",
+    413: "Request Entity Too Large",
+    415: "Unsupported Media Type",
+    417: "Expectation Failed",
+    422: "Unprocessable Entity",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
