@@ -20,7 +20,7 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.patches import laid, written
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.understand import is_proxied, is_streaming
-from narrowgate.core.uses import JSON_PATCH, UNSEEN, may_use, uses_of, uses_of_patch
+from narrowgate.core.uses import JSON_PATCH, is_unseen, may_use, uses_of, uses_of_patch
 
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes: the API server's own (`MaxRequestBodyBytes` in k8s.io/apiserver/pkg/server/config.go)."""
@@ -107,7 +107,7 @@ def with_body(intent: Intent, content_type: str, body: bytes, read_protobuf: Rea
     read = read_body(content_type, body, intent, read_protobuf)
     info = intent.info
     if info.verb == "create" and not info.name and not info.subresource and read.names.name:
-        info = msgspec.structs.replace(info, name=read.names.name)
+        info = _named(info, read.names.name)
     uses: tuple[Use, ...] = ()
     if read.patch is not None:
         uses = uses_of_patch(info, read.patch_type, read.patch)
@@ -115,14 +115,14 @@ def with_body(intent: Intent, content_type: str, body: bytes, read_protobuf: Rea
         uses = uses_of(info, read.object)
     if _may_create(info, read):
         uses += (_creation(info),)
-    unseen = next((use.because for use in uses if use.name == UNSEEN), "")
+    unseen = next((use.because for use in uses if is_unseen(use)), "")
     return msgspec.structs.replace(
         intent,
         info=info,
         object=read.object,
         object_missing=read.missing,
         uses=uses,
-        unseen=f"the patch does not show {unseen}, which the object has" if unseen else "",
+        unseen=f"the request does not show the {unseen} of the object" if unseen else "",
     )
 
 
@@ -136,7 +136,7 @@ def with_patched(intent: Intent, result: Any, old_object: Any) -> Intent:
     shown = {
         _what(use): use
         for use in intent.uses
-        if use.name != UNSEEN and not (use.because == MAY_CREATE and old_object is not None)
+        if not is_unseen(use) and not (use.because == MAY_CREATE and old_object is not None)
     }
     for use in uses_of(intent.info, result):
         # A binding grants its role anew to whoever is written into it.
@@ -298,6 +298,12 @@ def _may_create(info: RequestInfo, read: Body) -> bool:
         return read.patch_type == APPLY
     created = info.verb == "update" and (info.api_group, info.resource) in _CREATED_BY_UPDATE
     return created and not read.names.uid
+
+
+def _named(info: RequestInfo, name: str) -> RequestInfo:
+    """A create of the object with this name; a Namespace counts as being in itself (create.go, `namespaceGVR`)."""
+    namespace = name if (info.resource, info.api_group) == ("namespaces", "") else info.namespace
+    return msgspec.structs.replace(info, name=name, namespace=namespace)
 
 
 def _creation(info: RequestInfo) -> Use:

@@ -202,7 +202,8 @@ def refusal(decision: Deny | NeedsApproval, what: Intent) -> Status:
 
 def _refused(code: int, info: RequestInfo, message: str, hint: str, rule: RuleRef | None) -> Status:
     """Put a refusal together: subject, message, rule and hint on one line, rule and hint once more as causes."""
-    line = message if rule is None else f"{message} (rule {rule})"
+    told = rule is None or (rule.policy in message and rule.rule in message)
+    line = message if told else f"{message} (rule {rule})"
     if hint:
         line = f"{line}; {hint}"
     causes: tuple[Cause, ...] = ()

@@ -35,9 +35,6 @@ HOST_ACCESS = {
 }
 """The names of `hostaccess.narrowgate.dev` in rules (verb `use`), and what each lets a pod have."""
 
-UNSEEN = "*"
-"""Name of a use whose real name the patch does not show: no rule with `names` covers it."""
-
 BUILT_IN_GROUPS = frozenset(
     {
         "",
@@ -149,6 +146,14 @@ _SAFE_SYSCTLS = frozenset(
 JSON_PATCH = "application/json-patch+json"
 
 
+def is_unseen(use: Use) -> bool:
+    """Whether this stands for something whose name the request does not show.
+
+    It has no name: no rule with `names` covers it, and every guard with `names` holds for it.
+    """
+    return use.verbs == ("bind",) and not use.name
+
+
 def may_use(info: RequestInfo) -> bool:
     """Whether writing at this place can use something at all; if not, the body need not be seen for it."""
     if info.api_group not in BUILT_IN_GROUPS:
@@ -213,7 +218,7 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     elif key in _ROLES:
         yield _use(("escalate",), info.resource, info.namespace, info.name, "rules", _RBAC)
     elif key in _BINDINGS:
-        yield _binding(written, info)
+        yield from _binding(written, info)
     else:
         yield from _anywhere(written, info)
 
@@ -396,13 +401,17 @@ def _claim(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
             yield from _named("persistentvolumeclaims", elsewhere, source.get("name"), f"{at}.{field}.name")
 
 
-def _binding(binding: Any, info: RequestInfo) -> Use:
-    """The role that a binding grants; a patch need not show it, and then stands for any."""
+def _binding(binding: Any, info: RequestInfo) -> Iterator[Use]:
+    """The role that a binding grants. A patch need not show it: then any, of either kind, which has no name."""
     role = _at(binding, ("roleRef",))
-    name = role.get("name")
-    resource = "roles" if role.get("kind") == "Role" else "clusterroles"
-    shown = isinstance(name, str) and name != "" and role.get("kind") in ("Role", "ClusterRole")
-    return _use(("bind",), resource, info.namespace, str(name) if shown else UNSEEN, "roleRef.name", _RBAC)
+    kind, name = role.get("kind"), role.get("name")
+    if isinstance(name, str) and name and kind in ("Role", "ClusterRole"):
+        resource = "roles" if kind == "Role" else "clusterroles"
+        yield _use(("bind",), resource, info.namespace, name, "roleRef.name", _RBAC)
+        return
+    yield _use(("bind",), "clusterroles", info.namespace, "", "roleRef", _RBAC)
+    if info.resource == "rolebindings":
+        yield _use(("bind",), "roles", info.namespace, "", "roleRef", _RBAC)
 
 
 def _anywhere(written: Any, info: RequestInfo) -> Iterator[Use]:
