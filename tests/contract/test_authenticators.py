@@ -1,0 +1,230 @@
+"""What every authenticator must do. An implementation joins by one more `Case` in `CASES`; the suite itself stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from narrowgate.authenticators.agent_credentials import AgentCredentials
+from narrowgate.authenticators.credential import new_credential
+from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.authenticators.port import Answer, Authenticator, NotMine, Presented, Rejected
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.identity import Identity
+from narrowgate.core.names import valid_name
+
+ENDS_AT = 10_000.0
+"""When the good credential of every case expires."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One implementation with what the suite needs to know of it."""
+
+    authenticator: Authenticator
+    good: Presented
+    """Opens until ENDS_AT, for the identity `name`."""
+    name: str
+    foreign: tuple[Presented, ...]
+    """Credentials of another sort."""
+    spoilt: tuple[Presented, ...]
+    """Credentials of this sort that are worth nothing."""
+    vouch_for: Callable[[str, tuple[str, ...]], tuple[Authenticator, Presented]] | None = None
+    """An authenticator that was told, by its store or issuer, that this name and these groups are right."""
+
+
+NAMES_NOT_TO_VOUCH_FOR = (
+    "system:masters",
+    "System:Masters",
+    "ｓystem:admin",
+    " system:x",
+    "a\nb",
+    "a\0b",
+    "",
+    "x" * 300,
+)
+
+
+def agent_record(name: str, groups: tuple[str, ...], presented_hash: bytes, credential_id: str) -> AgentRecord:
+    return AgentRecord(
+        name=name,
+        owner="person:alice",
+        purpose="test",
+        cluster="prod",
+        credential_id=credential_id,
+        credential_hash=presented_hash,
+        created_at=0.0,
+        expires_at=ENDS_AT,
+        groups=groups,
+    )
+
+
+def told_agents(name: str, groups: tuple[str, ...]) -> tuple[AgentCredentials, Presented]:
+    made = new_credential()
+    return AgentCredentials.of([agent_record(name, groups, made.hash, made.id)]), Presented(made.text)
+
+
+def agent_case() -> Case:
+    good, paused, removed = new_credential(), new_credential(), new_credential()
+    records = [
+        agent_record("ci-bot", ("bots",), good.hash, good.id),
+        msgspec.structs.replace(agent_record("resting", (), paused.hash, paused.id), paused=True),
+    ]
+    spoilt = (paused.text, removed.text, good.text[:-1], good.text + "A", good.text[:20])
+    return Case(
+        authenticator=AgentCredentials.of(records),
+        good=Presented(good.text),
+        name="ci-bot",
+        foreign=(
+            Presented(""),
+            Presented("eyJhbGciOiJFUzI1NiJ9.e30.x"),
+            Presented(good.text.upper()),
+            Presented(client_certificate=b"x"),
+        ),
+        spoilt=tuple(Presented(text) for text in spoilt),
+        vouch_for=told_agents,
+    )
+
+
+def composite_case() -> Case:
+    inner = agent_case()
+
+    knows_nobody = FirstMatch([])
+
+    def vouch_for(name: str, groups: tuple[str, ...]) -> tuple[Authenticator, Presented]:
+        told, presented = told_agents(name, groups)
+        return FirstMatch([knows_nobody, told]), presented
+
+    return msgspec.structs.replace(
+        inner, authenticator=FirstMatch([knows_nobody, inner.authenticator]), vouch_for=vouch_for
+    )
+
+
+CASES = {"agent credentials": agent_case(), "first match": composite_case()}
+every_authenticator = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def ask(authenticator: Authenticator, presented: Presented, now: float = 5_000.0) -> Answer:
+    return asyncio.run(authenticator.authenticate(presented, now))
+
+
+@every_authenticator
+def test_a_good_credential_is_its_identity(case: Case) -> None:
+    answer = ask(case.authenticator, case.good)
+    assert isinstance(answer, Identity)
+    assert answer.name == case.name
+    assert answer.proven_by
+    assert answer.credential
+
+
+@every_authenticator
+def test_an_identity_never_carries_the_secret(case: Case) -> None:
+    answer = ask(case.authenticator, case.good)
+    assert case.good.bearer not in repr(answer)
+    assert case.good.bearer[-40:] not in repr(answer)
+
+
+@every_authenticator
+def test_the_identity_says_when_its_credential_ends(case: Case) -> None:
+    answer = ask(case.authenticator, case.good)
+    assert isinstance(answer, Identity)
+    assert answer.expires_at == ENDS_AT
+
+
+@every_authenticator
+@pytest.mark.parametrize("now", [ENDS_AT, ENDS_AT + 1, float("inf"), float("nan")])
+def test_an_expired_credential_is_rejected_from_its_very_end_on(case: Case, now: float) -> None:
+    answer = ask(case.authenticator, case.good, now)
+    assert isinstance(answer, Rejected)
+    assert "expired" in answer.reason
+
+
+@every_authenticator
+def test_a_credential_is_good_up_to_its_end(case: Case) -> None:
+    assert isinstance(ask(case.authenticator, case.good, ENDS_AT - 0.001), Identity)
+
+
+@every_authenticator
+def test_another_sort_of_credential_is_left_to_others(case: Case) -> None:
+    assert {type(ask(case.authenticator, presented)) for presented in case.foreign} == {NotMine}
+
+
+@every_authenticator
+def test_a_credential_of_its_sort_that_is_worth_nothing_is_rejected_with_a_reason(case: Case) -> None:
+    assert case.spoilt
+    for presented in case.spoilt:
+        answer = ask(case.authenticator, presented)
+        assert isinstance(answer, Rejected)
+        assert ";" in answer.reason, "what is wrong; what to do"
+        assert presented.bearer not in answer.reason
+
+
+@every_authenticator
+@pytest.mark.parametrize("name", NAMES_NOT_TO_VOUCH_FOR)
+def test_no_name_of_kubernetes_own_or_with_control_characters_is_vouched_for(case: Case, name: str) -> None:
+    assert case.vouch_for is not None
+    for told in (case.vouch_for(name, ()), case.vouch_for("fine", ("fine", name))):
+        assert isinstance(ask(*told), Rejected)
+
+
+@every_authenticator
+def test_an_identity_without_fault_is_vouched_for_with_its_groups(case: Case) -> None:
+    assert case.vouch_for is not None
+    answer = ask(*case.vouch_for("fine", ("bots", "team one")))
+    assert isinstance(answer, Identity)
+    assert (answer.name, answer.groups) == ("fine", ("bots", "team one"))
+
+
+@every_authenticator
+@settings(max_examples=200, deadline=None)
+@given(bearer=st.text(max_size=200), certificate=st.binary(max_size=50), now=st.floats())
+def test_garbage_never_raises_and_never_opens(case: Case, bearer: str, certificate: bytes, now: float) -> None:
+    for text in (bearer, case.good.bearer[:4] + bearer, case.good.bearer + bearer + " "):
+        answer = ask(case.authenticator, Presented(text, certificate), now)
+        assert isinstance(answer, NotMine | Rejected)
+
+
+@every_authenticator
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_credential_with_one_character_changed_is_rejected(case: Case, data: st.DataObject) -> None:
+    bearer = case.good.bearer
+    index = data.draw(st.integers(4, len(bearer) - 1))
+    letter = data.draw(st.characters(codec="ascii").filter(lambda drawn: drawn != bearer[index]))
+    answer = ask(case.authenticator, Presented(bearer[:index] + letter + bearer[index + 1 :]))
+    assert isinstance(answer, Rejected)
+
+
+@every_authenticator
+@settings(max_examples=100, deadline=None)
+@given(name=st.text(max_size=70), groups=st.lists(st.text(max_size=20), max_size=3))
+def test_whoever_it_vouches_for_has_a_valid_name_and_valid_groups(case: Case, name: str, groups: list[str]) -> None:
+    assert case.vouch_for is not None
+    answer = ask(*case.vouch_for(name, tuple(groups)))
+    if isinstance(answer, Identity):
+        assert valid_name(answer.name)
+        assert all(valid_name(group) for group in answer.groups)
+    else:
+        assert isinstance(answer, Rejected)
+
+
+def test_the_first_that_knows_the_sort_answers_and_nobody_after_it_is_asked() -> None:
+    made = new_credential()
+    refuses = AgentCredentials.of([])
+    accepts = AgentCredentials.of([agent_record("ci-bot", (), made.hash, made.id)])
+    assert isinstance(ask(FirstMatch([refuses, accepts]), Presented(made.text)), Rejected)
+    assert isinstance(ask(FirstMatch([accepts, refuses]), Presented(made.text)), Identity)
+
+
+def test_with_no_authenticators_nobody_is_known() -> None:
+    assert ask(FirstMatch([]), Presented(new_credential().text)) == NotMine()
+
+
+def test_a_credential_that_two_agents_share_opens_for_neither() -> None:
+    made = new_credential()
+    records = [agent_record("one", (), made.hash, "a"), agent_record("two", (), made.hash, "b")]
+    assert isinstance(ask(AgentCredentials.of(records), Presented(made.text)), Rejected)
