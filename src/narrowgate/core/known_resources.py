@@ -113,3 +113,8 @@ PLURAL_OF: Final[Mapping[str, str]] = {other: known.plural for known in KNOWN_RE
 
 CLUSTER_SCOPED: Final = frozenset((known.group, known.plural) for known in KNOWN_RESOURCES if not known.namespaced)
 """Built-in resources that live in no namespace, as (group, plural)."""
+
+NAMESPACED: Final = frozenset(
+    (group, known.plural) for known in KNOWN_RESOURCES if known.namespaced for group in GROUPS_OF[known.plural]
+)
+"""Built-in resources that live in namespaces, as (group, plural)."""

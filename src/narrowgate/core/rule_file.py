@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
-from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
+from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
 from narrowgate.core.policy import EVERYTHING, Approval, Approvers, Effect, Rule
 from narrowgate.core.yaml_reader import Field, Reader, meant
 
@@ -82,6 +82,8 @@ def read_rule(reader: Reader, field: Field) -> Rule | None:
     urls = "nonResourceURLs" in entries
     read = _read_urls if urls else _read_resources
     what = read(reader, field, entries)
+    if effect in (Effect.ALLOW, Effect.GRANTABLE) and not urls and "namespaces" not in entries:
+        _check_namespaced(reader, field, what)
     when = _condition(reader, entries["when"]) if "when" in entries else ""
     terms = _terms(reader, field, entries, effect) if effect else {}
     if len(reader.errors) > mistakes or effect is None:
@@ -298,6 +300,21 @@ def _check_scope(reader: Reader, field: Field, what: tuple[tuple[str, ...], tupl
     if known <= CLUSTER_SCOPED - {("", "namespaces")}:
         which = ", ".join(sorted(base for _, base in known))
         reader.refuse(field, f"{which} are in no namespace, so this never matches", "leave namespaces out")
+
+
+def _check_namespaced(reader: Reader, field: Field, what: Mapping[str, Any]) -> None:
+    """Refuse giving rules without `namespaces` whose every resource is known to live in one."""
+    bases = [resource.partition("/")[0] for resource in what.get("resources", ())]
+    pairs = {(group, base) for group in what.get("api_groups", ()) for base in bases}
+    known = {(group, base) for group, base in pairs if group in GROUPS_OF.get(base, ())}
+    custom = {base for base in bases if base not in GROUPS_OF}
+    if known and not custom and known <= NAMESPACED and EVERYTHING not in what["api_groups"]:
+        which = ", ".join(sorted({base for _, base in known}))
+        reader.refuse(
+            field,
+            f"has no namespaces, so it is about cluster-scoped resources alone, and {which} are in namespaces",
+            'write namespaces: [...], or namespaces: ["*"] for all',
+        )
 
 
 def _condition(reader: Reader, field: Field) -> str:
