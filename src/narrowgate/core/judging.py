@@ -144,7 +144,7 @@ def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Un
 
 def _offers(approve: Sequence[CompiledRule], question: Question) -> bool:
     """Whether some approve rule covers the whole question, and not only a part that it guards."""
-    return any(rule.covers_scope(question) and rule.covers_name(question) for rule in approve)
+    return any(rule.covers(question) for rule in approve)
 
 
 def _request_variables(what: Intent, member: Identity, question: Question) -> dict[str, Any]:

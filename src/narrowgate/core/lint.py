@@ -14,9 +14,12 @@ import msgspec
 from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule
 
 _READS: Final = frozenset({"get", "list", "watch"})
+_CHANGES_NOTHING: Final = _READS | {"use", "head", "options"}
 _RBAC: Final = frozenset({"roles", "rolebindings", "clusterroles", "clusterrolebindings"})
 _SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
 """Roads to a command line in a pod that is there already (kubectl exec, attach, debug)."""
+
+_SCALED: Final = frozenset({"deployments", "replicasets", "replicationcontrollers", "statefulsets"})
 
 _REVEALED_BY: Final = {
     "get": ("list", "watch"),
@@ -94,7 +97,8 @@ def _about_policy(policy: Policy) -> Iterator[Remark]:
 
 def _wildcards(rule: Rule) -> Iterator[Remark]:
     if EVERYTHING in rule.verbs:
-        yield "wildcard-verbs", "allows every verb, escalate and impersonate among them", "name the verbs"
+        among = "" if rule.non_resource_urls else ", escalate and impersonate among them"
+        yield "wildcard-verbs", f"allows every verb{among}", "name the verbs"
     if EVERYTHING in rule.resources:
         yield "wildcard-resources", "is about every resource and every subresource, Secrets and exec too", "name them"
     if EVERYTHING in rule.api_groups:
@@ -135,7 +139,8 @@ def _powers(rule: Rule) -> Iterator[Remark]:
 
 
 def _names_of_collections(rule: Rule) -> Iterator[Remark]:
-    unnamed = [verb for verb in ("list", "watch", "deletecollection") if verb in rule.verbs]
+    # A watch by name is what kubectl does for one object, so that it is no surprise.
+    unnamed = [verb for verb in ("list", "deletecollection") if verb in rule.verbs]
     if rule.names is not None and unnamed:
         yield (
             "names-on-collections",
@@ -146,7 +151,7 @@ def _names_of_collections(rule: Rule) -> Iterator[Remark]:
 
 def _guard_gaps(rule: Rule) -> Iterator[Remark]:
     """Guards that leave another road to the same thing."""
-    if EVERYTHING in rule.verbs:
+    if EVERYTHING in rule.verbs or rule.effect is not Effect.DENY:
         return
     for verb, others in _REVEALED_BY.items():
         missing = [other for other in others if other not in rule.verbs]
@@ -158,18 +163,22 @@ def _guard_gaps(rule: Rule) -> Iterator[Remark]:
 def _shell_gaps(rule: Rule) -> Iterator[Remark]:
     named = [resource for resource in rule.resources if resource in _SHELLS]
     missing = [resource for resource in _SHELLS if resource not in rule.resources]
-    if named and missing and EVERYTHING not in rule.resources:
-        yield "guard-gap", f"guards {', '.join(named)}, and {', '.join(missing)} opens a shell too", "add it"
+    if named and missing and rule.effect is Effect.DENY:
+        yield "guard-gap", f"guards {', '.join(named)}, and {' or '.join(missing)} opens a shell too", "add it"
 
 
-def _base_gaps(rule: Rule) -> Iterator[Remark]:
-    """A guard over `pods` says nothing about `pods/status`: writers of subresources change the same object."""
-    writes = {"create", "update", "patch", EVERYTHING} & set(rule.verbs)
-    for resource in rule.resources:
-        if writes and resource in ("deployments", "statefulsets", "replicasets") and "apps" in rule.api_groups:
-            scale = f"{resource}/scale"
-            if not {scale, EVERYTHING, "*/scale"} & set(rule.resources):
-                yield "guard-gap", f"guards {resource}, and {scale} changes the same object", f"add {scale}"
+def _scale_gaps(rule: Rule) -> Iterator[Remark]:
+    """A guard over `deployments` says nothing about `deployments/scale`, which changes the same object."""
+    writes = {"update", "patch", EVERYTHING} & set(rule.verbs)
+    if not writes or rule.when or rule.effect is not Effect.DENY or "*/scale" in rule.resources:
+        return
+    for resource in _SCALED & set(rule.resources):
+        if f"{resource}/scale" not in rule.resources:
+            yield (
+                "guard-gap",
+                f"guards {resource}, and {resource}/scale changes the same object",
+                f"add {resource}/scale",
+            )
 
 
 _LOOKS_AT_GIFTS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (
@@ -178,8 +187,8 @@ _LOOKS_AT_GIFTS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (
     _powers,
     _names_of_collections,
 )
-_LOOKS_AT_GUARDS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (_guard_gaps, _shell_gaps, _base_gaps)
+_LOOKS_AT_GUARDS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (_guard_gaps, _shell_gaps, _scale_gaps)
 
 
 def _only_reads(rule: Rule) -> bool:
-    return _READS | {"head", "options"} >= set(rule.verbs)
+    return set(rule.verbs) <= _CHANGES_NOTHING

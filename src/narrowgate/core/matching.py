@@ -14,6 +14,7 @@ from narrowgate.core.conditions import Condition, compile_condition
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.policy import EVERYTHING, Effect, Rule
+from narrowgate.core.understand import PROXY, proxied_name, same_risk_verbs
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +32,10 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     name_prefix: str = ""
     """Where `name` is empty: how the name will begin (generateName). Empty means that it may be any, or many."""
     path: str = ""
+    same_risk: tuple[str, ...] = ()
+    """Verbs that reach the same thing as `verbs` do (exec by GET and POST, say): a guard over any of them holds."""
+    proxied: str = ""
+    """The object behind `scheme:name:port` in front of `/proxy`: a guard over it holds for all of its spellings."""
 
     @property
     def combined(self) -> str:
@@ -53,15 +58,19 @@ def question_of(what: Intent) -> Question:
         name, prefix = _name_in_body(what.object)
         if not namespace and info.resource == "namespaces" and not info.api_group:
             namespace = name
+    if not info.subresource:
+        return Question((info.verb,), info.api_group, info.resource, "", namespace, what.namespaced, name, prefix)
     return Question(
-        (info.verb,),
-        info.api_group,
-        info.resource,
-        info.subresource,
-        namespace,
-        what.namespaced,
-        name,
-        prefix,
+        verbs=(info.verb,),
+        group=info.api_group,
+        resource=info.resource,
+        subresource=info.subresource,
+        namespace=namespace,
+        namespaced=what.namespaced,
+        name=name,
+        name_prefix=prefix,
+        same_risk=same_risk_verbs(info),
+        proxied=proxied_name(info) if info.subresource == PROXY else "",
     )
 
 
@@ -122,8 +131,15 @@ class CompiledRule:
         return self.has_verb(question) and self.has_subject(question) and self.has_scope(question)
 
     def has_verb(self, question: Question) -> bool:
-        """Any verb of the question, or all."""
-        return EVERYTHING in self.verbs or not self.verbs.isdisjoint(question.verbs)
+        """Any verb of the question, or all; a guard also reaches verbs of the same risk."""
+        if EVERYTHING in self.verbs or not self.verbs.isdisjoint(question.verbs):
+            return True
+        return self.guards and not self.verbs.isdisjoint(question.same_risk)
+
+    def covers(self, question: Question) -> bool:
+        """Whether all of the question, and not only a part that a guard reaches, is within what the rule matches."""
+        verb = EVERYTHING in self.verbs or not self.verbs.isdisjoint(question.verbs)
+        return verb and self.has_subject(question) and self.covers_scope(question) and self.covers_name(question)
 
     def has_subject(self, question: Question) -> bool:
         """The resource in its group, or the path."""
@@ -183,7 +199,7 @@ class CompiledRule:
         if self.names is None:
             return True
         if question.name:
-            return question.name in self.names
+            return question.name in self.names or question.proxied in self.names
         return any(name.startswith(question.name_prefix) for name in self.names)
 
     def mismatch(self, question: Question) -> str:
