@@ -1,8 +1,8 @@
 """Before serving: an account that impersonates must be able to do nothing else.
 
 Whoever can impersonate and read, say, Secrets would make every mistake of the gate's a breach. So the gate asks the API
-server what its own account may do, and refuses to start when that is more than impersonating and what any
-authenticated identity may do.
+server what its own account may do, and refuses to start when that is more than impersonating the names it is fenced to
+and what any authenticated identity may do.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 import orjson
 
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.excess import excess_of
+from narrowgate.core.rights import beyond, is_fenced, is_impersonation, rights_of
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 
 NAMESPACES_ASKED = ("default", "kube-system")
 """Rules are reviewed per namespace; a role bound in another one shows in `narrowgate clusters check`."""
+NAMED = 5
+"""Rights that the error names; the rest is for `clusters check`."""
 
 
 class AccountTooWide(Exception):
@@ -31,30 +33,40 @@ async def refuse_wide_accounts(clusters: Iterable[Cluster]) -> None:
         if cluster.access.mode is not UpstreamMode.IMPERSONATE:
             continue
         for namespace in NAMESPACES_ASKED:
-            excess = excess_of(await _rules_in(cluster, namespace))
-            if excess:
+            if excess := excess_of(await _status_in(cluster, namespace)):
                 raise AccountTooWide(
-                    f"cluster {cluster.name!r}: the gate's account may do more than impersonate: "
-                    f"{'; '.join(excess[:5])}. Take that away (`narrowgate clusters manifests` prints the account as it should "
-                    "be), "
-                    "or write upstream: {mode: credential}"
+                    f"cluster {cluster.name!r}: the gate's account may do more than impersonate whom it should: "
+                    f"{'; '.join(excess[:NAMED])}. Take that away (`narrowgate clusters manifests {cluster.name}` "
+                    "prints the account as it should be), or write upstream: {mode: credential}"
                 )
 
 
-async def _rules_in(cluster: Cluster, namespace: str) -> dict[str, Any]:
+def excess_of(status: dict[str, Any]) -> list[str]:
+    """What the account may do besides, in words, from the status of a SelfSubjectRulesReview; empty when nothing.
+
+    An incomplete answer counts as excess: what is not known to be narrow is not.
+    """
+    rules = [*(status.get("resourceRules") or []), *(status.get("nonResourceRules") or [])]
+    rights = beyond(rights_of(rules), ())
+    found = [str(right) for right in rights if not (is_impersonation(right) and is_fenced(right))]
+    if status.get("incomplete"):
+        found.append(f"the API server could not tell everything ({status.get('evaluationError') or 'no reason given'})")
+    return found
+
+
+async def _status_in(cluster: Cluster, namespace: str) -> dict[str, Any]:
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": namespace},
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    unknown = f"cluster {cluster.name!r}: what its account may do cannot be checked"
     try:
-        status, _, answer = await cluster.call("POST", path, body=orjson.dumps(review))
+        code, _, answer = await cluster.call("POST", path, body=orjson.dumps(review))
     except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
-        raise AccountTooWide(f"cluster {cluster.name!r}: what its account may do cannot be checked: {error}") from None
-    if status != 201:
-        raise AccountTooWide(
-            f"cluster {cluster.name!r}: what its account may do cannot be checked: the API server answers {status}"
-        )
-    rules: dict[str, Any] = orjson.loads(answer)["status"]
-    return rules
+        raise AccountTooWide(f"{unknown}: {error}") from None
+    if code != 201:
+        raise AccountTooWide(f"{unknown}: the API server answers {code}")
+    status: dict[str, Any] = orjson.loads(answer)["status"]
+    return status

@@ -39,7 +39,7 @@ def _run(config: Config, keys: Keys, number: int) -> int:
     worker = Worker(config, keys, _bind(config), number)
     try:
         uvloop.run(worker.run())
-    except* Exception as group:
+    except BaseExceptionGroup as group:
         # A task group wraps what ended it; the operator is told the first cause, not its wrapping.
         raise _first(group) from None
     return 0

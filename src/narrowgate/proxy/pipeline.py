@@ -164,8 +164,8 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
-        if self._reviews.answers(what.intent) and body is not None:
-            return await self._reviews.answer(exchange, who, what, body, allowed)
+        if self._reviews.answers(what.intent):
+            return await self._reviews.answer(exchange, who, what, allowed)
 
         async def decide_again() -> Decision:
             return await self._decide_again(exchange, who, what)

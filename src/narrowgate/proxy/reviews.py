@@ -1,11 +1,34 @@
-"""Self-subject reviews, answered for gate and cluster together."""
+"""Self-subject reviews, answered for gate and cluster together: `kubectl auth can-i` and whatever else asks the same.
+
+The cluster is asked in the caller's name and knows nothing of the gate's rules; the answers are put together by
+`core/reviews.py`. Nothing is cached: an answer is about now.
+"""
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
+import orjson
+
+from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
+from narrowgate.core.policy import Effect
+from narrowgate.core.reviews import (
+    GrantedRule,
+    access_review_answer,
+    is_access_review,
+    is_rules_review,
+    review_intent,
+    review_namespace,
+    rules_intersection,
+    rules_review_answer,
+)
+from narrowgate.core.rulebook import RuleInForce
 from narrowgate.proxy.exchange import Exchange, Response, Understood
+from narrowgate.wire.http1 import write_answer
 
 
 class Reviews:
@@ -13,8 +36,55 @@ class Reviews:
 
     def answers(self, what: Intent) -> bool:
         """Whether this request is such a question."""
-        return False
+        return is_access_review(what.info) or is_rules_review(what.info)
 
-    async def answer(self, exchange: Exchange, who: Chain, what: Understood, body: bytes, allowed: Allow) -> Response:
-        """Answer it."""
-        raise AssertionError((exchange, who, what, body, allowed))
+    async def answer(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Response:
+        """Answer it. Raises Malformed for a review that asks nothing, and what asking the cluster raises."""
+        if is_access_review(what.intent.info):
+            answer = await self._access(exchange, who, what, allowed)
+        else:
+            answer = await self._rules(exchange, who, what, allowed)
+        body = orjson.dumps(answer)
+        exchange.client.write(write_answer(201, "Created", body, close=exchange.client.must_close))
+        return Response(code=201, bytes_out=len(body))
+
+    async def _access(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Any:
+        review = what.intent.object
+        asked = review_intent(what.intent.cluster, review, what.served.cluster.known())
+        decision = decide(who, asked, what.snapshot.rulebook, (), (), time.time())
+        theirs = await self._ask_cluster(exchange, who, what, allowed) if isinstance(decision, Allow) else None
+        return access_review_answer(review, decision, theirs)
+
+    async def _rules(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Any:
+        review = what.intent.object
+        namespace = review_namespace(review)
+        # A chain may do what every member may; its sender's rules are listed, the others' shown by being refused.
+        rules = what.snapshot.rulebook.rules_for(who[-1], what.intent.cluster, namespace)
+        granted = [_granted(rule) for rule in rules if rule.rule.effect is Effect.ALLOW]
+        withheld = [_granted(rule) for rule in rules if rule.rule.effect in (Effect.DENY, Effect.APPROVE)]
+        theirs = await self._ask_cluster(exchange, who, what, allowed)
+        return rules_review_answer(review, rules_intersection(granted, withheld, theirs or {}))
+
+    async def _ask_cluster(
+        self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow
+    ) -> dict[str, Any] | None:
+        headers = await what.served.account.headers(who, allowed.rule, exchange.audit_id)
+        status, _, answer = await what.served.cluster.call(
+            "POST", what.intent.info.path, body=orjson.dumps(what.intent.object), headers=headers
+        )
+        if status != 201:
+            return None
+        found: dict[str, Any] = orjson.loads(answer).get("status") or {}
+        return found
+
+
+def _granted(rule: RuleInForce) -> GrantedRule:
+    written = rule.rule
+    return GrantedRule(
+        verbs=written.verbs,
+        api_groups=written.api_groups,
+        resources=written.resources,
+        names=written.names,
+        non_resource_urls=written.non_resource_urls,
+        conditional=bool(written.when),
+    )
