@@ -74,6 +74,18 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Total bytes of segments that are kept; None keeps all."""
 
 
+_OwnPayload = SegmentStart | Recovered | Dropped | Interrupted
+_Pending = bytes | _OwnPayload
+"""An event, encoded already, or one of the journal's own lines."""
+
+_KINDS: dict[type[_OwnPayload], Payload] = {
+    SegmentStart: Payload.SEGMENT,
+    Recovered: Payload.RECOVERED,
+    Dropped: Payload.DROPPED,
+    Interrupted: Payload.INTERRUPTED,
+}
+
+
 class Expired(msgspec.Struct, frozen=True):
     """Segments that retention lets go of, oldest first, and the last line of the last of them."""
 
@@ -90,7 +102,7 @@ class Journal:
         self._signer = signer
         self._bounds = bounds
         self._clock = clock
-        self._pending: list[tuple[Payload, bytes | msgspec.Struct]] = []
+        self._pending: list[_Pending] = []
         self._pending_bytes = 0
         self._open: SegmentFile | None = None
         self._began = 0.0
@@ -138,22 +150,23 @@ class Journal:
 
         Raises ValueError for what is not one line, TrailUnwritable when more waits than `PENDING_LIMIT`.
         """
-        if b"\n" in entry or not entry.startswith(b"{") or len(entry) > ENTRY_LIMIT:
+        size = len(entry)
+        if b"\n" in entry or entry[:1] != b"{" or size > ENTRY_LIMIT:
             raise ValueError("an entry is one JSON object without a line break")
-        if self._pending_bytes + len(entry) > PENDING_LIMIT:
+        if self._pending_bytes + size > PENDING_LIMIT:
             raise TrailUnwritable(f"{self._folder}: more than {PENDING_LIMIT} bytes wait for the disk; check it")
-        self._pending.append((Payload.EVENT, entry))
-        self._pending_bytes += len(entry)
+        self._pending.append(entry)
+        self._pending_bytes += size
 
     def append_interrupted(self, lost: int, because: str) -> None:
         """Say in the next write that nothing could be written for a while, and how many notes that cost."""
-        self._pending.append((Payload.INTERRUPTED, Interrupted(lost=lost, because=because, at=self._now())))
+        self._pending.append(Interrupted(lost=lost, because=because, at=self._now()))
 
     def append_dropped(self, expired: Expired) -> None:
         """Say in the next write that retention removes these segments; `drop` them only after that is synced."""
         last = expired.last
         dropped = Dropped(segment=last.segment, seq=last.seq, hash=last.hash, because=self._retention(), at=self._now())
-        self._pending.append((Payload.DROPPED, dropped))
+        self._pending.append(dropped)
 
     def write(self) -> Head:
         """Put all that was appended into the file with one write, and return the new head.
@@ -237,7 +250,7 @@ class Journal:
             self.head = self._last_of(last)
         self._begin_segment(number, exclusive=number != segments[-1].number)
         if recovered is not None:
-            self._pending.append((Payload.RECOVERED, recovered))
+            self._pending.append(recovered)
             self.write()
         self.sync()
 
@@ -291,7 +304,7 @@ class Journal:
         path = segment_path(self._folder, number)
         started = SegmentFile(path, exclusive=exclusive)
         start = SegmentStart(format=FORMAT, writer=self.head.writer, segment=number, at=self._now())
-        batch, seq, prev = self._chained([(Payload.SEGMENT, start)], self.head.seq, self.head.hash)
+        batch, seq, prev = self._chained([start], self.head.seq, self.head.hash)
         try:
             started.put(batch)
         except TrailUnwritable:
@@ -306,22 +319,20 @@ class Journal:
             self.head = Head(self.head.writer, number, seq, prev)
         self._began = self._clock()
 
-    def _chained(
-        self, payloads: Sequence[tuple[Payload, bytes | msgspec.Struct]], seq: int, prev: str
-    ) -> tuple[bytes, int, str]:
-        """The lines for these payloads, and the number and hash of the last."""
+    def _chained(self, pending: Sequence[_Pending], seq: int, prev: str) -> tuple[bytes, int, str]:
+        """The lines for what is pending, and the number and hash of the last."""
         lines: list[bytes] = []
-        for kind, value in payloads:
+        for value in pending:
             seq += 1
-            if isinstance(value, bytes):
-                line = event_line(seq, prev, value)
-            else:
-                line = unsigned_line(seq, prev, kind, value)
-                if kind in SIGNED:
-                    line = self._signer.journal_line(line)
+            line = event_line(seq, prev, value) if isinstance(value, bytes) else self._own_line(seq, prev, value)
             prev = digest(line)
             lines.append(line)
         return b"".join(lines), seq, prev
+
+    def _own_line(self, seq: int, prev: str, value: _OwnPayload) -> bytes:
+        kind = _KINDS[type(value)]
+        line = unsigned_line(seq, prev, kind, value)
+        return self._signer.journal_line(line) if kind in SIGNED else line
 
     def _current(self) -> SegmentFile:
         if self._open is None:
