@@ -19,10 +19,13 @@ MISUSE = 2
 """The command line itself was wrong."""
 
 WORDED = (
-    "narrowgate.config:ConfigError",
-    "narrowgate.keys:KeyTrouble",
+    "narrowgate.config.errors:ConfigError",
+    "narrowgate.control.health:HealthPortTaken",
+    "narrowgate.core.yaml_reader:PolicyErrors",
+    "narrowgate.keys:KeysUnusable",
+    "narrowgate.store.port:AlreadyThere",
+    "narrowgate.store.port:NotThere",
     "narrowgate.store.port:StoreUnavailable",
-    "narrowgate.core.policy_file:PolicyErrors",
 )
 """Errors from below whose text is already written for the reader, as `module:name`.
 

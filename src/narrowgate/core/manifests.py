@@ -109,7 +109,8 @@ def service_account_manifests(
     objects += [_account(name, account_namespace) for name in names]
     remarks: list[str] = []
     if names:
-        mint = _rule(["create"], [""], ["serviceaccounts/token"], names)
+        # The gate's own account too: what built-in rules let through (discovery) is sent in its name.
+        mint = _rule(["create"], [""], ["serviceaccounts/token"], [GATE_ACCOUNT, *names])
         subject = [_account_subject(GATE_ACCOUNT, account_namespace)]
         objects += _namespaced_role("narrowgate:tokens", account_namespace, [mint], subject)
     else:

@@ -139,7 +139,7 @@ def test_each_policy_has_an_account_and_the_gate_may_only_mint_their_tokens() ->
             "apiGroups": [""],
             "resources": ["serviceaccounts/token"],
             "verbs": ["create"],
-            "resourceNames": ["narrowgate-base"],
+            "resourceNames": ["narrowgate", "narrowgate-base"],
         }
     ]
 
