@@ -151,7 +151,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """What to do about an unknown `word`: `, did you mean "x"?` when one of `known` is near, else the list of them."""
     words = list(known)
     by_lower = {candidate.lower(): candidate for candidate in words}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     if near:
         return f', did you mean "{by_lower[near[0]]}"?'
     return f"; known here: {', '.join(words)}"
