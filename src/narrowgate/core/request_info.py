@@ -88,7 +88,7 @@ def _resource_info(method: str, target: Target, prefix: str, group: str, rest: t
     verb_in_path = parts[0] in SPECIAL_VERBS
     if verb_in_path:
         if len(parts) < 2:
-            raise Malformed(f"the path ends after {parts[0]}: no resource can be told from {target.path!r}")
+            raise Malformed(f"the path ends after /{parts[0]}: a resource has to follow, .../{parts[0]}/pods")
         verb, parts = parts[0], parts[1:]
 
     namespace = ""

@@ -33,15 +33,17 @@ CACHED_TARGETS = 2048
 CLUSTERS_PREFIX = "clusters"
 """First segment of targets that name their cluster: /clusters/<name>/..."""
 
-# One alternative per character class and none of them overlap, so that matching is linear in the length.
-_PLAIN_SEGMENT = r"/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~$&+,:;=@!'()*-]+"
+# Paths that decoding and encoding leave as they are: nearly all. A segment holds no slash: matching takes linear time.
+_PLAIN_SEGMENT = r"/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~$&+,:=@-]+"
 _PLAIN_PATH = re.compile(rf"(?:{_PLAIN_SEGMENT})+/?|/")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~-]*")
 _NOT_VISIBLE_ASCII = re.compile(rb"[^\x21-\x7e]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _HIDDEN_SEPARATOR = re.compile(r"%(?:2[eEfF]|5[cC])|\\")
-_GO_PATH_SAFE = "$&+,:;=@"
-"""What net/url leaves as it is inside a path segment, besides letters, digits and `-_.~`."""
+_GO_PATH_SAFE = "$&+,:=@"
+"""What net/url leaves as it is in a path besides letters, digits and `-_.~`; the semicolon, which it leaves too, is
+encoded: some servers behind `/proxy` cut segments there."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ def rebuild(target: Target) -> bytes:
     path = target.path if _PLAIN_PATH.fullmatch(target.path) else quote(target.path, safe="/" + _GO_PATH_SAFE)
     if not target.query:
         return path.encode("ascii")
-    pairs = "&".join([f"{quote_plus(key)}={quote_plus(value)}" for key, value in target.query])
+    pairs = "&".join([f"{_escape(key)}={_escape(value)}" for key, value in target.query])
     return f"{path}?{pairs}".encode("ascii")
 
 
@@ -100,6 +102,10 @@ def split_cluster(target: Target) -> tuple[str, Target]:
     name = segments[1]
     path = target.path[len(CLUSTERS_PREFIX) + len(name) + 2 :] or "/"
     return name, Target(segments[2:], path, target.query)
+
+
+def _escape(text: str) -> str:
+    return text if _PLAIN_VALUE.fullmatch(text) else quote_plus(text)
 
 
 def _parse(raw: bytes) -> Target:

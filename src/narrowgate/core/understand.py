@@ -125,8 +125,8 @@ def _known(info: RequestInfo, discovery: Discovery) -> ResourceType:
     if info.subresource and info.subresource not in kind.subresources:
         listed = ", ".join(sorted(kind.subresources)) or "none"
         raise UnknownResource(
-            f"{_readable(info)} has no subresource {info.subresource!r} that discovery lists, and the gate denies what "
-            f"it does not know (known: {listed})"
+            f"{_readable(info)} has no subresource {_short(info.subresource)} that discovery lists, "
+            f"and the gate denies what it does not know (known: {listed})"
         )
     return kind
 
@@ -155,7 +155,7 @@ def _require_plain_path(method: str, target: Target, info: RequestInfo) -> None:
     if target.path.endswith("/"):
         raise Malformed("the path of a resource ends with a slash: leave the slash out")
     if len(info.parts) > 3:
-        raise Malformed(f"the path goes on behind the subresource {info.subresource!r}: only behind proxy it may")
+        raise Malformed(f"the path goes on behind the subresource {_short(info.subresource)}: only behind proxy it may")
 
 
 def _require_proxied_name(info: RequestInfo) -> None:
@@ -174,7 +174,7 @@ def _require_scope(info: RequestInfo, kind: ResourceType) -> None:
                 f"write .../namespaces/<namespace>/{info.resource}"
             )
     elif info.namespace and not (info.resource == "namespaces" and info.namespace == info.parts[1]):
-        raise Malformed(f"{_readable(info)} does not live in a namespace: leave /namespaces/{info.namespace} out")
+        raise Malformed(f"{_readable(info)} does not live in a namespace: leave /namespaces/... out")
 
 
 def _require_no_repeats(target: Target) -> None:
@@ -213,7 +213,11 @@ def _suggestion(info: RequestInfo, discovery: Discovery) -> str:
 
 
 def _readable(info: RequestInfo) -> str:
-    return f"{info.resource[:MAX_SUGGESTED_LENGTH]!r} in {_group_version(info.api_group, info.api_version)}"
+    return f"{_short(info.resource)} in {_group_version(info.api_group, info.api_version)}"
+
+
+def _short(name: str) -> str:
+    return repr(name[:MAX_SUGGESTED_LENGTH])
 
 
 def _group_version(group: str, version: str) -> str:
