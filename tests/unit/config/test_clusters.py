@@ -150,7 +150,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "auth provider": (lambda _c, u, _w: u.update({"auth-provider": {"name": "gcp"}}), "an auth-provider"),
     "password": (lambda _c, u, _w: u.update(username="a", password="b"), "has a name and password"),
     "as": (lambda _c, u, _w: u.update({"as": "admin"}), r"impersonates \(as\)"),
-    "plain http": (lambda c, _u, _w: c.update(server="http://a:8080"), r'cluster "c": server "http://a:8080" is not enc'),
+    "plain http": (lambda c, _u, _w: c.update(server="http://a:8080"), r'cluster "c": server "http://a:8080" is not'),
     "no server": (lambda c, _u, _w: c.pop("server"), 'server "" is not an https URL'),
     "odd port": (lambda c, _u, _w: c.update(server="https://a:x"), "is not a URL"),
     "login in URL": (lambda c, _u, _w: c.update(server="https://a:b@c"), "more than host, port and path"),
