@@ -99,7 +99,7 @@ def _check_depth(document: Any, body: bytes) -> None:
     if body.count(b"{") + body.count(b"[") <= DEPTH_LIMIT:
         return
     level = [document]
-    for _ in range(DEPTH_LIMIT + 1):
+    for _ in range(DEPTH_LIMIT):
         below: list[Any] = []
         for value in level:
             if type(value) is dict:
@@ -200,7 +200,7 @@ def _yaml_key(value: Any) -> str:
 def _scalar(event: Any) -> Any:
     """What a scalar means in JSON: quoted ones are text, plain ones may be a word or a number."""
     text: str = event.value
-    if event.style is not None:
+    if not event.implicit[0]:
         return text
     if text in _WORDS:
         return _WORDS[text]
