@@ -42,6 +42,7 @@ async def serve_health(host: str, port: int, readiness: Readiness, registry: Col
         config = uvicorn.Config(
             health_app(readiness, registry),
             log_config=None,
+            log_level="warning",
             access_log=False,
             lifespan="off",
             server_header=False,
