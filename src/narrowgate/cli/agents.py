@@ -26,7 +26,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.names import agent_name_problem, groups_problem, owner_problem
 from narrowgate.store.open import open_store
-from narrowgate.store.port import AlreadyThere, NotThere, Store
+from narrowgate.store.port import Store
 
 DEFAULT_LIFETIME = "30d"
 """A credential nobody renews is one nobody misses: a month, so that forgotten agents end by themselves."""
@@ -196,9 +196,6 @@ def _store(config: Config) -> Iterator[Store]:
     store = open_store(config.store, config.data_dir)
     try:
         yield store
-    except (AlreadyThere, NotThere) as error:
-        what, _, to_do = str(error).partition("; ")
-        raise Failed(what, "", to_do or "see `narrowgate agents list`") from error
     finally:
         store.close()
 
@@ -264,7 +261,7 @@ def _refuse_foreign(path: Path) -> None:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             foreign = file.readline() != HEADING
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     if foreign:
         raise Failed("this file is there and is not one that narrowgate wrote", str(path), "name a new file")

@@ -33,7 +33,7 @@ def main() -> int:
             pass
         case ["--credential-file", path] if path:
             pass
-        case [option] if option.startswith("--credential-file="):
+        case [option] if option.startswith("--credential-file=") and not option.endswith("="):
             path = option.partition("=")[2]
         case ["-h" | "--help"]:
             sys.stdout.write(f"{USAGE}\n")

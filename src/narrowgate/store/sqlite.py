@@ -74,7 +74,7 @@ class SQLiteStore:
         with self._reading() as connection:
             row = connection.execute(select(agents).where(agents.c.name == name)).one_or_none()
         if row is None:
-            raise NotThere(f'there is no agent "{name}"')
+            raise NotThere(f'there is no agent "{name}"; look at the list of agents')
         return _agent(row)
 
     def add_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
@@ -95,7 +95,7 @@ class SQLiteStore:
             _refuse_taken_credential(connection, agent)
             done = connection.execute(update(agents).where(agents.c.name == agent.name).values(_columns(agent)))
             if done.rowcount == 0:
-                raise NotThere(f'there is no agent "{agent.name}"')
+                raise NotThere(f'there is no agent "{agent.name}"; look at the list of agents')
             detail = _told(agent)
             _note(connection, Change(number=0, at=at, by=by, action="agent.changed", subject=agent.name, detail=detail))
 
@@ -104,7 +104,7 @@ class SQLiteStore:
         with self._writing() as connection:
             row = connection.execute(select(agents).where(agents.c.name == name)).one_or_none()
             if row is None:
-                raise NotThere(f'there is no agent "{name}"')
+                raise NotThere(f'there is no agent "{name}"; look at the list of agents')
             connection.execute(delete(agents).where(agents.c.name == name))
             detail = _told(_agent(row))
             _note(connection, Change(number=0, at=at, by=by, action="agent.removed", subject=name, detail=detail))
