@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from narrowgate.core.body import BODY_LIMIT, with_body, with_patched
+from narrowgate.core.body import BODY_LIMIT, JSON, PROTOBUF, with_body, with_patched
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.documents import parse_json, parse_yaml
 from narrowgate.core.identity import Chain
@@ -24,9 +24,13 @@ from narrowgate.core.target import Target, rebuild
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.wire.protobuf import read_names
+from narrowgate.wire.protobuf_object import read_object
 
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+OPTIONS_VERBS = frozenset({"delete", "deletecollection"})
+"""Their bodies are DeleteOptions, in whichever group and version the client likes."""
 
 
 class Facts:
@@ -41,7 +45,7 @@ class Facts:
         content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
         if b"content-encoding" in exchange.head.fields:
             raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)
-        intent = with_body(what.intent, content_type, body, read_names)
+        intent = _with_body(what.intent, content_type, body)
         rulebook = what.snapshot.rulebook
         needs = rulebook.object_needs(who, intent)
         wants_result = intent.info.verb == "patch" and bool(needs.object or intent.unseen)
@@ -65,6 +69,13 @@ class Facts:
         if is_proxied(what.intent.info):
             return None
         raise Malformed(f"a {exchange.head.method} of {what.target.path} has no body")
+
+
+def _with_body(intent: Intent, content_type: str, body: bytes) -> Intent:
+    """Add the body to the intent. Protobuf is judged as the JSON object that it stands for, and sent on as it came."""
+    if content_type.partition(";")[0].strip().lower() != PROTOBUF or intent.info.verb in OPTIONS_VERBS:
+        return with_body(intent, content_type, body, read_names)
+    return with_body(intent, JSON, orjson.dumps(read_object(body)))
 
 
 def _settled(intent: Intent) -> Intent:

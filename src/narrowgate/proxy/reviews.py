@@ -27,6 +27,7 @@ from narrowgate.core.reviews import (
     rules_review_answer,
 )
 from narrowgate.core.rulebook import RuleInForce
+from narrowgate.core.upstream_names import upstream_groups, upstream_user
 from narrowgate.proxy.exchange import Exchange, Response, Understood
 from narrowgate.wire.http1 import write_answer
 
@@ -36,12 +37,14 @@ class Reviews:
 
     def answers(self, what: Intent) -> bool:
         """Whether this request is such a question."""
-        return is_access_review(what.info) or is_rules_review(what.info)
+        return is_access_review(what.info) or is_rules_review(what.info) or _asks_who(what)
 
     async def answer(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Response:
         """Answer it. Raises Malformed for a review that asks nothing, and what asking the cluster raises."""
         if is_access_review(what.intent.info):
             answer = await self._access(exchange, who, what, allowed)
+        elif _asks_who(what.intent):
+            answer = _who(who, what.intent)
         else:
             answer = await self._rules(exchange, who, what, allowed)
         body = orjson.dumps(answer)
@@ -76,6 +79,28 @@ class Reviews:
             return None
         found: dict[str, Any] = orjson.loads(answer).get("status") or {}
         return found
+
+
+def _asks_who(what: Intent) -> bool:
+    """Whether this is `kubectl auth whoami` (KEP-3325)."""
+    info = what.info
+    asked = (info.verb, info.api_group, info.resource, info.subresource)
+    return asked == ("create", "authentication.k8s.io", "selfsubjectreviews", "")
+
+
+def _who(who: Chain, what: Intent) -> dict[str, Any]:
+    """Whom the gate takes the caller for. The cluster would name the account that requests travel under."""
+    sender = who[-1]
+    extra = {"narrowgate.dev/chain": [str(member) for member in who], "narrowgate.dev/cluster": [what.cluster]}
+    if sender.owner:
+        extra["narrowgate.dev/owner"] = [sender.owner]
+    user = {"username": upstream_user(sender), "groups": list(upstream_groups(sender)), "extra": extra}
+    return {
+        "kind": "SelfSubjectReview",
+        "apiVersion": f"authentication.k8s.io/{what.info.api_version}",
+        "metadata": {"creationTimestamp": None},
+        "status": {"userInfo": user},
+    }
 
 
 def _granted(rule: RuleInForce) -> GrantedRule:

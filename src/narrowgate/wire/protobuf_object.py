@@ -1,0 +1,230 @@
+"""A Kubernetes object in protobuf as the JSON object that it is: what rules look at, whatever the client sends.
+
+kubectl and client-go send their built-in kinds as protobuf. `kubernetes_kinds.py` holds the fields of each kind, made
+from Kubernetes' own struct tags; a field that is not in it (a newer API) cannot be judged, so the object is refused
+and the client told to send JSON. Times and quantities come out as text, bytes as base64, as encoding/json writes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from narrowgate.core.malformed import Malformed
+from narrowgate.wire.kubernetes_kinds import KINDS, MESSAGES
+from narrowgate.wire.protobuf import BYTES, FIXED64, VARINT, BrokenProtobuf, fields, read_envelope
+
+MAX_DEPTH: Final = 64
+"""Nesting of messages; Kubernetes' own kinds end below 20, schemas of CRDs nest as deep as people write them."""
+
+
+class UnknownField(Malformed):
+    """The object holds something this gate has no name for, so it cannot be judged in protobuf."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"protobuf {what} is not known to this gate: send application/json", 415)
+
+
+class _Field(msgspec.Struct, frozen=True):
+    name: str
+    form: str
+    of: str
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """The object in a Kubernetes protobuf envelope, as plain JSON values.
+
+    Raises BrokenProtobuf (400) for bytes that cannot be read in one way only, UnknownField (415) for kinds and fields
+    that are not known.
+    """
+    envelope = read_envelope(data)
+    message = KINDS.get(f"{envelope.api_version}/{envelope.kind}")
+    if message is None:
+        raise UnknownField(f"{envelope.api_version[:100]}/{envelope.kind[:100]}")
+    found = {"apiVersion": envelope.api_version, "kind": envelope.kind}
+    _read_into(found, message, envelope.raw, 0)
+    return found
+
+
+@cache
+def _fields_of(message: str) -> dict[int, _Field]:
+    return {number: _Field(name, form, of) for number, name, form, of in MESSAGES[message]}
+
+
+def _read_into(found: dict[str, Any], message: str, data: bytes, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BrokenProtobuf("it is nested too deeply")
+    known = _fields_of(message)
+    for number, wire_type, value in fields(data):
+        field = known.get(number)
+        if field is None:
+            raise UnknownField(f"field {number} of {message}")
+        if not field.name:
+            _read_into(found, field.of, _bytes(wire_type, value), depth + 1)
+        elif field.form == "map":
+            _read_entry(found.setdefault(field.name, {}), field.of, _bytes(wire_type, value), depth)
+        elif field.form == "list":
+            found.setdefault(field.name, []).append(_value(field.of, wire_type, value, depth))
+        elif field.name in found:
+            # Go's readers let a second one win or merge it into the first; here there is one.
+            raise BrokenProtobuf(f"field {number} of {message} is there twice")
+        else:
+            found[field.name] = _value(field.of, wire_type, value, depth)
+
+
+def _read_entry(found: dict[str, Any], of: str, data: bytes, depth: int) -> None:
+    """One entry of a map: key in field 1, value in field 2, either left out where it is empty."""
+    key, value, seen = "", _EMPTY.get(of), set()
+    for number, wire_type, raw in fields(data):
+        if number in seen or number not in (1, 2):
+            raise BrokenProtobuf("an entry of a map has more than a key and a value")
+        seen.add(number)
+        if number == 1:
+            key = _string(wire_type, raw)
+        else:
+            value = _value(of, wire_type, raw, depth)
+    if key in found:
+        raise BrokenProtobuf("a map has a key twice")
+    found[key] = value if value is not None else _value(of, BYTES, b"", depth)
+
+
+_EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int": 0, "bool": False}
+
+
+def _value(of: str, wire_type: int, value: int | bytes, depth: int) -> Any:
+    read = _SCALARS.get(of)
+    if read is not None:
+        return read(wire_type, value)
+    if of == "unread":
+        raise UnknownField("of this type")
+    data = _bytes(wire_type, value)
+    if of.startswith("list:"):
+        return [_value(of[5:], inner, raw, depth + 1) for number, inner, raw in fields(data) if _is_items(number)]
+    special = _SPECIALS.get(of)
+    if special is not None:
+        return special(data)
+    found: dict[str, Any] = {}
+    _read_into(found, of, data, depth + 1)
+    return found
+
+
+def _is_items(number: int) -> bool:
+    if number != 1:
+        raise UnknownField(f"field {number} of a list")
+    return True
+
+
+def _bytes(wire_type: int, value: int | bytes) -> bytes:
+    if wire_type != BYTES or not isinstance(value, bytes):
+        raise BrokenProtobuf("a field has the wrong type")
+    return value
+
+
+def _string(wire_type: int, value: int | bytes) -> str:
+    try:
+        return _bytes(wire_type, value).decode()
+    except UnicodeDecodeError as error:
+        raise BrokenProtobuf("text in it is not UTF-8") from error
+
+
+def _base64(wire_type: int, value: int | bytes) -> str:
+    return base64.b64encode(_bytes(wire_type, value)).decode()
+
+
+def _integer(wire_type: int, value: int | bytes) -> int:
+    if wire_type != VARINT or not isinstance(value, int):
+        raise BrokenProtobuf("a number has the wrong type")
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _boolean(wire_type: int, value: int | bytes) -> bool:
+    return _integer(wire_type, value) != 0
+
+
+def _double(wire_type: int, value: int | bytes) -> float:
+    if wire_type != FIXED64 or not isinstance(value, bytes):
+        raise BrokenProtobuf("a number has the wrong type")
+    number: float = struct.unpack("<d", value)[0]
+    return number
+
+
+_SCALARS: Final[dict[str, Callable[[int, int | bytes], Any]]] = {
+    "string": _string,
+    "bytes": _base64,
+    "int": _integer,
+    "bool": _boolean,
+    "double": _double,
+}
+
+
+def _numbered(data: bytes, limit: int) -> dict[int, tuple[int, int | bytes]]:
+    """The fields of a small message by number, each at most once and none above `limit`."""
+    found: dict[int, tuple[int, int | bytes]] = {}
+    for number, wire_type, value in fields(data):
+        if number in found or number > limit:
+            raise BrokenProtobuf("a field is there twice, or unknown")
+        found[number] = (wire_type, value)
+    return found
+
+
+def _moment(data: bytes, digits: int) -> str | None:
+    """Seconds in field 1, nanoseconds in 2 (metav1.Timestamp); no seconds and no nanoseconds is the zero time: null."""
+    found = _numbered(data, 2)
+    seconds = _integer(*found[1]) if 1 in found else 0
+    nanos = _integer(*found[2]) if 2 in found else 0
+    if not data:
+        return None
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)
+    except OverflowError:
+        raise BrokenProtobuf("a time is out of range") from None
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{moment.microsecond:06d}Z" if digits else f"{text}Z"
+
+
+def _quantity(data: bytes) -> str:
+    found = _numbered(data, 1)
+    return _string(*found[1]) if found else "0"
+
+
+def _int_or_string(data: bytes) -> int | str:
+    """Kind in field 1 (1 is text), number in 2, text in 3 (k8s.io/apimachinery/pkg/util/intstr)."""
+    found = _numbered(data, 3)
+    if 1 in found and _integer(*found[1]) == 1:
+        return _string(*found[3]) if 3 in found else ""
+    return _integer(*found[2]) if 2 in found else 0
+
+
+def _json_inside(data: bytes) -> Any:
+    """A message that holds JSON in its field 1 (RawExtension, FieldsV1)."""
+    found = _numbered(data, 1)
+    if not found:
+        return None
+    try:
+        return orjson.loads(_bytes(*found[1]))
+    except orjson.JSONDecodeError:
+        raise UnknownField("of an embedded object") from None
+
+
+def _duration(data: bytes) -> str:
+    found = _numbered(data, 1)
+    nanos = _integer(*found[1]) if found else 0
+    return f"{nanos / 1_000_000_000:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+_SPECIALS: Final[dict[str, Callable[[bytes], Any]]] = {
+    "time": lambda data: _moment(data, 0),
+    "microtime": lambda data: _moment(data, 6),
+    "duration": _duration,
+    "quantity": _quantity,
+    "intorstring": _int_or_string,
+    "raw": _json_inside,
+    "fields": _json_inside,
+}
