@@ -268,7 +268,7 @@ def _check_possible(reader: Reader, field: Field, groups: tuple[str, ...], resou
         if homes is not None and "" not in homes:
             home = min(homes)
             reader.refuse(field, f'"{base}" is not in the core group', f'write apiGroups: ["{home}"]')
-        elif homes is None and base != EVERYTHING:
+        elif homes is None and base != EVERYTHING and base == base.lower() and base not in PLURAL_OF:
             suggestion = meant(base, [name for name, at in GROUPS_OF.items() if "" in at])
             reader.refuse(
                 field, f'the core group has no "{base}"', suggestion or "name the group that serves it in apiGroups"

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader as TextReader
+from yaml.resolver import Resolver
+from yaml.scanner import Scanner
 
 MAX_TEXT_BYTES: Final = 4 * 1024 * 1024
 """One file. Some 8,000 policies of ordinary size; larger files are mistakes or attacks on the reader's memory."""
@@ -22,11 +27,34 @@ MAX_NODES: Final = 500_000
 MAX_ERRORS: Final = 100
 """After so many mistakes the rest of the file is not worth reading."""
 
+
+class _PureParser(TextReader, Scanner, Parser):
+    """PyYAML's own parser, put together as its SafeLoader does."""
+
+    def __init__(self, text: str) -> None:
+        TextReader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+
+
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _INTEGER_TAG: Final = "tag:yaml.org,2002:int"
 
-# libyaml is some ten times faster than the pure reader, which is there for platforms without it.
-_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# libyaml's parser is some ten times faster than the pure one, which is there where PyYAML was built without it.
+_Parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else _PureParser  # type: ignore[attr-defined]
+
+
+class _Loader(Composer, _Parser, Resolver):  # type: ignore[misc]
+    """A parser under the pure composer.
+
+    libyaml's own composer calls itself for each level of the file, in C, so that a file of brackets ends the process.
+    The pure one ends with a RecursionError.
+    """
+
+    def __init__(self, text: str) -> None:
+        _Parser.__init__(self, text)
+        Composer.__init__(self)
+        Resolver.__init__(self)
 
 
 class PolicyError(msgspec.Struct, frozen=True):
