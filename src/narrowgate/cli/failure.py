@@ -23,9 +23,17 @@ WORDED = (
     "narrowgate.control.health:HealthPortTaken",
     "narrowgate.core.yaml_reader:PolicyErrors",
     "narrowgate.keys:KeysUnusable",
+    "narrowgate.main.boot_check:AccountTooWide",
+    "narrowgate.main.workers:PortTaken",
     "narrowgate.store.port:AlreadyThere",
     "narrowgate.store.port:NotThere",
     "narrowgate.store.port:StoreUnavailable",
+    "narrowgate.trail.index:IndexUnusable",
+    "narrowgate.trail.journal:JournalInUse",
+    "narrowgate.trail.journal:TrailDamaged",
+    "narrowgate.trail.segment_file:TrailUnwritable",
+    "narrowgate.trail.signing:NoSuchKey",
+    "narrowgate.trail.verify:NoTrail",
 )
 """Errors from below whose text is already written for the reader, as `module:name`.
 

@@ -13,7 +13,7 @@ import click
 )
 def serve(config: str | None) -> int:
     """Serve until told to stop: SIGTERM and SIGINT drain, SIGHUP loads files again."""
-    from narrowgate import main
     from narrowgate.config import find_config
+    from narrowgate.main import serve as serve_gate
 
-    return main.serve(find_config(config))
+    return serve_gate(find_config(config))

@@ -65,11 +65,11 @@ def up(data_dir: Path, detach: bool, **wishes: str) -> int:
         _introduce(prepared, data_dir)
         note(f"\nrunning as process {pid}, log in {data_dir / background.LOG_FILE}; stop it with {_down(data_dir)}")
         return 0
-    from narrowgate import main
+    from narrowgate.main import serve as serve_gate
 
     _introduce(prepared, data_dir)
-    note("\nserving until you press Ctrl-C")
-    return main.serve(prepared.config)
+    click.echo("\nserving until you press Ctrl-C")
+    return serve_gate(prepared.config)
 
 
 @click.command()
@@ -99,14 +99,14 @@ def _introduce(prepared: Prepared, data_dir: Path) -> None:
     """Say what was made, where the gate listens, and the three commands to try."""
     config = prepared.config
     for one in prepared.made:
-        note(f"made     {one}")
+        click.echo(f"made     {one}")
     for cluster in config.clusters:
         source = f"context {cluster.context} of {cluster.kubeconfig}" if cluster.kubeconfig else cluster.server
-        note(f"cluster  {cluster.name}, {source}")
+        click.echo(f"cluster  {cluster.name}, {source}")
     for name, scheme in (("kubernetes", "https"), ("health", "http")):
         host, port = getattr(config.listen, name)
-        note(f"listens  {scheme}://{host}:{port} ({name})")
-    note("\ntry")
+        click.echo(f"listens  {scheme}://{host}:{port} ({name})")
+    click.echo("\ntry")
     where = "" if data_dir == Path(DATA_DIR) else f" --config {config.path}"
     kubectl = f"kubectl --kubeconfig {prepared.agent_kubeconfig}"
     click.echo(f"  {kubectl} get pods --all-namespaces")
