@@ -128,10 +128,11 @@ def compile_condition(text: str) -> Condition:
         expression = _FULL.compile(text)
     except Exception as error:  # noqa: BLE001 - the evaluator documents no errors
         raise _invalid(str(error), text) from None
-    if expression.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
-        raise ConditionInvalid(
-            f"a condition answers true or false, this one is of type {expression.return_type().name()}"
-        )
+    answers = expression.return_type()
+    if answers not in (cel.Type.BOOL, cel.Type.DYN):
+        # The type checker takes has(request.name) for request.name.
+        message = f"a condition answers true or false, this one is of type {answers.name()}"
+        raise ConditionInvalid(message + _about_has(text))
     needs = ObjectNeeds(
         object=not _compiles(_WITHOUT_OBJECT, text), old_object=not _compiles(_WITHOUT_OLD_OBJECT, text)
     )
@@ -260,9 +261,13 @@ def _invalid(report: str, text: str) -> ConditionInvalid:
         message = "syntax error: " + message.removeprefix("Syntax error: ").split(" expecting ")[0]
         if "'<EOF>'" in message:
             message = "syntax error: it ends before it is complete"
-    if "has(request." in text.replace(" ", ""):
-        message += '; a field of request is always there, so compare it with "" instead of has()'
-    return ConditionInvalid(message, min(line, text.count("\n")))
+    return ConditionInvalid(message + _about_has(text), min(line, text.count("\n")))
+
+
+def _about_has(text: str) -> str:
+    if "has(request." not in text.replace(" ", ""):
+        return ""
+    return '; a field of request is always there, so compare it with "" instead of has()'
 
 
 def _plain(answer: str) -> str:
