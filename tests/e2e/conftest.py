@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.e2e.echo import Echo
 from tests.e2e.gate import ALLOW_ALL_RULES, REPOSITORY, Agent, Cluster, Gate
 from tests.e2e.kubectl import Kubectl
@@ -42,7 +41,7 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def direct(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """kubectl at the API server itself."""
+    """Kubectl at the API server itself."""
     return Kubectl(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.mktemp("home-direct"))
 
 
@@ -65,13 +64,13 @@ def admin(gate: Gate) -> Agent:
 
 @pytest.fixture(scope="session")
 def through(cluster: Cluster, admin: Agent, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """kubectl through the gate, for the agent that may do everything."""
+    """Kubectl through the gate, for the agent that may do everything."""
     return Kubectl(cluster.kubectl, admin.kubeconfig, tmp_path_factory.mktemp("home-gate"))
 
 
 @pytest.fixture(scope="session")
 def kubectl_of(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Agent], Kubectl]:
-    """kubectl for any agent."""
+    """Kubectl for any agent."""
 
     def make(agent: Agent) -> Kubectl:
         return Kubectl(cluster.kubectl, agent.kubeconfig, tmp_path_factory.mktemp(f"home-{agent.name}"))

@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-
 from tests.e2e.wire import Connection, Response, request_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,6 +69,18 @@ class Cluster:
     @property
     def kubectl(self) -> Path:
         return self.bin / "kubectl"
+
+    def audit_position(self) -> int:
+        """Where the API server's audit log ends now: what a test does afterwards is behind it."""
+        return self.audit_log.stat().st_size
+
+    def audited(self, containing: str, since: int) -> list[dict[str, Any]]:
+        """The API server's own audit events behind a position whose lines contain the text, in its order."""
+        with self.audit_log.open("rb") as log:
+            log.seek(since)
+            # The last line may still be being written.
+            lines = log.read().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines if containing.encode() in line]
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ class Kubectl:
 
 
 NORMALISATIONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Go's log lines carry time and process id.
+    (re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ "), "LOG "),
     # Each object has its own uid.
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
     # Written at another moment: timestamps in both of Kubernetes' forms, and in describe's.
@@ -112,13 +114,13 @@ NORMALISATIONS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Signed for each caller and moment.
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "JWT"),
     # Addresses that a Service is given at random from the cluster's range.
-    (re.compile(r"\b10\.0\.0\.\d{1,3}\b"), "CLUSTER-IP"),
+    (re.compile(r"\b10\.\d{1,3}\.\d{1,3}\.\d{1,3}\b"), "CLUSTER-IP"),
     # NodePorts likewise.
     (re.compile(r"\b3[0-2]\d{3}\b"), "NODE-PORT"),
     # The container runtime's ids.
     (re.compile(r"\b[0-9a-f]{64}\b"), "CONTAINER-ID"),
-    # Go's log lines carry time and process id.
-    (re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ "), "LOG "),
+    # How many steps of a rollout a watch sees depends on when it begins.
+    (re.compile(r"^Waiting for (deployment|statefulset|\d+ pods) .*\n", re.MULTILINE), ""),
 )
 
 
@@ -131,4 +133,4 @@ def normal(text: bytes | str, *names: str) -> str:
     for pattern, replacement in NORMALISATIONS:
         plain = pattern.sub(replacement, plain)
     # Columns are as wide as their widest cell, ages among them.
-    return "\n".join(re.sub(r" {2,}|\t+", "  ", line).rstrip() for line in plain.splitlines())
+    return "\n".join(re.sub(r"(?<=\S)(?: {2,}|\t+)", "  ", line).rstrip() for line in plain.splitlines())

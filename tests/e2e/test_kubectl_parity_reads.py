@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Callable
 
 import pytest
-
 from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl, Ran, normal
 from tests.e2e.workloads import configmap, container, deployment, pod, service, yaml_of
