@@ -15,14 +15,53 @@ from narrowgate.core.cluster import ClusterAccess
 
 PLACE = Path("/srv/narrowgate.yaml")
 HEAD = {"apiVersion": "narrowgate.dev/v1alpha1", "kind": "Config"}
-CONFIG_KEYS = (
-    "dataDir listen tls store recordings policies clusters authentication workers audit limits kubernetes certificate key "
-    "names name kubeconfig server upstream mode inCluster retention reads segmentBytes connections idleTimeout jwt"
-).split()
-KUBE_KEYS = (
-    "clusters users contexts current-context name cluster user context server token tokenFile certificate-authority-data "
-    "client-key-data client-certificate exec as"
-).split()
+CONFIG_KEYS = [
+    "dataDir",
+    "listen",
+    "tls",
+    "store",
+    "recordings",
+    "policies",
+    "clusters",
+    "authentication",
+    "workers",
+    "audit",
+    "limits",
+    "kubernetes",
+    "certificate",
+    "key",
+    "names",
+    "name",
+    "kubeconfig",
+    "server",
+    "upstream",
+    "mode",
+    "inCluster",
+    "retention",
+    "reads",
+    "segmentBytes",
+    "connections",
+    "idleTimeout",
+    "jwt",
+]
+KUBE_KEYS = [
+    "clusters",
+    "users",
+    "contexts",
+    "current-context",
+    "name",
+    "cluster",
+    "user",
+    "context",
+    "server",
+    "token",
+    "tokenFile",
+    "certificate-authority-data",
+    "client-key-data",
+    "client-certificate",
+    "exec",
+    "as",
+]
 
 scalars = st.one_of(
     st.none(),
