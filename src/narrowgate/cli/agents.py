@@ -276,10 +276,11 @@ def _server(config: Config, wanted: str) -> str:
         return wanted.rstrip("/")
     host, port = config.listen.kubernetes
     if host in {"0.0.0.0", "::"}:
-        if not config.server_names:
+        named = [name for name in config.server_names if not name.startswith("*")]
+        if not named:
             place = f"{config.path}: listen.kubernetes"
             raise Failed(f"{host} is no address to call", place, "give --server, or add the gate's name to tls.names")
-        host = config.server_names[0]
+        host = named[0]
     if port == 0:
         raise Failed("port 0 is chosen at each start", f"{config.path}: listen.kubernetes", "give --server")
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

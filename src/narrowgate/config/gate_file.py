@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -29,7 +30,10 @@ MOST_WORKERS = 256
 _CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", re.ASCII)
 """It becomes a path segment of the data port and a word in policies."""
 
-_SERVER_NAME = re.compile(r"[A-Za-z0-9:*]([-A-Za-z0-9.:]{0,251}[A-Za-z0-9])?", re.ASCII)
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
+"""RFC 1123, section 2.1, and RFC 6125's wildcard in the leftmost label."""
+
 _Choice = TypeVar("_Choice", UpstreamMode, ReadLevel)
 
 
@@ -213,7 +217,7 @@ class _Reader:
 
     def _server_names(self, written: _TLS) -> tuple[str, ...]:
         for index, name in enumerate(written.names):
-            if not _SERVER_NAME.fullmatch(name):
+            if not _DNS_NAME.fullmatch(name) and not _is_address(name):
                 self._document.refuse(("tls", "names", index), f'"{name}" is neither a DNS name nor an address')
         return tuple(written.names)
 
@@ -332,6 +336,14 @@ class _Reader:
             return kind(text)
         except ValueError:
             self._document.refuse(key, f'unknown value "{text}"{suggestion(text, [str(one.value) for one in kind])}')
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _camel(name: str) -> str:

@@ -277,6 +277,6 @@ def test_a_gate_that_listens_everywhere_is_called_by_its_first_name(terminal: Te
     path = terminal.folder / "k"
     done = terminal.agents("add", "ci-bot", *OWNED, "--kubeconfig", str(path))
     assert (done.code, "add the gate's name to tls.names" in done.err) == (1, True)
-    terminal.configure(text + "tls: {names: [gate.example.com]}\n")
+    terminal.configure(text + "tls: {names: ['*.example.com', gate.example.com]}\n")
     terminal.agents("add", "ci-bot", *OWNED, "--kubeconfig", str(path))
     assert yaml.safe_load(path.read_text())["clusters"][0]["cluster"]["server"] == "https://gate.example.com:9000"

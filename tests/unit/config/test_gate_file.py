@@ -82,14 +82,14 @@ def test_the_data_folder_moves_store_and_recordings_with_it() -> None:
 def test_the_extensions_are_read() -> None:
     config = parsed(
         HEAD + "workers: 4\n"
-        "tls: {names: [gate.example.com, 192.0.2.7]}\n"
+        "tls: {names: [gate.example.com, '*.example.com', 192.0.2.7, '::1']}\n"
         "audit: {segmentBytes: 1048576, retention: 90d, reads: None, checkpoints: /mnt/worm/checkpoints.jsonl}\n"
         "limits: {connections: 5, headerBytes: 8192, headerCount: 20, bodyBytes: 100, headerTimeout: 1s,"
         " bodyTimeout: 2s, idleTimeout: 3s, connectTimeout: 4s, drainTimeout: 1m}\n"
     )
     assert config.workers == 4
     assert config.tls is None
-    assert config.server_names == ("gate.example.com", "192.0.2.7")
+    assert config.server_names == ("gate.example.com", "*.example.com", "192.0.2.7", "::1")
     assert config.audit == Audit(
         segment_bytes=1048576,
         retention=90 * 86_400.0,
@@ -153,6 +153,8 @@ MISTAKES = {
     ),
     "half a pair": (HEAD + "tls: {certificate: x}\n", r':3: tls: "key" is missing'),
     "lonely CA": (HEAD + "tls: {certificateAuthority: x}\n", r":3: tls: certificateAuthority goes with"),
+    "server name with two dots": (HEAD + "tls: {names: [a..b]}\n", r':3: tls\.names\[0\]: "a\.\.b" is neither'),
+    "server name with a port": (HEAD + "tls: {names: ['a:1']}\n", r':3: tls\.names\[0\]: "a:1" is neither'),
     "server name": (HEAD + "tls: {names: ['a b']}\n", r':3: tls\.names\[0\]: "a b" is neither'),
     "postgres": (HEAD + "store: postgresql://db/gate\n", r":3: store: PostgreSQL is not in this version"),
     "store": (HEAD + "store: gate.db\n", r':3: store: cannot tell what "gate\.db" is; write sqlite:<file>'),
