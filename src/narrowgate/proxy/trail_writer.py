@@ -191,6 +191,9 @@ class TrailWriter:
             # The journal forgot all of it. The entry belongs to its request, which is refused now; the notes are ours.
             for note in self._notes:
                 journal.append(note)
+            if journal.in_doubt:
+                # Only a sync that succeeds ends the doubt, and nobody gets as far as asking for one.
+                self._ask_for_sync()
             raise
         if self._notes:
             self._notes.clear()
@@ -222,12 +225,15 @@ class TrailWriter:
     async def _on_disk(self) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((self._journal.head.seq, waiter))
+        self._ask_for_sync()
+        await waiter
+
+    def _ask_for_sync(self) -> None:
         if not self._syncing:
             self._syncing = True
             # Not at once: whatever this iteration of the loop still records goes along. Everything that arrives while
             # the disk is busy shares the next sync; a longer wait would only delay the first.
             self._loop.call_soon(self._start_sync)
-        await waiter
 
     def _start_sync(self) -> None:
         self._loop.run_in_executor(self._disk, self._journal.sync).add_done_callback(self._synced)

@@ -177,7 +177,11 @@ class Journal:
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         if not pending:
             return self.head
-        if self._is_full():
+        if self._finished and self.in_doubt:
+            raise TrailUnwritable(
+                f"{self._folder}: the trail cannot be written: the disk failed to keep lines; check it"
+            )
+        if self._is_full() and not self.in_doubt:
             self._begin_segment(self.head.segment + 1, exclusive=True)
         batch, seq, prev = self._chained(pending, self.head.seq, self.head.hash)
         self._current().put(batch)
@@ -197,6 +201,11 @@ class Journal:
             each.close()
         current.sync(length)
         return head
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a sync failed: every write fails then until a `sync` succeeds."""
+        return self._current().in_doubt or any(each.in_doubt for each in list(self._finished))
 
     def expired(self) -> Expired | None:
         """What retention lets go of now; None where that is nothing. Never the open segment."""

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Self
 
-_AGAIN_CHUNK = 1 << 20
-"""Bytes written again at a time after a failed sync; any size works, 1 MiB keeps memory small."""
+_CHUNK = 1 << 20
+"""Bytes written anew at a time after a failed sync; any size works."""
 
 
 class TrailUnwritable(Exception):
@@ -28,7 +28,7 @@ class TrailUnwritable(Exception):
 class SegmentFile:
     """An open segment. One thread calls `put`; `sync` may run in another at the same time."""
 
-    __slots__ = ("_fresh", "_suspect", "_synced", "_torn", "file", "length", "path")
+    __slots__ = ("_fresh", "_rescued", "_synced", "_torn", "file", "in_doubt", "length", "path")
 
     def __init__(self, path: Path, *, exclusive: bool) -> None:
         """Create the file (or open an empty one, where not `exclusive`). Raises TrailUnwritable."""
@@ -44,13 +44,17 @@ class SegmentFile:
         """Bytes of a failed write may lie beyond `length`."""
         self._synced = 0
         """Bytes known to be on disk."""
-        self._suspect = False
-        """The last sync failed."""
+        self.in_doubt = False
+        """The last sync failed: nobody knows what is on the disk, and nothing is added until a sync succeeds."""
+        self._rescued = b""
+        """The lines in doubt, while they are not in the file."""
         self._fresh = True
         """The file's name may not be on disk yet."""
 
     def put(self, batch: bytes) -> None:
         """Add whole lines with one write. Raises TrailUnwritable; the file then ends where it ended before."""
+        if self.in_doubt:
+            raise TrailUnwritable(f"{self.path}: the trail cannot be written: the disk failed to keep lines; check it")
         if self._torn:
             self._cut_back()
         # pwrite at a place we know, not O_APPEND: what a failed write left beyond it can never count as ours, and a
@@ -73,20 +77,22 @@ class SegmentFile:
     def sync(self, length: int) -> None:
         """Put the first `length` bytes on the disk (fdatasync), the file's name too. Raises TrailUnwritable.
 
-        After a failed sync the kernel may count pages that it could not write as clean, and the next sync would
-        succeed without them (PostgreSQL met this in 2018). So the same bytes are then written to the same place again.
+        After a failed sync the kernel counts the pages that it could not write as clean, and the next sync would
+        succeed without them (PostgreSQL met this in 2018); ext4 may not even let go of their blocks. So the lines in
+        doubt are then taken out of the file and written to it anew.
         """
         try:
-            if self._suspect:
-                self._write_again(length)
-            if length > self._synced or self._suspect:
+            if self.in_doubt:
+                self._write_anew(length)
+            elif length > self._synced:
                 os.fdatasync(self.file)
             if self._fresh:
                 sync_folder(self.path.parent)
         except OSError as error:
-            self._suspect = True
+            self.in_doubt = True
             raise TrailUnwritable.by(self.path, error) from error
-        self._suspect = self._fresh = False
+        self.in_doubt = self._fresh = False
+        self._rescued = b""
         self._synced = length
 
     def close(self) -> None:
@@ -101,13 +107,19 @@ class SegmentFile:
             raise TrailUnwritable.by(self.path, error) from error
         self._torn = False
 
-    def _write_again(self, length: int) -> None:
+    def _write_anew(self, length: int) -> None:
+        # No `put` runs meanwhile: it refuses while there is doubt.
+        if not self._rescued:
+            rescued = os.pread(self.file, length - self._synced, self._synced)
+            if len(rescued) < length - self._synced or b"\0" in rescued:
+                # Lines never hold a zero byte: the kernel let go of a page that it had not written.
+                raise OSError(errno.EIO, "lines already written cannot be read back")
+            self._rescued = rescued
+        os.ftruncate(self.file, self._synced)
         at = self._synced
         while at < length:
-            chunk = os.pread(self.file, min(_AGAIN_CHUNK, length - at), at)
-            if not chunk:
-                raise OSError(errno.EIO, "lines already written cannot be read back")
-            at += os.pwrite(self.file, chunk, at)
+            at += os.pwrite(self.file, self._rescued[at - self._synced : at - self._synced + _CHUNK], at)
+        os.fdatasync(self.file)
 
 
 def sync_folder(folder: Path) -> None:
