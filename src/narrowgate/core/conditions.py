@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,9 @@ MAX_WORK: Final = 64 * 1024 * 1024
 """Characters of the longest text times the entries of the largest list: about 0.3 s of searching when it is all
 used.
 """
+
+MAX_REMEMBERED: Final = 4096
+"""Compiled conditions kept: a reload compiles only what is new. Each takes some 10 KiB."""
 
 _STRING: Final = cel.Type.STRING
 _REQUEST: Final[Mapping[str, Any]] = {
@@ -118,6 +122,7 @@ class Condition:
         return Undecided(_plain(answer))
 
 
+@lru_cache(maxsize=MAX_REMEMBERED)
 def compile_condition(text: str) -> Condition:
     """Compile and type-check `text`. Raises ConditionInvalid: syntax, unknown name, wrong type, not a yes-or-no."""
     if len(text) > MAX_CONDITION_CHARS:
