@@ -14,7 +14,7 @@ import pytest
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.store.open import open_store
-from narrowgate.store.port import AlreadyThere, NotThere, Store, StoreUnavailable, digest_of
+from narrowgate.store.port import AlreadyThere, NotThere, Store, StoreUnavailable
 
 OPENERS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store("sqlite:gate.db", folder)}
 """A store of each kind; called again with the same folder it opens the same store."""
@@ -284,9 +284,3 @@ def test_a_closed_store_refuses_every_call(opener: Opener) -> None:
     ):
         with pytest.raises(StoreUnavailable):
             call()
-
-
-def test_the_digest_tells_files_apart_whose_names_and_texts_run_together() -> None:
-    assert digest_of([("ab", "c")]) != digest_of([("a", "bc")])
-    assert digest_of([("a", ""), ("b", "")]) != digest_of([("a", "b")])
-    assert digest_of(FILES) == digest_of(FILES[::-1])
