@@ -180,7 +180,8 @@ def _one_way(given: dict[str, Any]) -> None:
         raise click.UsageError("give exactly one of --kubeconfig, --server and --in-cluster", context)
     if given["context"] and ways != ["kubeconfig"]:
         raise click.UsageError("--context goes with --kubeconfig", context)
-    if (ways == ["server"]) != bool(given["certificate_authority"] and given["token_file"]):
+    beside = [bool(given[option]) for option in ("certificate_authority", "token_file")]
+    if beside != [ways == ["server"]] * len(beside):
         raise click.UsageError("--server, --certificate-authority and --token-file go together", context)
 
 

@@ -63,7 +63,9 @@ def up(data_dir: Path, detach: bool, **wishes: str) -> int:
     if detach:
         pid = background.start(prepared.config, data_dir) if running is None else running
         _introduce(prepared, data_dir)
-        note(f"\nrunning as process {pid}, log in {data_dir / background.LOG_FILE}; stop it with {_down(data_dir)}")
+        click.echo(
+            f"\nrunning as process {pid}, log in {data_dir / background.LOG_FILE}; stop it with {_down(data_dir)}"
+        )
         return 0
     from narrowgate.main import serve as serve_gate
 
