@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from narrowgate.core.audit import (
+    REQUEST_OBJECT_LIMIT,
+    TARGET_LIMIT,
+    USER_AGENT_LIMIT,
+    Asked,
+    Failed,
+    Level,
+    Outcome,
+    RequestEvents,
+    Verdict,
+    redact,
+    timestamp,
+)
+from narrowgate.core.decision import Allow, Deny, NeedsApproval, RuleRef
+from narrowgate.core.identity import Identity, Kind, chain_of
+from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_info import RequestInfo
+
+ALICE = Identity(kind=Kind.PERSON, name="alice", groups=("sre",), proven_by="jwt", credential="")
+BOT = Identity(
+    kind=Kind.AGENT,
+    name="bot",
+    groups=("agents",),
+    owner="person:alice",
+    proven_by="agent-credential",
+    credential="c0ffee",
+)
+ALLOW = Allow(rule=RuleRef("ci", "read", 3), covers=())
+
+
+def intent(**fields: Any) -> Intent:
+    known = {"is_resource_request": True, "path": "/", "verb": "get", "api_version": "v1", "resource": "pods"}
+    return Intent(cluster="prod", info=RequestInfo(**{**known, **fields}))
+
+
+def asked(**fields: Any) -> Asked:
+    known: dict[str, Any] = {
+        "audit_id": "a-1",
+        "method": "GET",
+        "target": b"/api/v1/namespaces/ci/pods/web",
+        "received_at": 1_700_000_000.25,
+        "source_ip": "10.0.0.1",
+        "user_agent": "kubectl/v1.33.0",
+        "chain": chain_of(ALICE, BOT),
+        "intent": intent(namespace="ci", name="web"),
+    }
+    return Asked(**{**known, **fields})
+
+
+def finished(request: Asked, verdict: Verdict = ALLOW, **outcome: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {"code": 200, "at": 1_700_000_001.5}
+    entry = RequestEvents(request).finished(verdict, Outcome(**{**known, **outcome}))
+    assert b"\n" not in entry
+    event: dict[str, Any] = json.loads(entry)
+    return event
+
+
+def test_a_finished_request_reads_as_the_api_server_would_write_it() -> None:
+    assert finished(asked(), bytes_out=12) == {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "auditID": "a-1",
+        "stage": "ResponseComplete",
+        "requestURI": "/api/v1/namespaces/ci/pods/web",
+        "verb": "get",
+        "user": {
+            "username": "agent:bot",
+            "groups": ["agents"],
+            "extra": {
+                "narrowgate.dev/proven-by": ["agent-credential"],
+                "narrowgate.dev/owner": ["person:alice"],
+            },
+        },
+        "sourceIPs": ["10.0.0.1"],
+        "userAgent": "kubectl/v1.33.0",
+        "objectRef": {"resource": "pods", "namespace": "ci", "name": "web", "apiVersion": "v1"},
+        "responseStatus": {"metadata": {}, "code": 200},
+        "requestReceivedTimestamp": "2023-11-14T22:13:20.250000Z",
+        "stageTimestamp": "2023-11-14T22:13:21.500000Z",
+        "annotations": {
+            "narrowgate.dev/cluster": "prod",
+            "narrowgate.dev/chain": '["person:alice","agent:bot"]',
+            "narrowgate.dev/credential": "c0ffee",
+            "narrowgate.dev/decision": "allow",
+            "narrowgate.dev/rule": "ci/read",
+            "narrowgate.dev/revision": "3",
+            "narrowgate.dev/bytes": "12",
+        },
+    }
+
+
+def test_a_received_request_has_no_answer_yet() -> None:
+    event = json.loads(RequestEvents(asked()).received())
+    assert event["stage"] == "RequestReceived"
+    assert event["stageTimestamp"] == event["requestReceivedTimestamp"]
+    assert "responseStatus" not in event
+    assert "narrowgate.dev/decision" not in event["annotations"]
+
+
+def test_a_received_request_carries_the_decision_once_it_is_known() -> None:
+    event = json.loads(RequestEvents(asked()).received(ALLOW))
+    assert event["annotations"]["narrowgate.dev/rule"] == "ci/read"
+
+
+def test_a_long_running_request_is_told_apart_when_it_starts_and_when_the_gate_breaks() -> None:
+    events = RequestEvents(asked())
+    assert json.loads(events.started(ALLOW, 101, 1.0))["stage"] == "ResponseStarted"
+    assert json.loads(events.panicked(Failed(message="x"), Outcome(code=500, at=1.0)))["stage"] == "Panic"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "code", "reason"),
+    [
+        (Deny(message="no rule", rule=RuleRef("p", "r")), "deny", 403, "Forbidden"),
+        (NeedsApproval(rule=RuleRef("p", "r"), message="ask sre"), "needs-approval", 403, "Forbidden"),
+        (Malformed("two slashes"), "malformed", 400, "BadRequest"),
+        (Failed(message="no route"), "error", 503, "ServiceUnavailable"),
+    ],
+)
+def test_what_was_not_allowed_says_why(verdict: Verdict, word: str, code: int, reason: str) -> None:
+    event = finished(asked(), verdict, code=code)
+    message = event["annotations"]["narrowgate.dev/reason"]
+    assert event["annotations"]["narrowgate.dev/decision"] == word
+    assert event["responseStatus"] == {
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+
+
+def test_what_the_api_server_refused_is_a_failure_of_an_allowed_request() -> None:
+    event = finished(asked(), code=404)
+    assert event["responseStatus"] == {"metadata": {}, "status": "Failure", "code": 404}
+    assert event["annotations"]["narrowgate.dev/decision"] == "allow"
+
+
+def test_nobody_and_nothing_understood_is_still_an_event() -> None:
+    event = finished(asked(chain=None, intent=None, method="TRACE", target=b"/\xff//"), Malformed("no"), code=405)
+    assert event["user"] == {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
+    assert event["verb"] == "trace"
+    assert event["requestURI"] == "/\ufffd//"
+    assert "objectRef" not in event
+
+
+def test_what_ended_a_request_from_our_side_is_said() -> None:
+    event = finished(asked(), ended_because="the grant ended", approval="ap-1", masked=("a", "b"), task="t-1")
+    said = {key.removeprefix("narrowgate.dev/"): value for key, value in event["annotations"].items()}
+    expected = {"ended": "the grant ended", "approval": "ap-1", "masked": "a,b", "task": "t-1"}
+    assert {key: said.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "recorded"),
+    [
+        (b"/api?access_token=hush&limit=5", "/api?access_token=[redacted]&limit=5"),
+        (b"/api?limit=5&TOKEN=hush", "/api?limit=5&TOKEN=[redacted]"),
+        (b"/api?%61ccess%5Ftoken=hush", "/api?%61ccess%5Ftoken=[redacted]"),
+        (b"/api?x=1;client_secret=hush", "/api?x=1;client_secret=[redacted]"),
+        (b"/api#id_token=hush", "/api#id_token=[redacted]"),
+        (b"/api?X-Amz-Signature=hush", "/api?X-Amz-Signature=[redacted]"),
+        (b"/x?Password=hush&user=me", "/x?Password=[redacted]&user=me"),
+        (b"https://me:hush@host/api", "https://[redacted]host/api"),
+        (b"/api/ng1_abcdefgh_hushhushhush", "/api/[redacted]"),
+        (b"/api?q=eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJodXNoIn0.c2ln", "/api?q=[redacted]"),
+    ],
+)
+def test_credentials_in_a_target_are_taken_out(target: bytes, recorded: str) -> None:
+    assert finished(asked(target=target))["requestURI"] == recorded
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/pods?limit=500&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MX0",
+        "/api/v1/pods?labelSelector=app%3Dweb%2Ctier%21%3Ddb&resourceVersion=12",
+        "/api/v1/namespaces/ci/serviceaccounts/bot/token",
+        "/api/v1/namespaces/ci/pods/web/exec?command=sh&command=-c&command=ls&stdin=true",
+        "/api/v1/pods?fieldSelector=metadata.name%3Dtoken",
+    ],
+)
+def test_what_is_no_credential_is_recorded_as_it_came(target: str) -> None:
+    assert finished(asked(target=target.encode()))["requestURI"] == target
+
+
+def test_credentials_in_a_user_agent_and_in_messages_are_taken_out() -> None:
+    event = finished(
+        asked(user_agent="curl ng1_abcdefgh_hushhushhush"), Deny(message="see ?token=hush and ng1_abcdefgh_hush")
+    )
+    assert "hush" not in json.dumps(event)
+    assert redact("nothing here") == "nothing here"
+
+
+def test_long_values_are_cut_and_say_so() -> None:
+    event = finished(asked(target=b"/" + b"x" * 20_000, user_agent="u" * 3000))
+    assert event["requestURI"][:TARGET_LIMIT] == "/" + "x" * (TARGET_LIMIT - 1)
+    assert event["requestURI"].endswith("...[cut, 20001 characters]")
+    assert event["userAgent"] == "u" * USER_AGENT_LIMIT + "...[cut, 3000 characters]"
+
+
+def test_a_secret_at_the_cut_is_not_left_half() -> None:
+    target = b"/" + b"x" * (TARGET_LIMIT - 20) + b"?access_token=" + b"hush" * 10
+    assert "hush" not in finished(asked(target=target))["requestURI"]
+
+
+def test_text_that_is_no_unicode_does_not_stop_an_event() -> None:
+    event = finished(asked(user_agent="\ud800bad", source_ip="\udfff", method="\ud801"), Deny(message="\ud802no"))
+    assert event["userAgent"] == "?bad"
+    assert event["annotations"]["narrowgate.dev/reason"] == "?no"
+
+
+def test_objects_are_kept_by_level_on_one_line() -> None:
+    body = b'{"a":\n {"b": 1}}'
+    assert "requestObject" not in finished(asked(), request_object=body)
+    assert finished(asked(level=Level.REQUEST), request_object=body)["requestObject"] == {"a": {"b": 1}}
+    assert finished(asked(level=Level.REQUEST), request_object={"c": 2})["requestObject"] == {"c": 2}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"resource": "secrets"},
+        {"resource": "serviceaccounts", "subresource": "token"},
+        {"api_group": "authentication.k8s.io", "resource": "tokenreviews"},
+        {"is_resource_request": False, "resource": ""},
+    ],
+)
+def test_objects_that_are_credentials_are_never_kept(fields: dict[str, Any]) -> None:
+    request = asked(level=Level.REQUEST_RESPONSE, intent=intent(**fields))
+    assert "hush" not in json.dumps(finished(request, request_object={"data": "hush"}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", {"n": 2**70}, b"[" * 100_000, {"x": "y" * (REQUEST_OBJECT_LIMIT + 1)}],
+    ids=["cut", "big", "deep", "long"],
+)
+def test_an_object_that_cannot_be_kept_is_left_out_and_said(body: Any) -> None:
+    event = finished(asked(level=Level.REQUEST), request_object=body)
+    assert "requestObject" not in event
+    assert event["annotations"]["narrowgate.dev/request-object"].startswith("left out: ")
+
+
+@pytest.mark.parametrize("at", [0.0, 1_700_000_000.0, 1_700_000_000.000001, 1_699_999_999.999999, 4_102_444_800.5])
+def test_times_always_have_six_decimals(at: float) -> None:
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", timestamp(at))
