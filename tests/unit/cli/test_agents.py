@@ -208,7 +208,7 @@ def test_misuse_is_exit_code_two_and_changes_nothing(terminal: Terminal, argumen
     assert (done.code, done.out) == (2, "")
     assert says in done.err
     assert done.err.count("\n") == 1
-    assert terminal.agents("list").out == ""
+    assert not (terminal.folder / "narrowgate-data").exists()
 
 
 def test_refusals_are_exit_code_one_and_one_line(terminal: Terminal) -> None:
