@@ -13,6 +13,7 @@ refuses spellings that would be found by it alone.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -207,9 +208,17 @@ def _scalar(event: Any) -> Any:
     if number := _JSON_NUMBER.fullmatch(text):
         if number[1] is None and number[2] is None and len(text) <= 19:
             return int(text)
-        return float(text)
+        return _finite(text)
     if text.lower() in _AMBIGUOUS_WORDS or _OTHER_NUMBER.fullmatch(text.replace("_", "")):
         raise Malformed(
             f"the body has the YAML value {text[:100]}, which is not the same to every reader: put it in quotes"
         )
     return text
+
+
+def _finite(text: str) -> float:
+    """A number that is too large for a float is text to go-yaml, and infinity to Python."""
+    number = float(text)
+    if math.isinf(number):
+        raise Malformed(f"the body has the number {text[:100]}, which is larger than numbers can be")
+    return number

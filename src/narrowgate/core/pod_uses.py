@@ -101,9 +101,9 @@ def host_access(name: str, namespace: str, because: str) -> Use:
     return use_of(("use",), "hostaccess", namespace, name, because, GATE_GROUP)
 
 
-def pod_spec(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
-    """All that a pod's spec, found `at` this place of an object, uses."""
-    yield from pod_fields(spec, at, namespace)
+def pod_spec(spec: dict[str, Any], at: str, namespace: str, shown_whole: bool = True) -> Iterator[Use]:
+    """All that a pod's spec, found `at` this place of an object, uses; a patch does not show it whole."""
+    yield from pod_fields(spec, at, namespace, shown_whole)
     if spec.get("nodeName"):
         yield host_access("nodeName", namespace, f"{at}.nodeName")
     for field in _CONTAINERS:
@@ -111,9 +111,9 @@ def pod_spec(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
             yield from container_fields(container, f"{at}.{field}[{index}]", namespace)
 
 
-def pod_fields(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
+def pod_fields(spec: dict[str, Any], at: str, namespace: str, shown_whole: bool = True) -> Iterator[Use]:
     """What a pod's spec uses outside of its containers."""
-    account = ""
+    account = ""  # in a patch that does not show it: any
     for field in ("serviceAccountName", "serviceAccount"):
         name = spec.get(field)
         if isinstance(name, str) and name:
@@ -126,7 +126,7 @@ def pod_fields(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
     for index, reference in _items(spec.get("imagePullSecrets")):
         yield from named("secrets", namespace, reference.get("name"), f"{at}.imagePullSecrets[{index}].name")
     for index, volume in _items(spec.get("volumes")):
-        yield from _volume(volume, f"{at}.volumes[{index}]", namespace, account or "default")
+        yield from _volume(volume, f"{at}.volumes[{index}]", namespace, account or ("default" if shown_whole else ""))
     if "securityContext" in spec:
         yield from _security_context(spec["securityContext"], f"{at}.securityContext", namespace)
 

@@ -107,7 +107,7 @@ def is_unseen(use: Use) -> bool:
 
     It has no name: no rule with `names` covers it, and every guard with `names` holds for it.
     """
-    return use.verbs == ("bind",) and not use.name
+    return not use.name and use.verbs in (("bind",), ("use",))
 
 
 def may_use(info: RequestInfo) -> bool:
@@ -164,7 +164,8 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     """Read one object, or one fragment of it, as the kind that `info` names."""
     key = (info.api_group, info.resource)
     if key in _POD_SPECS:
-        uses = pod_spec(mapping_at(written, _POD_SPECS[key]), ".".join(_POD_SPECS[key]), info.namespace)
+        place = _POD_SPECS[key]
+        uses = pod_spec(mapping_at(written, place), ".".join(place), info.namespace, shown_whole)
         if info.resource == "pods" and info.verb == "update":
             # The API server lets no update of a pod change its node, and every pod that runs has one.
             uses = (use for use in uses if (use.resource, use.name) != ("hostaccess", "nodeName"))
@@ -180,7 +181,7 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     elif key in _BINDINGS:
         yield from _binding(written, info)
     else:
-        yield from _anywhere(written, info)
+        yield from _anywhere(written, info, shown_whole)
 
 
 def _token_secret(secret: Any, info: RequestInfo, shown_whole: bool) -> Iterator[Use]:
@@ -219,14 +220,14 @@ def _binding(binding: Any, info: RequestInfo) -> Iterator[Use]:
         yield use_of(("bind",), "roles", info.namespace, "", "roleRef", _RBAC)
 
 
-def _anywhere(written: Any, info: RequestInfo) -> Iterator[Use]:
+def _anywhere(written: Any, info: RequestInfo, shown_whole: bool) -> Iterator[Use]:
     """Read every mapping of an object of an unknown kind as a pod's spec and as a container."""
     pending: list[tuple[str, Any]] = [("", written)]
     while pending:
         at, value = pending.pop()
         if isinstance(value, dict):
             here = at.removeprefix(".") or "the object"
-            yield from pod_fields(value, here, info.namespace)
+            yield from pod_fields(value, here, info.namespace, shown_whole)
             yield from container_fields(value, here, info.namespace)
             if value.get("nodeName") and isinstance(value.get("containers"), list):
                 yield host_access("nodeName", info.namespace, f"{here}.nodeName")

@@ -222,6 +222,14 @@ def test_a_patch_that_shows_no_role_may_bind_any():
     assert all(is_unseen(use) for use in uses)
 
 
+def test_a_patch_that_shows_no_account_may_use_the_token_of_any():
+    patch = [{"op": "add", "path": f"{ROOT}/volumes/0/projected/sources/-", "value": {
+        "serviceAccountToken": {"audience": "vault", "path": "t"}}}]  # fmt: skip
+    uses = uses_of_patch(info_of("patch", "deployments.apps", "web"), JSON_PATCH, patch)
+    assert facts(uses) == {"use serviceaccounts/ -n ci"}
+    assert all(is_unseen(use) for use in uses)
+
+
 @pytest.mark.parametrize("resource", ["roles", "clusterroles"])
 def test_writing_a_role_escalates(resource: str):
     info = info_of("patch", f"{resource}.{RBAC}", "admin")
