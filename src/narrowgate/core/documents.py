@@ -43,6 +43,9 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_INT64 = range(-(1 << 63), 1 << 63)
+_INT64_DIGITS = len("-9223372036854775808")
+"""Whole numbers within 64 bits are kept exactly by Go, all others become floats."""
 _AMBIGUOUS_WORDS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
@@ -206,7 +209,7 @@ def _scalar(event: Any) -> Any:
     if text in _WORDS:
         return _WORDS[text]
     if number := _JSON_NUMBER.fullmatch(text):
-        if number[1] is None and number[2] is None and len(text) <= 19:
+        if number[1] is None and number[2] is None and len(text) <= _INT64_DIGITS and int(text) in _INT64:
             return int(text)
         return _finite(text)
     if text.lower() in _AMBIGUOUS_WORDS or _OTHER_NUMBER.fullmatch(text.replace("_", "")):
