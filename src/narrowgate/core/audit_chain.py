@@ -15,7 +15,7 @@ or `interrupted`. Lines that begin a file or permit a gap are signed.
 from __future__ import annotations
 
 import enum
-import hashlib
+from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -142,7 +142,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 def digest(line: bytes) -> str:
     """SHA-256 of a line, line break included, in hex."""
-    return hashlib.sha256(line).hexdigest()
+    return sha256(line).hexdigest()
 
 
 def event_line(seq: int, prev: str, event: bytes) -> bytes:
