@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -34,6 +35,10 @@ from narrowgate.trail.journal import Bounds
 
 FIRST_LOOK_SECONDS = 5.0
 """How long starting waits for a cluster's discovery before it serves anyway (that cluster's requests are refused)."""
+
+GC_THRESHOLD = 20_000
+"""Objects between two looks of the youngest collector generation: requests make few cycles, and 700 means a pause every
+few requests."""
 
 log = logging.getLogger("narrowgate")
 
@@ -81,6 +86,7 @@ class Worker:
             if self._number == 0:
                 tasks.append(followers.create_task(self._folder.follow()))
                 tasks.append(followers.create_task(self._serve_health()))
+            _settle_memory()
             await self._listener.start(self._bound, self._context, connections)
             host, port = self._config.listen.kubernetes
             log.info("serving %s on https://%s:%d", ", ".join(self._clusters) or "no cluster", host, port)
@@ -155,6 +161,13 @@ class Worker:
         for name, cluster in self._clusters.items():
             conditions[f"cluster {name}"] = cluster.problem or None
         return conditions
+
+
+def _settle_memory() -> None:
+    """What was made while starting stays: keep the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _read_token(path: str) -> str:

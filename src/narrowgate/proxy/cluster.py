@@ -123,7 +123,7 @@ class Cluster:
 
     async def _read_discovery(self) -> Discovery:
         head, api = await self._get("/api", _AGGREGATED)
-        if b"as=APIGroupDiscoveryList" in head.fields.get(b"content-type", b""):
+        if b"as=APIGroupDiscoveryList" in head.field(b"content-type"):
             _, apis = await self._get("/apis", _AGGREGATED)
             return parse_aggregated(api, apis)
         return await self._read_legacy_discovery(api)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 
 import msgspec
 
@@ -41,8 +42,8 @@ class Exchange:
         self.client = client
         self.received_at = time.time()
         self.audit_id = new_audit_id()
-        self.presented = Presented(_bearer(head.fields.get(b"authorization", b"")))
-        self.user_agent = head.fields.get(b"user-agent", b"").decode("utf-8", "replace")
+        self.presented = _presented(head.fields.get(b"authorization", b""))
+        self.user_agent = _text(head.fields.get(b"user-agent", b""))
 
     def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
         """What the trail writes of this request, with whatever is known of it by now."""
@@ -58,11 +59,17 @@ class Exchange:
         )
 
 
-def _bearer(authorization: bytes) -> str:
-    """The token of `Authorization: Bearer ...` (RFC 6750 2.1); empty for every other scheme."""
+@lru_cache(maxsize=1024)
+def _presented(authorization: bytes) -> Presented:
+    """The token of `Authorization: Bearer ...` (RFC 6750 2.1); none for every other scheme."""
     if authorization[:7].lower() != b"bearer ":
-        return ""
-    return authorization[7:].strip().decode("latin-1")
+        return Presented()
+    return Presented(authorization[7:].strip().decode("latin-1"))
+
+
+@lru_cache(maxsize=1024)
+def _text(user_agent: bytes) -> str:
+    return user_agent.decode("utf-8", "replace")
 
 
 class Understood(msgspec.Struct, frozen=True):

@@ -58,6 +58,12 @@ class Forwarder:
             is_long = is_long_running(what)
             if is_long:
                 await started(head.status)
+            elif (whole := connection.body_at_hand()) is not None:
+                # The usual small answer is here already: one write, and nothing that could be ended in between.
+                client = exchange.client
+                client.write(write_response_head(head, close=client.must_close) + whole)
+                connection.release()
+                return Response(code=head.status, bytes_out=len(whole))
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch")
             running = Running(decide_again, response.end, allowed.deadline, what.snapshot.number, is_long=is_long)
             with self._running.entered(running):
@@ -114,7 +120,7 @@ class Answering:
         self._client = exchange.client
         self._connection = connection
         self._head = head
-        self._watches_json = watches_json and head.fields.get(b"content-type", b"").startswith(b"application/json")
+        self._watches_json = watches_json and head.field(b"content-type").startswith(b"application/json")
         self._ended_because = ""
         self._splice: Splice | None = None
 
@@ -124,11 +130,6 @@ class Answering:
         if head.framing.until_close:
             client.must_close = True
         first = write_response_head(head, close=client.must_close)
-        body = connection.body_at_hand()
-        if body is not None:
-            client.write(first + body)
-            connection.release()
-            return Response(code=head.status, bytes_out=len(body))
         client.write(first)
         client.bind(connection)
         try:

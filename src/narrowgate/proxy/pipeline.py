@@ -75,12 +75,12 @@ class Pipeline:
         response = Response(code=0)
         try:
             who = await self._identify(exchange)
-            what = await self._understand(exchange, who)
+            what = self._understand(exchange, who) or await self._look_again(exchange, who)
             intent = what.intent
             events = RequestEvents(exchange.asked(who, intent))
             await self._trail.record(events.received(), durable=intent.info.verb not in READ_VERBS)
-            what, body = await self._read(exchange, who, what)
-            verdict = await self._judge(what, who)
+            what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
+            verdict = self._judge(what, who)
             match verdict:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
@@ -112,19 +112,25 @@ class Pipeline:
             case _:
                 assert_never(answer)
 
-    async def _understand(self, exchange: Exchange, who: Chain) -> Understood:
-        target = parse_target(exchange.head.target)
-        named, target = split_cluster(target)
+    def _understand(self, exchange: Exchange, who: Chain) -> Understood | None:
+        """What the request means; None where that cannot be told before discovery is read again."""
+        named, target = split_cluster(parse_target(exchange.head.target))
         served = self._cluster_for(named, who)
         cluster = served.cluster
         try:
             intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
         except (UnknownResource, ClusterNotReady):
-            # It may have appeared a moment ago (a CRD, the cluster itself): look once more before saying no.
-            await cluster.refresh_discovery()
-            intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
-        snapshot = self._state.current(asyncio.get_running_loop().time())
-        return Understood(intent, target, served, snapshot)
+            return None
+        return Understood(intent, target, served, self._state.current(asyncio.get_running_loop().time()))
+
+    async def _look_again(self, exchange: Exchange, who: Chain) -> Understood:
+        """What is unknown may have appeared a moment ago (a CRD, the cluster itself): look once more, then say no."""
+        named, target = split_cluster(parse_target(exchange.head.target))
+        served = self._cluster_for(named, who)
+        cluster = served.cluster
+        await cluster.refresh_discovery()
+        intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
+        return Understood(intent, target, served, self._state.current(asyncio.get_running_loop().time()))
 
     def _cluster_for(self, named: str, who: Chain) -> ServedCluster:
         clusters = self._state.clusters
@@ -145,14 +151,11 @@ class Pipeline:
 
     async def _read(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes | None]:
         """Read the body where it has a say; None stands for a body that is streamed (only behind `proxy`)."""
-        if exchange.head.framing.empty:
-            if exchange.head.method in ("GET", "HEAD") or not must_read_body(what.intent.info):
-                return what, b""
-        elif not must_read_body(what.intent.info):
-            return what, self._facts.unread(exchange, what)
+        if not must_read_body(what.intent.info):
+            return what, b"" if exchange.head.framing.empty else self._facts.unread(exchange, what)
         return await self._facts.read(exchange, who, what)
 
-    async def _judge(self, what: Understood, who: Chain) -> Decision:
+    def _judge(self, what: Understood, who: Chain) -> Decision:
         return decide(who, what.intent, what.snapshot.rulebook, (), (), time.time())
 
     async def _allowed(
@@ -232,6 +235,11 @@ class Pipeline:
             ended_because=response.ended_because,
         )
         self._trail.note(events.finished(verdict, outcome))
+
+
+def is_bare(head: RequestHead) -> bool:
+    """Whether the head is all there is: nothing to read before it is judged."""
+    return head.framing.empty and head.method in ("GET", "HEAD")
 
 
 def whole_answer(answer: Status, *, close: bool) -> bytes:

@@ -7,6 +7,9 @@ llhttp sees the bytes: lines end in CRLF and nothing else, no folded lines, one 
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 import httptools
 import msgspec
 
@@ -15,6 +18,9 @@ from narrowgate.core.malformed import Malformed
 MAX_HEAD_BYTES = 64 * 1024
 """A head above this is 431. Go's servers take 1 MiB; kubectl's largest (a long exec command) stay under 20 KiB."""
 MAX_HEADERS = 100
+MAX_REMEMBERED_HEAD = 2048
+"""Bytes of a head that is remembered. With the limit below this is some 10 MB at the very most."""
+REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
 
 _METHODS_NOT_SPOKEN = frozenset({"CONNECT", "TRACE"})
@@ -51,6 +57,8 @@ UNTIL_CLOSE = Framing(until_close=True)
 class RequestHead(msgspec.Struct, frozen=True):
     """A request head that passed every framing rule. Header names are lower case; `headers` keeps order and repeats."""
 
+    block: bytes
+    """The head as it came: equal blocks have equal heads, and whatever follows from one may be remembered by it."""
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
@@ -66,11 +74,19 @@ class ResponseHead(msgspec.Struct, frozen=True):
     """A response head from the API server."""
 
     status: int
-    reason: bytes
-    headers: list[tuple[bytes, bytes]]
-    fields: dict[bytes, bytes]
+    relayed: bytes
+    """Status line and headers as they are passed on, without what belongs to one connection only and without the empty
+    line that ends them."""
     framing: Framing
     keep_alive: bool
+
+    def field(self, name: bytes) -> bytes:
+        """The first value of a header that is passed on, by its lower-case name; empty where there is none."""
+        found = self.relayed.lower().find(b"\r\n" + name + b":")
+        if found < 0:
+            return b""
+        start = found + len(name) + 3
+        return self.relayed[start : self.relayed.index(b"\r\n", start)].strip(b" \t")
 
 
 class _Collector:
@@ -100,9 +116,15 @@ class _Collector:
 def read_request_head(block: bytes) -> RequestHead:
     """Read one request head, `block` being everything up to and including the first empty line.
 
+    Clients that keep a connection send the same head again and again, so short ones are remembered (reading is pure).
+
     Raises Malformed: 400 for framing that two readers could understand differently, 405 for CONNECT and TRACE, 431 for
     too many headers, 505 for anything but HTTP/1.1.
     """
+    return _remembered_request_head(block) if len(block) <= MAX_REMEMBERED_HEAD else _read_request_head(block)
+
+
+def _read_request_head(block: bytes) -> RequestHead:
     _refuse_loose_lines(block)
     found = _Collector()
     parser = httptools.HttpRequestParser(found)
@@ -124,6 +146,7 @@ def read_request_head(block: bytes) -> RequestHead:
         raise Malformed("the request has no Host header, or an empty one (RFC 9112 3.2)")
     connection = fields.get(b"connection", b"").lower()
     return RequestHead(
+        block,
         method,
         found.target,
         found.headers,
@@ -132,6 +155,9 @@ def read_request_head(block: bytes) -> RequestHead:
         b"close" not in connection,
         _upgrade_asked(found.headers, connection),
     )
+
+
+_remembered_request_head = lru_cache(maxsize=REMEMBERED_HEADS)(_read_request_head)
 
 
 def _refuse_loose_lines(block: bytes) -> None:
@@ -202,8 +228,51 @@ def _reason_of(error: Exception) -> str:
 def read_response_head(block: bytes, method: str) -> ResponseHead:
     """Read the API server's response head; `method` is what was asked (HEAD has no body).
 
-    Raises Malformed (code 502) when it is not HTTP/1.1 that the gate would pass on.
+    The usual head (a plain status line, nothing hop-by-hop, one framing) is passed on as it is; every other one is
+    taken apart and written anew. Raises Malformed (code 502) when it is not HTTP/1.1 that the gate would pass on.
     """
+    lowered = block.lower()
+    if block[:9] != b"HTTP/1.1 " or block[12:13] != b" " or _is_unusual(lowered):
+        return _read_unusual_response_head(block, method)
+    status = int(block[9:12])
+    chunked = b"\r\ntransfer-encoding" in lowered
+    lengths = lowered.count(b"\r\ncontent-length")
+    if lengths + chunked > 1 or status < 200:
+        return _read_unusual_response_head(block, method)
+    if lengths:
+        found = _LENGTH.search(lowered)
+        if found is None:
+            return _read_unusual_response_head(block, method)
+        framing = NO_BODY if method == "HEAD" or status in (204, 304) else Framing(int(found[1]))
+    elif chunked:
+        if b"\r\ntransfer-encoding: chunked\r\n" not in lowered:
+            return _read_unusual_response_head(block, method)
+        framing = NO_BODY if method == "HEAD" else CHUNKED
+    else:
+        framing = NO_BODY if method == "HEAD" or status in (204, 304) else UNTIL_CLOSE
+    return ResponseHead(status, block[:-2], framing, not framing.until_close)
+
+
+_LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
+
+
+def _is_unusual(lowered: bytes) -> bool:
+    """Whether a head has a header that belongs to one connection only, a folded line, or a NUL byte."""
+    # Written out: a loop over the marks takes five times as long, and this runs for every answer.
+    return (
+        b"\r\nconnection" in lowered
+        or b"\r\nkeep-alive" in lowered
+        or b"\r\nproxy-" in lowered
+        or b"\r\nte:" in lowered
+        or b"\r\ntrailer" in lowered
+        or b"\r\nupgrade" in lowered
+        or b"\r\n " in lowered
+        or b"\r\n\t" in lowered
+        or b"\x00" in lowered
+    )
+
+
+def _read_unusual_response_head(block: bytes, method: str) -> ResponseHead:
     found = _Collector()
     parser = httptools.HttpResponseParser(found)
     try:
@@ -219,7 +288,12 @@ def read_response_head(block: bytes, method: str) -> ResponseHead:
     connection = fields.get(b"connection", b"").lower()
     framing = _response_framing(fields, status, method)
     keep = b"close" not in connection and not framing.until_close and parser.get_http_version() == "1.1"
-    return ResponseHead(status, found.reason, found.headers, fields, framing, keep)
+    # The headers of a 101 are the protocols' own: `write_switching_protocols` picks what it knows.
+    dropped = HOP_BY_HOP - {b"upgrade"} if status == 101 else HOP_BY_HOP
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, found.reason)]
+    lines += [b"%b: %b\r\n" % pair for pair in found.headers if pair[0] not in dropped]
+    lines.append(_framing_line(framing, status, fields))
+    return ResponseHead(status, b"".join(lines), framing, keep)
 
 
 def _response_framing(fields: dict[bytes, bytes], status: int, method: str) -> Framing:
@@ -255,39 +329,30 @@ HOP_BY_HOP = frozenset(
 
 
 def write_response_head(head: ResponseHead, *, close: bool) -> bytes:
-    """The response head for the client: the API server's own without what belongs to one connection only."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-    lines += [b"%b: %b\r\n" % pair for pair in head.headers if pair[0] not in HOP_BY_HOP]
-    lines.append(_framing_line(head))
-    if close:
-        lines.append(b"connection: close\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+    """The response head for the client."""
+    return head.relayed + (b"connection: close\r\n\r\n" if close else b"\r\n")
 
 
-def _framing_line(head: ResponseHead) -> bytes:
-    framing = head.framing
+def _framing_line(framing: Framing, status: int, fields: dict[bytes, bytes]) -> bytes:
     if framing.chunked:
         return b"transfer-encoding: chunked\r\n"
     if framing.until_close:
         return b""
-    if framing.empty and (head.status in (204, 304) or head.status < 200):
+    if framing.empty and (status in (204, 304) or status < 200):
         return b""
     # A HEAD answer keeps the length the body would have had.
-    return b"content-length: %b\r\n" % head.fields.get(b"content-length", b"%d" % framing.length)
+    return b"content-length: %b\r\n" % fields.get(b"content-length", b"%d" % framing.length)
 
 
 def write_switching_protocols(head: ResponseHead) -> bytes:
     """The 101 for the client, with the headers that the two protocols of `kubectl exec` negotiate by and no other."""
     lines = [b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n"]
-    lines += [b"%b: %b\r\n" % pair for pair in head.headers if pair[0] in _SWITCHING]
+    lines += [b"%b: %b\r\n" % (name, value) for name in _SWITCHING if (value := head.field(name))]
     lines.append(b"\r\n")
     return b"".join(lines)
 
 
-_SWITCHING = frozenset(
-    {b"upgrade", b"sec-websocket-accept", b"sec-websocket-protocol", b"x-stream-protocol-version", b"date"}
-)
+_SWITCHING = (b"upgrade", b"sec-websocket-accept", b"sec-websocket-protocol", b"x-stream-protocol-version", b"date")
 
 
 def write_answer(
