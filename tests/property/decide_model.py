@@ -19,6 +19,10 @@ NAMESPACES = ("ci", "prod", "elsewhere")
 NAMES = ("a", "ab", "else")
 """The last of each stands for all that no rule names."""
 
+EVERY_NAME = (*NAMES, *NAMESPACES)
+EVERYWHERE = {*NAMESPACES, *NAMES, "(the cluster)"}
+"""Namespaces are objects too, so that what names one is the name of the other."""
+
 RESOURCES = (("", "pods"), ("", "pods/log"), ("apps", "deployments"), ("", "nodes"), ("", "namespaces"))
 NAMESPACED = {"pods", "deployments", "secrets"}
 VERBS = ("get", "list", "create", "delete")
@@ -38,6 +42,19 @@ def some(values: Any, least: int = 1) -> st.SearchStrategy[tuple[str, ...]]:
 @st.composite
 def rules(draw: Any, effects: tuple[Effect, ...] = tuple(Effect)) -> Rule:
     effect = draw(st.sampled_from(effects))
+    wide = effect is Effect.ALLOW and draw(st.booleans())
+    if wide:
+        # Narrow rules alone hardly ever meet a request, and then nothing is allowed and nothing is tested.
+        return Rule(
+            id=f"r{draw(st.integers(0, 10**9))}",
+            effect=effect,
+            verbs=("*",),
+            api_groups=("*",),
+            resources=("*",),
+            namespaces=draw(st.sampled_from([("*",), ("*",), ("ci",), None])),
+            names=draw(st.sampled_from([None, None, ("a",)])),
+            when=draw(st.sampled_from(["", "", *ANSWERS])),
+        )
     return Rule(
         id=f"r{draw(st.integers(0, 10**9))}",
         effect=effect,
@@ -58,7 +75,13 @@ SUBJECTS = ("Agent/one", "Agent/two", "Agent/*", "Person/alice", "Person/*", "Gr
 @st.composite
 def policy_sets(draw: Any, effects: tuple[Effect, ...] = tuple(Effect)) -> list[Policy]:
     count = draw(st.integers(0, 4))
-    return [
+    common = []
+    if Effect.ALLOW in effects and draw(st.integers(0, 3)):
+        everything = Rule(
+            id="all", effect=Effect.ALLOW, verbs=("*",), api_groups=("*",), resources=("*",), namespaces=("*",)
+        )
+        common = [policy(everything, name="common", subjects=draw(st.sampled_from(["Agent/* Person/*", "Agent/*"])))]
+    return common + [
         policy(
             *draw(st.lists(rules(effects), max_size=3, unique_by=lambda rule: rule.id)),
             name=f"p{number}",
@@ -75,12 +98,13 @@ def intents(draw: Any) -> Intent:
     verb = draw(st.sampled_from(VERBS))
     namespaced = resource.partition("/")[0] in NAMESPACED
     namespace = draw(st.sampled_from(("ci", "prod", "elsewhere", ""))) if namespaced else ""
-    name = draw(st.sampled_from((*NAMES, ""))) if verb in ("list", "create") else draw(st.sampled_from(NAMES))
+    known = NAMES if resource != "namespaces" else ("ci", "prod", "a", "elsewhere")
+    name = draw(st.sampled_from((*known, ""))) if verb in ("list", "create") else draw(st.sampled_from(known))
     body = None
     if verb == "create" and resource != "pods/log":
         metadata = {"name": name} if name else {"generateName": draw(st.sampled_from(("a", "z", "")))}
         body, name = draw(st.sampled_from([None, {"metadata": metadata}])), ""
-    used = draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True))
+    used = draw(st.lists(st.sampled_from(NAMES), max_size=1))
     return asks(
         verb,
         resource,
@@ -102,7 +126,7 @@ def reached(what: Intent) -> Cells:
     metadata = what.object["metadata"] if what.object else {}
     name = info.name or (metadata.get("name", "") if info.verb == "create" else "")
     prefix = metadata.get("generateName", "") if info.verb == "create" else ""
-    names = {name} if name else {known for known in NAMES if known.startswith(prefix) or known == NAMES[-1]}
+    names = {name} if name else {one for one in EVERY_NAME if one.startswith(prefix) or one == NAMES[-1]}
     if info.resource == "namespaces":
         known = {info.namespace or (name if info.verb == "create" else "")} - {""}
         return {(namespace, one) for namespace in known or set(NAMESPACES) for one in names}
@@ -113,12 +137,11 @@ def reached(what: Intent) -> Cells:
 
 def is_about(rule: Rule, cluster_scoped: bool) -> Cells:
     """Every (namespace, name) that the rule is about."""
-    everywhere = {*NAMESPACES, CLUSTER}
     if rule.namespaces is None:
-        namespaces = everywhere if rule.guards or cluster_scoped else {CLUSTER}
+        namespaces = EVERYWHERE if rule.guards or cluster_scoped else {CLUSTER}
     else:
-        namespaces = everywhere if "*" in rule.namespaces else set(rule.namespaces)
-    return {(namespace, name) for namespace in namespaces for name in rule.names or NAMES}
+        namespaces = EVERYWHERE if "*" in rule.namespaces else set(rule.namespaces)
+    return {(namespace, name) for namespace in namespaces for name in rule.names or EVERY_NAME}
 
 
 def speaks_of(rule: Rule, verbs: tuple[str, ...], group: str, resource: str) -> bool:
