@@ -231,7 +231,7 @@ def _write_entries(found: list[Entry], *, wide: bool) -> None:
             for row, entry in zip(rows, found, strict=True)
         ]
     else:
-        limits = (20, 22, 9, 30, 4, 8)
+        limits = (20, 22, 9, 30, 6, 8)
         rows = [[*map(_cut, row, limits), row[-1]] for row in rows]
         used = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(limits))]
         last = TABLE_WIDTH - sum(used) - 2 * len(limits)
@@ -250,7 +250,8 @@ def _cells(entry: Entry) -> list[str]:
         entry.user,
         entry.verb,
         f"{what} {place}".strip() if entry.resource else entry.request_uri,
-        str(entry.code) if entry.finished_at or entry.code else "...",
+        # Three dots: it runs, or the gate was killed before it ended.
+        (str(entry.code) if entry.code else "") + ("" if entry.finished_at else "..."),
         decision or entry.decision.upper(),
         entry.rule or entry.reason,
     ]
