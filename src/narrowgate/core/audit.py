@@ -272,6 +272,7 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
     return _encode(user), _members(annotations)
 
 
+@lru_cache(maxsize=4096)
 def _object_ref(info: RequestInfo) -> bytes:
     if not info.is_resource_request:
         return b""

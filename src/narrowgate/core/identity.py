@@ -20,7 +20,7 @@ class Kind(enum.Enum):
     WORKLOAD = "ServiceAccount"
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """One authenticated requester.
 
     `name` never begins with `system:` and holds no control character (`authenticators` refuse such names), so that it

@@ -14,7 +14,7 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.target import Target
 
 
-class RequestInfo(msgspec.Struct, frozen=True, kw_only=True):
+class RequestInfo(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The API server's own reading of method and target. Field meanings follow `request.RequestInfo` in Go."""
 
     is_resource_request: bool

@@ -46,7 +46,7 @@ _GO_PATH_SAFE = "$&+,:=@"
 encoded: some servers behind `/proxy` cut segments there."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, cache_hash=True):
     """A canonical request target. Made by `parse_target` alone."""
 
     segments: tuple[str, ...]

@@ -44,7 +44,7 @@ log = logging.getLogger("narrowgate")
 
 
 class Worker:
-    """A gate process. `run` serves until it is told to stop."""
+    """A gate process. Made inside its event loop; `run` serves until it is told to stop."""
 
     def __init__(self, config: Config, keys: Keys, bound: socket.socket, number: int) -> None:
         self._config = config
@@ -59,7 +59,6 @@ class Worker:
         self._state = State(served)
         self._folder = PolicyFolder(config, self._store)
         self._running = RunningRequests(self._state)
-        # Both belong to an event loop: `run` makes them.
         self._trail: TrailWriter
         self._listener: Listener
         self._context = server_context(str(keys.certificate_path), str(keys.key_path))

@@ -10,7 +10,7 @@ import sys
 
 import uvloop
 
-from narrowgate.config import Config
+from narrowgate.config import Config, gate_keys
 from narrowgate.keys import Keys
 from narrowgate.main.worker import Worker
 
@@ -24,21 +24,20 @@ class PortTaken(Exception):
 def serve(config: Config) -> int:
     """Serve until told to stop; the exit code. Raises the known errors of starting."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    keys = Keys.load_or_make(config.data_dir, _names(config), config.tls)
+    keys = gate_keys(config)
     if config.workers == 1:
         return _run(config, keys, 0)
     return _supervise(config, keys)
 
 
-def _names(config: Config) -> list[str]:
-    host, _ = config.listen.kubernetes
-    return [*config.server_names, *([] if host in ("", "0.0.0.0", "::") else [host])]
-
-
 def _run(config: Config, keys: Keys, number: int) -> int:
-    worker = Worker(config, keys, _bind(config), number)
+    bound = _bind(config)
+
+    async def work() -> None:
+        await Worker(config, keys, bound, number).run()
+
     try:
-        uvloop.run(worker.run())
+        uvloop.run(work())
     except BaseExceptionGroup as group:
         # A task group wraps what ended it; the operator is told the first cause, not its wrapping.
         raise _first(group) from None

@@ -55,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_closing",
+        "_loop",
         "_on_drained",
         "_paused",
         "_payload",
@@ -94,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self.sent = 0
         """Bytes written to the client for the current answer."""
         self.listener_forget = forget
+        self._loop = asyncio.get_running_loop()
         self._serve = (serve, refuse, adopt)
         self._timeouts = timeouts
         self._buffer = b""
@@ -144,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
         if self._source is not None:
             self._source.pause()
         if self._on_drained is None:
-            self._on_drained = asyncio.get_running_loop().create_future()
+            self._on_drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         if self._source is not None:
@@ -201,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
     # --- reading
 
     async def _next_head(self) -> RequestHead:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         searched = 0
         self.deadline = loop.time() + (self._timeouts.head if self._buffer else self._timeouts.idle)
         while True:
@@ -226,7 +228,7 @@ class ClientConnection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         before = len(self._buffer)
         await self._waiter
         self._waiter = None
@@ -242,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         body = self._body
         if body is None:
             return b""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         while not self._payload and not body.done:
             if not self._buffer:
                 self.deadline = loop.time() + self._timeouts.body

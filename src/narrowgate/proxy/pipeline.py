@@ -31,7 +31,7 @@ from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
-from narrowgate.proxy.state import ServedCluster, State, StateStale
+from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.trail.segment_file import TrailUnwritable
@@ -59,6 +59,7 @@ class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
     def __init__(self, state: State, trail: TrailWriter, running: RunningRequests) -> None:
+        self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
         self._facts = Facts()
@@ -74,8 +75,9 @@ class Pipeline:
         verdict: Verdict = Failed(message="the client left before the request was decided")
         response = Response(code=0)
         try:
-            who = await self._identify(exchange)
-            what = self._understand(exchange, who) or await self._look_again(exchange, who)
+            snapshot = self._state.current(self._loop.time())
+            who = await self._identify(exchange, snapshot)
+            what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)
             intent = what.intent
             events = RequestEvents(exchange.asked(who, intent))
             await self._trail.record(events.received(), durable=intent.info.verb not in READ_VERBS)
@@ -99,8 +101,7 @@ class Pipeline:
 
     # --- the steps
 
-    async def _identify(self, exchange: Exchange) -> Chain:
-        snapshot = self._state.current(asyncio.get_running_loop().time())
+    async def _identify(self, exchange: Exchange, snapshot: Snapshot) -> Chain:
         answer = await snapshot.authenticator.authenticate(exchange.presented, exchange.received_at)
         match answer:
             case Identity():
@@ -112,7 +113,7 @@ class Pipeline:
             case _:
                 assert_never(answer)
 
-    def _understand(self, exchange: Exchange, who: Chain) -> Understood | None:
+    def _understand(self, exchange: Exchange, who: Chain, snapshot: Snapshot) -> Understood | None:
         """What the request means; None where that cannot be told before discovery is read again."""
         named, target = split_cluster(parse_target(exchange.head.target))
         served = self._cluster_for(named, who)
@@ -121,7 +122,7 @@ class Pipeline:
             intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
         except (UnknownResource, ClusterNotReady):
             return None
-        return Understood(intent, target, served, self._state.current(asyncio.get_running_loop().time()))
+        return Understood(intent, target, served, snapshot)
 
     async def _look_again(self, exchange: Exchange, who: Chain) -> Understood:
         """What is unknown may have appeared a moment ago (a CRD, the cluster itself): look once more, then say no."""
@@ -130,7 +131,7 @@ class Pipeline:
         cluster = served.cluster
         await cluster.refresh_discovery()
         intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
-        return Understood(intent, target, served, self._state.current(asyncio.get_running_loop().time()))
+        return Understood(intent, target, served, self._state.current(self._loop.time()))
 
     def _cluster_for(self, named: str, who: Chain) -> ServedCluster:
         clusters = self._state.clusters
@@ -143,7 +144,7 @@ class Pipeline:
         served = clusters.get(name)
         if served is not None:
             return served
-        snapshot = self._state.current(asyncio.get_running_loop().time())
+        snapshot = self._state.current(self._loop.time())
         usable = snapshot.rulebook.clusters_of(who[-1], sorted(clusters))
         choice = ", ".join(usable) or "none that this identity may use"
         asked = f"there is no cluster {name!r} for you" if name else "the request does not say which cluster it is for"
@@ -180,7 +181,7 @@ class Pipeline:
 
     async def _decide_again(self, exchange: Exchange, who: Chain, what: Understood) -> Decision:
         """The same question under the current snapshot: is it still this identity, and may it still?"""
-        snapshot = self._state.current(asyncio.get_running_loop().time())
+        snapshot = self._state.current(self._loop.time())
         now = time.time()
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
         match answer:

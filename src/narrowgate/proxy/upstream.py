@@ -53,6 +53,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_head",
+        "_loop",
         "_lost",
         "_method",
         "_on_drained",
@@ -69,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.fresh = True
         """No request has been answered on it yet."""
@@ -127,7 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._on_drained is None:
-            self._on_drained = asyncio.get_running_loop().create_future()
+            self._on_drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         if self._on_drained is not None and not self._on_drained.done():
@@ -173,7 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
                 if not self._buffer and not self.fresh:
                     raise ConnectionStale("the kept connection was closed")
                 raise UpstreamBroken("the API server closed the connection without an answer")
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             await self._waiter
             self._waiter = None
 
@@ -200,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._head is not None
         self._body = follow(self._head.framing, strict=False)
         self._sink = sink
-        self._relayed = relayed = asyncio.get_running_loop().create_future()
+        self._relayed = relayed = self._loop.create_future()
         early, self._buffer = self._buffer, b""
         if len(early) > WRITE_HIGH_WATER:
             self.resume()
@@ -327,6 +329,7 @@ class Pool:
         self._host = host
         self._port = port
         self._context = context
+        self._loop = asyncio.get_running_loop()
         self._server_name = server_name
         self._idle: deque[UpstreamConnection] = deque()
         self._all: set[UpstreamConnection] = set()
@@ -334,14 +337,14 @@ class Pool:
     def kept(self) -> UpstreamConnection | None:
         """The most recently used idle connection, if one is still good."""
         idle = self._idle
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        oldest = self._loop.time() - IDLE_SECONDS
         while idle and idle[0].idle_since < oldest:
             idle[0].abort()
         return idle.pop() if idle else None
 
     async def connect(self) -> UpstreamConnection:
         """Open a new connection, TLS verified. Raises UpstreamUnreachable."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         where = f"{self._host}:{self._port}"
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -370,7 +373,7 @@ class Pool:
         if len(self._idle) >= IDLE_LIMIT:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
