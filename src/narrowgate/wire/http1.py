@@ -144,7 +144,8 @@ def _read_request_head(block: bytes) -> RequestHead:
         raise Malformed(f"method {method} is not served here", 405)
     if not fields.get(b"host"):
         raise Malformed("the request has no Host header, or an empty one (RFC 9112 3.2)")
-    connection = fields.get(b"connection", b"").lower()
+    # Several Connection headers are legal and mean their list (RFC 9110 5.3).
+    connection = b",".join(value for name, value in found.headers if name == b"connection").lower()
     return RequestHead(
         block,
         method,
@@ -153,7 +154,7 @@ def _read_request_head(block: bytes) -> RequestHead:
         fields,
         _request_framing(fields),
         b"close" not in connection,
-        _upgrade_asked(found.headers, connection),
+        fields.get(b"upgrade", b"").decode("latin-1").lower() if b"upgrade" in connection else "",
     )
 
 
@@ -207,19 +208,6 @@ def _content_length(value: bytes) -> int:
     return int(value)
 
 
-def _upgrade_asked(headers: list[tuple[bytes, bytes]], connection: bytes) -> str:
-    # Two Connection headers are legal; look at all of them before saying no.
-    asked = b"upgrade" in connection or any(
-        name == b"connection" and b"upgrade" in value.lower() for name, value in headers
-    )
-    if not asked:
-        return ""
-    for name, value in headers:
-        if name == b"upgrade":
-            return value.decode("latin-1").lower()
-    return ""
-
-
 def _reason_of(error: Exception) -> str:
     text = str(error.args[0]) if error.args else "unreadable"
     return text[:1].lower() + text[1:120]
@@ -232,12 +220,13 @@ def read_response_head(block: bytes, method: str) -> ResponseHead:
     taken apart and written anew. Raises Malformed (code 502) when it is not HTTP/1.1 that the gate would pass on.
     """
     lowered = block.lower()
-    if block[:9] != b"HTTP/1.1 " or block[12:13] != b" " or _is_unusual(lowered):
+    code = block[9:12]
+    if block[:9] != b"HTTP/1.1 " or not code.isdigit() or block[12:13] != b" " or _is_unusual(lowered):
         return _read_unusual_response_head(block, method)
-    status = int(block[9:12])
-    chunked = b"\r\ntransfer-encoding" in lowered
+    status = int(code)
+    chunked = lowered.count(b"\r\ntransfer-encoding")
     lengths = lowered.count(b"\r\ncontent-length")
-    if lengths + chunked > 1 or status < 200:
+    if lengths + chunked > 1 or status < 200 or (chunked and status in (204, 304)):
         return _read_unusual_response_head(block, method)
     if lengths:
         found = _LENGTH.search(lowered)
@@ -257,10 +246,13 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
 
 
 def _is_unusual(lowered: bytes) -> bool:
-    """Whether a head has a header that belongs to one connection only, a folded line, or a NUL byte."""
+    """Whether a head has a header that belongs to one connection only, a folded line, an odd line end, or a NUL byte."""
+    lines = lowered.count(b"\r\n")
     # Written out: a loop over the marks takes five times as long, and this runs for every answer.
     return (
-        b"\r\nconnection" in lowered
+        lowered.count(b"\n") != lines
+        or lowered.count(b"\r") != lines
+        or b"\r\nconnection" in lowered
         or b"\r\nkeep-alive" in lowered
         or b"\r\nproxy-" in lowered
         or b"\r\nte:" in lowered
@@ -285,7 +277,8 @@ def _read_unusual_response_head(block: bytes, method: str) -> ResponseHead:
         raise Malformed("the API server's answer is not HTTP/1.1: its head is incomplete", 502)
     fields = dict(reversed(found.headers))
     status = parser.get_status_code()
-    connection = fields.get(b"connection", b"").lower()
+    connection = b",".join(value for name, value in found.headers if name == b"connection").lower()
+    _refuse_two_framings(found.headers)
     framing = _response_framing(fields, status, method)
     keep = b"close" not in connection and not framing.until_close and parser.get_http_version() == "1.1"
     # The headers of a 101 are the protocols' own: `write_switching_protocols` picks what it knows.
@@ -296,13 +289,18 @@ def _read_unusual_response_head(block: bytes, method: str) -> ResponseHead:
     return ResponseHead(status, b"".join(lines), framing, keep)
 
 
+def _refuse_two_framings(headers: list[tuple[bytes, bytes]]) -> None:
+    if sum(name in (b"transfer-encoding", b"content-length") for name, _ in headers) > 1:
+        raise Malformed("the API server's answer has a framing the gate does not pass on", 502)
+
+
 def _response_framing(fields: dict[bytes, bytes], status: int, method: str) -> Framing:
     """RFC 9112 6.3, in its order."""
     if method == "HEAD" or status < 200 or status in (204, 304):
         return NO_BODY
     encoding = fields.get(b"transfer-encoding")
     if encoding is not None:
-        if encoding.lower() != b"chunked" or b"content-length" in fields:
+        if encoding.lower() != b"chunked":
             raise Malformed("the API server's answer has a framing the gate does not pass on", 502)
         return CHUNKED
     length = fields.get(b"content-length")
@@ -338,10 +336,11 @@ def _framing_line(framing: Framing, status: int, fields: dict[bytes, bytes]) -> 
         return b"transfer-encoding: chunked\r\n"
     if framing.until_close:
         return b""
-    if framing.empty and (status in (204, 304) or status < 200):
+    if status in (204, 304) or status < 200:
         return b""
-    # A HEAD answer keeps the length the body would have had.
-    return b"content-length: %b\r\n" % fields.get(b"content-length", b"%d" % framing.length)
+    # A HEAD answer keeps the length the body would have had, if it was told.
+    length = fields.get(b"content-length")
+    return b"" if length is None else b"content-length: %b\r\n" % length
 
 
 def write_switching_protocols(head: ResponseHead) -> bytes:
