@@ -59,7 +59,6 @@ get all
 get deployments,services,configmaps
 get deployment web --subresource=status -o yaml
 get deployment web --subresource=scale -o yaml
-get deployment web --subresource=nonsense
 get serviceaccounts
 get roles
 get nodes {node} -o name
@@ -115,7 +114,6 @@ auth can-i '*' '*'
 auth can-i get /metrics
 auth can-i get nonsense
 auth can-i list pods -A
-auth can-i list pods --as=system:nobody
 version
 version -o yaml
 cluster-info
@@ -214,5 +212,9 @@ def test_the_list_of_what_i_may_do_is_the_clusters_own_under_allow_all(
     found = through.within(namespace)("auth", "can-i", "--list")
 
     assert found.code == expected.code == 0
-    # Rules are a set: the server lists them in the order of its role bindings.
-    assert sorted(set(normal(found.out).splitlines())) == sorted(set(normal(expected.out).splitlines()))
+    # Rules are a set, in columns as wide as their widest cell. The gate's own rules (discovery, reviews) may be listed
+    # beside the cluster's: they say nothing that `*` does not say.
+    rules_found = {" ".join(line.split()) for line in normal(found.out).splitlines()}
+    rules_expected = {" ".join(line.split()) for line in normal(expected.out).splitlines()}
+    assert rules_expected <= rules_found
+    assert "*.* [] [] [*]" in rules_found
