@@ -11,7 +11,7 @@ import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 
@@ -200,13 +200,14 @@ class Index:
             if framed.kind is not Payload.EVENT:
                 return
             event = _decode(framed.payload)
+            chain = _decode_chain(event.annotations.get("narrowgate.dev/chain", "[]"))
         except (BrokenLine, msgspec.DecodeError, UnicodeDecodeError):
             self.unreadable += 1
             return
         row = _row(event) | {"writer": writer, "segment": segment, "seq": framed.seq}
         (request,) = self._database.execute(_UPSERT, row).fetchone()
-        members = {event.user.username, *msgspec.json.decode(row["chain"])}
-        self._database.executemany("INSERT OR IGNORE INTO members VALUES (?, ?)", [(each, request) for each in members])
+        members = [(each, request) for each in {event.user.username, *chain}]
+        self._database.executemany("INSERT OR IGNORE INTO members VALUES (?, ?)", members)
 
 
 class _User(msgspec.Struct):
@@ -222,7 +223,7 @@ class _Object(msgspec.Struct, rename="camel"):
 
 
 class _Status(msgspec.Struct):
-    code: int = 0
+    code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
 
 
 class _Event(msgspec.Struct, rename="camel"):
@@ -241,6 +242,7 @@ class _Event(msgspec.Struct, rename="camel"):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_decode_chain = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def _row(event: _Event) -> dict[str, Any]:
