@@ -16,10 +16,11 @@ import msgspec
 from narrowgate.core.malformed import Malformed
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 from narrowgate.wire.bodies import Body, follow
-from narrowgate.wire.http1 import END_OF_HEAD, MAX_HEAD_BYTES, Framing, RequestHead, read_request_head
+from narrowgate.wire.http1 import END_OF_HEAD, MAX_HEAD_BYTES, RequestHead, read_request_head
 
 MAX_WAITING_BYTES = 128 * 1024
 """Bytes taken from a client ahead of being asked for; above this its reading pauses. More than one head always fits."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 """An unread request body up to this is read and thrown away, so that the answer arrives and the connection stays."""
 
@@ -52,6 +53,8 @@ class ClientConnection(asyncio.Protocol):
     """The protocol of one accepted connection. `serve` is called once per request and answers through this object."""
 
     __slots__ = (
+        "_announced",
+        "_awaits_continue",
         "_body",
         "_buffer",
         "_closing",
@@ -107,6 +110,9 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._body: Body | None = None
         self._payload: list[bytes] = []
+        self._announced = 0
+        """Length that the current body was announced with; 0 where it was not."""
+        self._awaits_continue = False
 
     # --- asyncio.Protocol
 
@@ -166,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
                 self.busy = True
                 self.must_close = not head.keep_alive
                 self.sent = 0
-                self._begin_body(head.framing)
+                self._begin_body(head)
                 await serve(self, head)
                 await self._finish_body()
                 self.busy = False
@@ -235,9 +241,11 @@ class ClientConnection(asyncio.Protocol):
         if self.lost and len(self._buffer) == before:
             raise ClientGone
 
-    def _begin_body(self, framing: Framing) -> None:
+    def _begin_body(self, head: RequestHead) -> None:
         self._payload = []
-        self._body = None if framing.empty else follow(framing, strict=True, payload=self._payload)
+        self._body = None if head.framing.empty else follow(head.framing, strict=True, payload=self._payload)
+        self._announced = head.framing.length
+        self._awaits_continue = b"expect" in head.fields
 
     async def body_part(self) -> bytes:
         """The next bytes of the body, without chunk lines; empty when it is complete. Raises ClientGone, Malformed."""
@@ -247,6 +255,10 @@ class ClientConnection(asyncio.Protocol):
         loop = self._loop
         while not self._payload and not body.done:
             if not self._buffer:
+                if self._awaits_continue:
+                    # The client holds its body back until somebody wants it (RFC 9110 10.1.1).
+                    self._awaits_continue = False
+                    self.transport.write(CONTINUE)
                 self.deadline = loop.time() + self._timeouts.body
                 await self._more()
                 self.deadline = 0.0
@@ -259,19 +271,25 @@ class ClientConnection(asyncio.Protocol):
     async def read_body(self, limit: int) -> bytes:
         """The whole request body. Raises Malformed 413 above `limit` bytes, ClientGone."""
         parts: list[bytes] = []
-        size = 0
-        while part := await self.body_part():
-            size += len(part)
-            if size > limit:
-                self.must_close = True
-                raise Malformed(f"the request body is larger than {limit // (1024 * 1024)} MiB", 413)
+        size = self._announced
+        read = 0
+        while size <= limit and (part := await self.body_part()):
             parts.append(part)
+            read += len(part)
+            size = max(size, read)
+        if size > limit:
+            self.must_close = True
+            raise Malformed(f"the request body is larger than {limit // (1024 * 1024)} MiB", 413)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _finish_body(self) -> None:
         """Read away what nobody read, so that the next head is found where it begins."""
         body = self._body
         if body is None or body.done:
+            return
+        if self._awaits_continue or self._announced > MAX_DISCARDED_BYTES:
+            # A body that was announced and never sent, or that is too long to wait for: nothing follows on this one.
+            self.must_close = True
             return
         size = 0
         while part := await self.body_part():

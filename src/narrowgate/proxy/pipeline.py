@@ -40,6 +40,11 @@ from narrowgate.wire.http1 import RequestHead, write_answer
 READ_VERBS = frozenset({"get", "list", "watch"})
 """Requests with other verbs change something, or open a stream into a pod: their entry is on disk before they go."""
 
+NO_IMPERSONATION = (
+    "the gate runs requests as whoever sends them and passes no impersonation on (--as, Impersonate-*): "
+    "leave it out, or use the credential of the identity you mean"
+)
+
 log = logging.getLogger("narrowgate.pipeline")
 
 
@@ -48,7 +53,7 @@ class Unauthenticated(Exception):
 
 
 class Misdirected(Exception):
-    """The request names no cluster, or not the one its credential opens; `code` is 400 or 403."""
+    """The request names no cluster, or not the one its credential opens, or another sender; `code` is 400 or 403."""
 
     def __init__(self, message: str, code: int = 400) -> None:
         super().__init__(message)
@@ -75,6 +80,8 @@ class Pipeline:
         verdict: Verdict = Failed(message="the client left before the request was decided")
         response = Response(code=0)
         try:
+            if head.impersonates:
+                raise Misdirected(NO_IMPERSONATION, 403)
             snapshot = self._state.current(self._loop.time())
             who = await self._identify(exchange, snapshot)
             what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)

@@ -68,6 +68,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     keep_alive: bool
     upgrade: str
     """What the client asks to switch to, lower case; empty unless `Connection: upgrade` names it."""
+    impersonates: bool
+    """Whether it asks to be run as somebody else (`Impersonate-*`)."""
 
 
 class ResponseHead(msgspec.Struct, frozen=True):
@@ -138,8 +140,11 @@ def _read_request_head(block: bytes) -> RequestHead:
         raise Malformed("the request head is not HTTP/1.1: it ends before its headers do")
     method = parser.get_method().decode("ascii")
     fields = _refuse_ambiguous_headers(found.headers)
-    if parser.get_http_version() != "1.1":
+    # llhttp also takes RTSP and ICE by their names, whatever their version.
+    if not block[: block.index(b"\r\n")].endswith(b" HTTP/1.1"):
         raise Malformed("this port speaks HTTP/1.1 only", 505)
+    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise Malformed("the only expectation that can be met here is 100-continue", 417)
     if method in _METHODS_NOT_SPOKEN:
         raise Malformed(f"method {method} is not served here", 405)
     if not fields.get(b"host"):
@@ -155,6 +160,7 @@ def _read_request_head(block: bytes) -> RequestHead:
         _request_framing(fields),
         b"close" not in connection,
         fields.get(b"upgrade", b"").decode("latin-1").lower() if b"upgrade" in connection else "",
+        any(name.startswith(b"impersonate-") for name in fields),
     )
 
 
@@ -246,7 +252,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
 
 
 def _is_unusual(lowered: bytes) -> bool:
-    """Whether a head has a header that belongs to one connection only, a folded line, an odd line end, or a NUL byte."""
+    """Whether a head has a header that belongs to one connection only, a folded line, an odd line end, or a NUL."""
     lines = lowered.count(b"\r\n")
     # Written out: a loop over the marks takes five times as long, and this runs for every answer.
     return (
