@@ -168,6 +168,7 @@ words = st.text(max_size=6) | st.sampled_from(["create", "pods", "namespaces", "
         object=anything,
         old_object=anything,
         object_missing=words,
+        unseen=st.just("") | words,
         uses=st.lists(
             st.builds(
                 Use,

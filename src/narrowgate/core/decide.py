@@ -2,7 +2,8 @@
 
 In this order:
 
-1. A credential that has ended, or that is for another cluster, opens nothing.
+1. A credential that has ended, or that is for another cluster, opens nothing; neither does a request that uses what it
+   does not show.
 2. A deny rule that matches for any member of the chain, or for anything that the request uses, refuses it. Nothing
    lifts that, and a condition that cannot be decided counts as met.
 3. Every member must be covered, for the request and for each thing it uses, by an allow rule. Discovery and the
@@ -44,6 +45,8 @@ def decide(
     unusable = _unusable(chain, what.cluster, now)
     if unusable is not None:
         return unusable
+    if what.unseen:
+        return refusals.unseen(chain, what.unseen)
     evidence = Evidence(what)
     questions: tuple[tuple[Question, Use | None], ...] = ((question_of(what), None),)
     if what.uses:

@@ -54,8 +54,9 @@ def question_of(what: Intent) -> Question:
     if not info.is_resource_request:
         return Question((info.verb,), path=info.path)
     name, prefix, namespace = info.name, "", info.namespace
-    if info.verb == "create" and not name:
-        name, prefix = _name_in_body(what.object)
+    if info.verb == "create":
+        if not name:
+            name, prefix = _name_in_body(what.object)
         if not namespace and info.resource == "namespaces" and not info.api_group:
             namespace = name
     if not info.subresource:
@@ -77,7 +78,9 @@ def question_of(what: Intent) -> Question:
 def question_of_use(use: Use) -> Question:
     """What something that the request uses asks. Whatever is in a namespace is named with it, so none means none."""
     resource, _, subresource = use.resource.partition("/")
-    return Question(use.verbs, use.api_group, resource, subresource, use.namespace, bool(use.namespace), use.name)
+    # A Namespace has itself for its namespace, and lives in none all the same.
+    namespaced = bool(use.namespace) and (use.resource, use.api_group) != ("namespaces", "")
+    return Question(use.verbs, use.api_group, resource, subresource, use.namespace, namespaced, use.name)
 
 
 def _name_in_body(body: object) -> tuple[str, str]:

@@ -142,6 +142,14 @@ def other_cluster(member: Identity, cluster: str) -> Deny:
     )
 
 
+def unseen(chain: Chain, what: str) -> Deny:
+    """The request uses something that it does not show, and nobody has looked it up."""
+    return Deny(
+        message=f"{who(chain[-1])} may not do this: {_line(what)}, so it cannot be judged",
+        hint="send the whole object with PUT",
+    )
+
+
 def nobody() -> Deny:
     """A chain without members, which `chain_of` does not make."""
     return Deny(message="nobody may do anything: the request came without an identity", hint="authenticate first")
@@ -217,6 +225,11 @@ def _where(question: Question) -> str:
     if not question.namespaced or question.is_of_namespaces:
         return ""
     return f" in namespace {quoted(question.namespace)}"
+
+
+def _line(text: str) -> str:
+    """A sentence of our own about something of the caller's, on one printable line."""
+    return "".join(character if character.isprintable() else "?" for character in text[:MAX_QUOTED])
 
 
 def _word(text: str) -> str:

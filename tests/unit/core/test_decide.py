@@ -368,6 +368,17 @@ class TestUses:
         sender = policy(self.CREATE, secret, name="sender")
         assert isinstance(answer(self.deploys(uses("secrets", "db")), root, sender, by=chain), Deny)
 
+    def test_a_namespace_that_may_be_created_is_an_object_of_the_cluster(self) -> None:
+        what = asks("patch", "namespaces", "ci", uses=(uses("namespaces", "ci", verbs="create"),))
+        assert isinstance(answer(what, policy(rule("allow", "patch create", "namespaces"))), Allow)
+        assert isinstance(answer(what, policy(rule("allow", "patch create", "namespaces", namespaces="ci"))), Allow)
+        assert isinstance(answer(what, policy(rule("allow", "patch", "namespaces"))), Deny)
+
+    def test_what_is_used_and_not_shown_is_not_judged(self) -> None:
+        what = asks("patch", "pods", "x", namespace="ci", unseen="the request does not show\nthe roleRef")
+        refusal = denied(answer(what, policy(rule("allow", "*", "*", groups="*", namespaces="*"))))
+        assert "does not show?the roleRef, so it cannot be judged" in refusal.message
+
     def test_host_access_is_used_by_name(self) -> None:
         what = self.deploys(uses("hostaccess", "privileged", group="narrowgate.dev", verbs="use"))
         gives = rule("allow", "use", "hostaccess", groups="narrowgate.dev", namespaces="ci", names="privileged", id="h")
