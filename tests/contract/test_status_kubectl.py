@@ -30,6 +30,7 @@ from narrowgate.core import status
 from narrowgate.core.decision import Deny, RuleRef
 from narrowgate.core.intent import Intent
 from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.reviews import GrantedRule, access_review_answer, rules_intersection, rules_review_answer
 
 REPOSITORY = Path(__file__).parents[2]
 KUBECTL_SECONDS = 60.0
@@ -56,6 +57,29 @@ DOCUMENTS: dict[str, Any] = {
     },
 }
 
+GRANTED = [
+    GrantedRule(verbs=("get", "list"), api_groups=("",), resources=("pods", "pods/log")),
+    GrantedRule(verbs=("patch",), api_groups=("apps",), resources=("deployments",), names=("web",)),
+    GrantedRule(verbs=("get",), non_resource_urls=("/version",)),
+]
+CLUSTER_ADMIN = {
+    "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
+    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    "incomplete": False,
+}
+REVIEW = {"apiVersion": "authorization.k8s.io/v1", "spec": {}}
+POSTED = {
+    "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews": rules_review_answer(
+        {"kind": "SelfSubjectRulesReview", **REVIEW}, rules_intersection(GRANTED, [], CLUSTER_ADMIN)
+    ),
+    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": access_review_answer(
+        {"kind": "SelfSubjectAccessReview", **REVIEW},
+        Deny(message="agent:bot may not do this", rule=RuleRef("base", "read-only", 3)),
+        None,
+    ),
+}
+"""What the gate's answers to reviews look like; the stand-in does not read the questions."""
+
 MANIFEST = json.dumps({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "key", "namespace": "ci"}})
 REFUSED = status.refusal(
     Deny(message="agent:bot may not do this", hint="ask for a task", rule=RuleRef("base", "read-only", 3)),
@@ -77,10 +101,10 @@ class Refusing(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
         self.server.asked.append(f"{self.command} {path}")
-        known = DOCUMENTS.get(path) if self.command == "GET" else None
+        known = DOCUMENTS.get(path) if self.command == "GET" else POSTED.get(path)
         said = self.server.answer
         body = status.to_json(said) if known is None else json.dumps(known).encode()
-        self.send_response(said.code if known is None else 200)
+        self.send_response(said.code if known is None else 201 if self.command == "POST" else 200)
         self.send_header("Content-Type", status.CONTENT_TYPE)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
@@ -174,7 +198,7 @@ def kubectl(kubectl_binary: str, server: tuple[Server, Path], tmp_path: Path):
     running.asked.clear()
     running.answer = REFUSED
 
-    def run(*arguments: str, answer: status.Status = REFUSED, **environment: str) -> str:
+    def run(*arguments: str, answer: status.Status = REFUSED, code: int = 1, **environment: str) -> str:
         running.answer = answer
         done = subprocess.run(
             [kubectl_binary, f"--kubeconfig={kubeconfig}", f"--cache-dir={tmp_path}", *arguments],
@@ -184,8 +208,8 @@ def kubectl(kubectl_binary: str, server: tuple[Server, Path], tmp_path: Path):
             timeout=KUBECTL_SECONDS,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment},
         )
-        assert done.returncode == 1, done
-        return done.stderr
+        assert done.returncode == code, done
+        return done.stderr or done.stdout
 
     return run
 
@@ -262,3 +286,18 @@ def test_kubectl_prints_every_kind_of_failure(kubectl: Any, answer: status.Statu
 def test_kubectl_gives_programs_the_rule(kubectl: Any):
     said = kubectl("get", "--raw", "/api/v1/namespaces/ci/secrets/key", "-v=8")
     assert '"reason":"NarrowgateRule","message":"base/read-only"' in said.replace("\\", "")
+
+
+def test_kubectl_lists_the_rules_that_gate_and_cluster_both_give(kubectl: Any):
+    listed = [line.split() for line in kubectl("auth", "can-i", "--list", code=0).splitlines()]
+    assert ["pods/log", "[]", "[]", "[get", "list]"] in listed
+    assert ["pods", "[]", "[]", "[get", "list]"] in listed
+    assert ["deployments.apps", "[]", "[web]", "[patch]"] in listed
+    assert ["[/version]", "[]", "[get]"] in listed
+    assert len(listed) == 5
+
+
+def test_kubectl_says_no_with_the_gates_reason(kubectl: Any, server: tuple[Server, Path]):
+    said = kubectl("auth", "can-i", "get", "secrets")
+    assert said == "no - narrowgate: agent:bot may not do this (rule base/read-only)\n"
+    assert "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews" in server[0].asked

@@ -126,25 +126,36 @@ def with_body(intent: Intent, content_type: str, body: bytes, read_protobuf: Rea
     )
 
 
+def with_old(intent: Intent, old_object: Any) -> Intent:
+    """Add to an intent what its object is now, None for nothing: where there is one, the request creates none.
+
+    That stays true only if the request is bound to this version of the object (`metadata.resourceVersion`).
+    """
+    uses = intent.uses
+    if old_object is not None:
+        uses = tuple(use for use in uses if use.because != MAY_CREATE)
+    return msgspec.structs.replace(intent, old_object=old_object, uses=uses)
+
+
+def may_create(intent: Intent) -> bool:
+    """Whether the request would be a create if its object did not exist, so that it matters whether it does."""
+    return any(use.because == MAY_CREATE for use in intent.uses)
+
+
 def with_patched(intent: Intent, result: Any, old_object: Any) -> Intent:
     """Add to the intent of a patch what it makes of the object: `result` by dry run, `old_object` as it is now.
 
     `old_object` is None where there is none yet. The uses are those that the patch shows, and those of the result that
     the old object does not have.
     """
+    intent = with_old(intent, old_object)
     before = {_what(use) for use in uses_of(intent.info, old_object)} if old_object is not None else set()
-    shown = {
-        _what(use): use
-        for use in intent.uses
-        if not is_unseen(use) and not (use.because == MAY_CREATE and old_object is not None)
-    }
+    uses = {_what(use): use for use in intent.uses if not is_unseen(use)}
     for use in uses_of(intent.info, result):
         # A binding grants its role anew to whoever is written into it.
         if _what(use) not in before or use.verbs == ("bind",):
-            shown.setdefault(_what(use), use)
-    return msgspec.structs.replace(
-        intent, object=result, old_object=old_object, object_missing="", unseen="", uses=tuple(shown.values())
-    )
+            uses.setdefault(_what(use), use)
+    return msgspec.structs.replace(intent, object=result, object_missing="", unseen="", uses=tuple(uses.values()))
 
 
 def read_body(content_type: str, body: bytes, intent: Intent, read_protobuf: ReadProtobuf | None = None) -> Body:

@@ -20,7 +20,7 @@ from narrowgate.core.discovery import Discovery
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
-from narrowgate.core.status import one_line
+from narrowgate.core.status import one_line, with_rule
 from narrowgate.core.understand import is_streaming
 
 EVERYTHING = "*"
@@ -118,11 +118,11 @@ def access_review_answer(review: dict[str, Any], decision: Decision, cluster_sta
     """
     match decision:
         case Deny(message=message, rule=rule):
-            status: dict[str, Any] = {"allowed": False, "reason": one_line(f"narrowgate: {message}")}
+            status: dict[str, Any] = {"allowed": False, "reason": one_line(f"narrowgate: {with_rule(message, rule)}")}
             if rule is not None:
                 status["denied"] = True
-        case NeedsApproval(message=message):
-            status = {"allowed": False, "reason": one_line(f"narrowgate: {message}")}
+        case NeedsApproval(message=message, rule=rule):
+            status = {"allowed": False, "reason": one_line(f"narrowgate: {with_rule(message, rule)}")}
         case Allow(rule=rule):
             status = _allowed(f"narrowgate: allowed by rule {rule}", cluster_status)
     return {**_answered(review), "status": status}
@@ -134,15 +134,17 @@ def rules_review_answer(review: dict[str, Any], status: dict[str, Any]) -> dict[
 
 
 def rules_intersection(
-    granted: Sequence[GrantedRule], denied: Sequence[GrantedRule], cluster_status: dict[str, Any]
+    granted: Sequence[GrantedRule], denied: Sequence[GrantedRule], cluster_status: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The rules that gate and cluster both give, in the gate's order: a SubjectRulesReviewStatus.
 
-    `cluster_status` is the status of the cluster's own answer. A deny rule is taken out where that can be written as
-    rules; where it cannot (a wildcard that it bites a piece out of, a condition), the list says that it is incomplete,
-    and why.
+    `cluster_status` is the status of the cluster's own answer; without one nothing is given. A deny rule is taken out
+    where that can be written as rules; where it cannot (a wildcard that it bites a piece out of, a condition), the list
+    says that it is incomplete, and why.
     """
     doubts: dict[str, None] = {}
+    if not cluster_status:
+        cluster_status = {"incomplete": True, "evaluationError": "the cluster did not answer"}
     if cluster_status.get("incomplete"):
         doubts[str(cluster_status.get("evaluationError") or "the cluster's own list is incomplete")] = None
     theirs = [*_cluster_rules(cluster_status)]

@@ -112,6 +112,12 @@ def one_line(text: str) -> str:
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 3] + "..."
 
 
+def with_rule(message: str, rule: RuleRef | None) -> str:
+    """The message with the rule behind it, unless it names the rule itself."""
+    told = rule is None or (rule.policy in message and rule.rule in message)
+    return message if told else f"{message} (rule {rule})"
+
+
 def failure(code: int, message: str) -> Status:
     """A failure with `code`, and the reason that Kubernetes gives it; a code it has no word for is InternalError."""
     return Status(code=code, reason=_REASONS.get(code, "InternalError"), message=one_line(message))
@@ -202,8 +208,7 @@ def refusal(decision: Deny | NeedsApproval, what: Intent) -> Status:
 
 def _refused(code: int, info: RequestInfo, message: str, hint: str, rule: RuleRef | None) -> Status:
     """Put a refusal together: subject, message, rule and hint on one line, rule and hint once more as causes."""
-    told = rule is None or (rule.policy in message and rule.rule in message)
-    line = message if told else f"{message} (rule {rule})"
+    line = with_rule(message, rule)
     if hint:
         line = f"{line}; {hint}"
     causes: tuple[Cause, ...] = ()

@@ -12,8 +12,10 @@ from narrowgate.core.body import (
     BODY_LIMIT,
     MAY_CREATE,
     ObjectNames,
+    may_create,
     must_read_body,
     with_body,
+    with_old,
     with_patched,
 )
 from narrowgate.core.intent import Intent
@@ -280,6 +282,15 @@ def test_an_apply_to_what_exists_creates_nothing():
     intent = read(intent_of("patch", "configmaps", "m"), {"data": {"a": "b"}}, APPLY)
     assert facts(with_patched(intent, {"data": {"a": "b"}}, {"data": {}}).uses) == set()
     assert facts(with_patched(intent, {"data": {"a": "b"}}, None).uses) == {CREATES}
+
+
+def test_whether_an_object_exists_decides_whether_an_apply_creates_it():
+    intent = read(intent_of("patch", "configmaps", "m"), {"data": {"a": "b"}}, APPLY)
+    assert may_create(intent)
+    assert not may_create(read(intent_of("patch", "configmaps", "m"), {}, MERGE))
+    existing = with_old(intent, {"data": {}})
+    assert (existing.old_object, existing.uses) == ({"data": {}}, ())
+    assert facts(with_old(intent, None).uses) == {CREATES}
 
 
 def test_an_update_of_some_kinds_may_create_unless_it_says_which_object_it_means():

@@ -131,13 +131,13 @@ def test_rules_are_asked_for_in_a_namespace():
 
 def test_what_a_rule_denies_is_denied_with_the_rule():
     asked = review(verb="get", resource="secrets")
-    answer = access_review_answer(asked, Deny(message="rule no-secrets of policy base denies it", rule=RULE), None)
+    answer = access_review_answer(asked, Deny(message="rule read-pods of policy base denies it", rule=RULE), None)
     assert answer == {
         **asked,
         "status": {
             "allowed": False,
             "denied": True,
-            "reason": "narrowgate: rule no-secrets of policy base denies it",
+            "reason": "narrowgate: rule read-pods of policy base denies it",
         },
     }
 
@@ -149,7 +149,7 @@ def test_what_nothing_allows_is_not_allowed_and_not_denied():
 
 def test_what_people_must_allow_is_not_allowed():
     answer = access_review_answer(review(verb="get"), NeedsApproval(message="held", rule=RULE), {"allowed": True})
-    assert answer["status"] == {"allowed": False, "reason": "narrowgate: held"}
+    assert answer["status"] == {"allowed": False, "reason": "narrowgate: held (rule base/read-pods)"}
 
 
 def test_resources_that_both_give_are_given():
@@ -240,6 +240,16 @@ def test_conditions_and_doubts_of_the_cluster_make_the_list_incomplete():
     assert answer["incomplete"]
     assert "webhook away" in answer["evaluationError"]
     assert "condition" in answer["evaluationError"]
+
+
+@pytest.mark.parametrize("theirs", [None, {}])
+def test_a_cluster_that_does_not_answer_gives_nothing(theirs: dict[str, Any] | None):
+    assert rules_intersection([ALL], [], theirs) == {
+        "resourceRules": [],
+        "nonResourceRules": [],
+        "incomplete": True,
+        "evaluationError": "the cluster did not answer",
+    }
 
 
 def test_the_same_rule_is_listed_once():
