@@ -33,7 +33,7 @@ NOTE_LIMIT = 16 * 1024 * 1024
 """Bytes of notes kept while the journal cannot be written: the ends of some 16,000 requests that were on their way.
 Beyond it they are counted, and the count is written as soon as anything can be."""
 
-SEAL_EVERY = 10.0
+SEAL_EVERY = 5.0
 """Seconds between checkpoints while there are new entries: the most that could be cut off a killed gate's journal
 without showing."""
 
@@ -64,6 +64,7 @@ class TrailWriter:
         self._disk = ThreadPoolExecutor(1, "trail-disk")
         self._seals = ThreadPoolExecutor(1, "trail-seal")
         self._sealed_seq = 0
+        self._sealed_segment = journal.head.segment
         self._enough = asyncio.Event()
         self._write_failure = ""
         self._seal_failure = ""
@@ -152,6 +153,7 @@ class TrailWriter:
             self._seal_failure = f"the trail cannot be sealed: {error}"
         else:
             self._sealed_seq = head.seq
+            self._sealed_segment = head.segment
             self._seal_failure = ""
 
     async def close(self) -> None:
@@ -200,7 +202,8 @@ class TrailWriter:
             self._note_bytes = 0
         self._lost = 0
         self._write_failure = ""
-        if head.seq - self._sealed_seq >= SEAL_ENTRIES:
+        if head.seq - self._sealed_seq >= SEAL_ENTRIES or head.segment != self._sealed_segment:
+            # A segment that just ended is synced soon: power that fails before would leave a gap between two files.
             self._enough.set()
 
     def _write_notes(self) -> None:

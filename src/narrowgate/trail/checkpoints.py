@@ -31,8 +31,8 @@ from narrowgate.trail.segments import CHECKPOINTS, OLDER_CHECKPOINTS, tail_of
 from narrowgate.trail.signing import Signer
 
 FILE_LIMIT = 16 * 1024 * 1024
-"""Bytes after which the file is set aside as the older one (which it replaces): some 40,000 checkpoints, four days of
-one every ten seconds. Only the newest is needed to see a cut tail; older ones narrow down when."""
+"""Bytes after which the file is set aside as the older one (which it replaces): some 40,000 checkpoints, two days of
+one every five seconds. Only the newest is needed to see a cut tail; older ones narrow down when."""
 
 
 class Checkpoints:
@@ -113,9 +113,11 @@ class Checkpoints:
         """Add to the copy what it has not yet; more than one line where it could not be written for a while."""
         last = 0
         if copy.exists():
+            tail = tail_of(copy)
+            last = 0 if tail.last is None else _number(tail.last)
+            if (tail.last is not None and not last) or tail.torn[:1] not in (b"", b"{"):
+                raise TrailDamaged(f"{copy}: the last line is no checkpoint; move the file away, a new one is begun")
             _cut_torn_line(copy)
-            newest = tail_of(copy).last
-            last = read_checkpoint(newest, str(copy))[0].number if newest is not None else 0
         missing = [line] if last >= number - 1 else [each for each in self._lines() if _number(each) > last]
         _append(copy, b"".join(missing))
 
