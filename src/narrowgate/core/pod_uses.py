@@ -33,6 +33,22 @@ _PUBLIC_CONFIG_MAP = "kube-root-ca.crt"
 
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
+POD_FIELDS = frozenset(
+    {
+        "env",
+        "envFrom",
+        "imagePullSecrets",
+        "nodeName",
+        "ports",
+        "securityContext",
+        "serviceAccount",
+        "serviceAccountName",
+        "volumes",
+        *_HOST_NAMESPACES,
+    }
+)
+"""Every field in which `pod_fields`, `container_fields` and the choice of a node look for uses."""
+
 _DEFAULT_CAPABILITIES = frozenset(
     {
         "AUDIT_WRITE",

@@ -11,7 +11,7 @@ wrong type are passed over, since the API server refuses the object for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from narrowgate.core import patches
@@ -19,6 +19,7 @@ from narrowgate.core.intent import Use
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.pod_uses import (
     HOST_ACCESS,
+    POD_FIELDS,
     container_fields,
     data_source,
     host_access,
@@ -99,6 +100,13 @@ _UNKNOWN_PLACES = ((),)
 
 _SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 _SERVICE_ACCOUNT_TOKEN = "kubernetes.io/service-account-token"
+USES_LIMIT = 1_000
+"""Things that one write may use. Each is a question to the policy; a large workload has some fifty."""
+
+MAPPINGS_LIMIT = 200_000
+"""Mappings and lists in an object of an unknown kind. The largest that etcd takes has fewer; reading them all takes a
+tenth of a second."""
+
 JSON_PATCH = "application/json-patch+json"
 
 
@@ -121,7 +129,10 @@ def may_use(info: RequestInfo) -> bool:
 
 
 def uses_of(info: RequestInfo, object: Any) -> tuple[Use, ...]:
-    """What the whole object that `info` writes uses, each thing once, in the order in which it is named."""
+    """What the whole object that `info` writes uses, each thing once, in the order in which it is named.
+
+    Raises Malformed (413) beyond USES_LIMIT and MAPPINGS_LIMIT.
+    """
     return _once(_read(info, object, shown_whole=True)) if may_use(info) else ()
 
 
@@ -129,7 +140,8 @@ def uses_of_patch(info: RequestInfo, content_type: str, patch: Any) -> tuple[Use
     """What a patch adds to what the object uses.
 
     Merge, strategic and apply patches are read as partial objects, a JSON patch as one for each operation. Raises
-    Malformed (400) where a JSON patch moves or copies a value that it does not show to a place where it would count.
+    Malformed: 400 where a JSON patch moves or copies a value that it does not show to a place where it would count, 413
+    as `uses_of` does.
     """
     if content_type != JSON_PATCH:
         return _once(_read(info, patch, shown_whole=False)) if may_use(info) else ()
@@ -154,8 +166,11 @@ def _counts(info: RequestInfo, path: tuple[str, ...]) -> bool:
 
 
 def _once(uses: Iterator[Use]) -> tuple[Use, ...]:
+    """Each thing that is used once. Raises Malformed (413) beyond USES_LIMIT."""
     found: dict[tuple[object, ...], Use] = {}
     for use in uses:
+        if len(found) > USES_LIMIT:
+            raise Malformed(f"the object uses more than {USES_LIMIT} things, too many to judge", 413)
         found.setdefault((use.verbs, use.api_group, use.resource, use.namespace, use.name), use)
     return tuple(found.values())
 
@@ -222,15 +237,37 @@ def _binding(binding: Any, info: RequestInfo) -> Iterator[Use]:
 
 def _anywhere(written: Any, info: RequestInfo, shown_whole: bool) -> Iterator[Use]:
     """Read every mapping of an object of an unknown kind as a pod's spec and as a container."""
-    pending: list[tuple[str, Any]] = [("", written)]
+    pending: list[tuple[_Place | None, Any]] = [(None, written)]
+    taken = 0
     while pending:
-        at, value = pending.pop()
+        place, value = pending.pop()
+        taken += 1
+        if taken > MAPPINGS_LIMIT:
+            raise Malformed(f"the object has more than {MAPPINGS_LIMIT} mappings and lists, too many to judge", 413)
         if isinstance(value, dict):
-            here = at.removeprefix(".") or "the object"
-            yield from pod_fields(value, here, info.namespace, shown_whole)
-            yield from container_fields(value, here, info.namespace)
-            if value.get("nodeName") and isinstance(value.get("containers"), list):
-                yield host_access("nodeName", info.namespace, f"{here}.nodeName")
-            pending.extend((f"{at}.{key}", below) for key, below in value.items() if type(below) in (dict, list))
-        elif isinstance(value, list):
-            pending.extend((f"{at}[{i}]", below) for i, below in enumerate(value) if type(below) in (dict, list))
+            if not POD_FIELDS.isdisjoint(value):
+                yield from _as_pod(value, _written_out(place), info.namespace, shown_whole)
+            inner: Iterable[tuple[Any, Any]] = value.items()
+        else:
+            inner = enumerate(value) if isinstance(value, list) else ()
+        pending.extend(((place, key), below) for key, below in inner if type(below) in (dict, list))
+
+
+def _as_pod(value: dict[str, Any], at: str, namespace: str, shown_whole: bool) -> Iterator[Use]:
+    yield from pod_fields(value, at, namespace, shown_whole)
+    yield from container_fields(value, at, namespace)
+    if value.get("nodeName") and isinstance(value.get("containers"), list):
+        yield host_access("nodeName", namespace, f"{at}.nodeName")
+
+
+_Place = tuple[Any, str | int]
+"""Where a value stands: the place of what it is in (None for the object), and the key or index there."""
+
+
+def _written_out(place: _Place | None) -> str:
+    """`spec.pods[2]`."""
+    steps = []
+    while place is not None:
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "".join(reversed(steps)).removeprefix(".") or "the object"

@@ -6,7 +6,16 @@ import pytest
 from tests.unit.core.writes import RBAC, facts, info_of
 
 from narrowgate.core.malformed import Malformed
-from narrowgate.core.uses import JSON_PATCH, is_unseen, may_use, uses_of, uses_of_patch
+from narrowgate.core.pod_uses import POD_FIELDS
+from narrowgate.core.uses import (
+    JSON_PATCH,
+    MAPPINGS_LIMIT,
+    USES_LIMIT,
+    is_unseen,
+    may_use,
+    uses_of,
+    uses_of_patch,
+)
 
 SPEC = {"serviceAccountName": "deployer", "containers": [{"name": "c", "image": "i"}]}
 DEPLOYER = {"use serviceaccounts/deployer -n ci"}
@@ -241,3 +250,33 @@ def test_writing_a_role_escalates(resource: str):
 @pytest.mark.parametrize("resource", ["configmaps", "services", "namespaces", f"rolebindings.{RBAC}/status"])
 def test_other_built_in_kinds_use_nothing(resource: str):
     assert uses_of(info_of("create", resource), {"spec": SPEC, "data": {"serviceAccountName": "x"}}) == ()
+
+
+def test_a_write_that_uses_too_much_to_judge_is_refused():
+    volumes = [{"name": "v", "secret": {"secretName": f"s{n}"}} for n in range(USES_LIMIT + 2)]
+    with pytest.raises(Malformed) as caught:
+        uses_of(info_of("create", "pods"), {"spec": {"volumes": volumes}})
+    assert caught.value.code == 413
+
+
+def test_an_object_of_an_unknown_kind_that_is_too_large_to_judge_is_refused():
+    with pytest.raises(Malformed) as caught:
+        uses_of(info_of("create", "things.example.com"), {"spec": [{}] * (MAPPINGS_LIMIT + 1)})
+    assert caught.value.code == 413
+
+
+@pytest.mark.parametrize("field", sorted(POD_FIELDS))
+def test_every_field_that_is_looked_for_in_unknown_kinds_is_a_use_there(field: str):
+    values: dict[str, Any] = {
+        "env": [{"valueFrom": {"secretKeyRef": {"name": "s"}}}],
+        "envFrom": [{"secretRef": {"name": "s"}}],
+        "imagePullSecrets": [{"name": "s"}],
+        "volumes": [{"secret": {"secretName": "s"}}],
+        "ports": [{"hostPort": 80}],
+        "securityContext": {"privileged": True},
+        "serviceAccount": "a",
+        "serviceAccountName": "a",
+    }
+    thing = {"spec": {"pods": [{"containers": [], field: values.get(field, True)}]}}
+    uses = uses_of(info_of("create", "things.example.com"), thing)
+    assert [use.because.startswith(f"spec.pods[0].{field}") for use in uses] == [True]
