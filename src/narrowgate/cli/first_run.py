@@ -130,16 +130,17 @@ def _current_cluster(wishes: Wishes, environ: Mapping[str, str]) -> tuple[Path, 
     """File, context and cluster that kubectl would use. Raises Failed."""
     listed = wishes.kubeconfig or environ.get(KUBECONFIG_VARIABLE) or "~/.kube/config"
     paths = [Path(one).expanduser().absolute() for one in listed.split(os.pathsep) if one]
+    wanted = wishes.context
     # kubectl merges the files of $KUBECONFIG; the gate registers one file, the first that knows the context.
     for path in paths:
         if len(paths) > 1 and not path.exists():
             continue
         found = _plain_yaml(path)
-        context = wishes.context or str(found.get("current-context") or "")
+        wanted = wanted or str(found.get("current-context") or "")
         contexts = {one.get("name"): one.get("context") or {} for one in found.get("contexts") or []}
-        if context in contexts:
-            return path, context, str(contexts[context].get("cluster") or "")
-    what = f'no context "{wishes.context}"' if wishes.context else "no current context"
+        if wanted in contexts:
+            return path, wanted, str(contexts[wanted].get("cluster") or "")
+    what = f'no context "{wanted}"' if wanted else "no current context"
     to_do = "name a cluster with --kubeconfig FILE and --context NAME, or choose one by `kubectl config use-context`"
     raise Failed(what, listed, to_do)
 
