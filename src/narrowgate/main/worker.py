@@ -22,7 +22,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
 from narrowgate.main.policy_folder import PolicyFolder, rulebook_of
 from narrowgate.proxy.accounts import account_for
-from narrowgate.proxy.client import Timeouts
+from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.listener import Listener, server_context
 from narrowgate.proxy.pipeline import Pipeline
@@ -99,9 +99,16 @@ class Worker:
 
     def _make_listener(self) -> Listener:
         limits = self._config.limits
-        timeouts = Timeouts(head=limits.header_timeout, body=limits.body_timeout, idle=limits.idle_timeout)
+        of_clients = ClientLimits(
+            head_seconds=limits.header_timeout,
+            body_seconds=limits.body_timeout,
+            idle_seconds=limits.idle_timeout,
+            head_bytes=limits.header_bytes,
+            headers=limits.header_count,
+            body_bytes=limits.body_bytes,
+        )
         pipeline = Pipeline(self._state, self._trail, self._running)
-        return Listener(pipeline.serve, timeouts, limits.connections)
+        return Listener(pipeline.serve, of_clients, limits.connections)
 
     async def _first_look(self) -> None:
         """Wait until there is something to judge by, and a moment for the clusters."""

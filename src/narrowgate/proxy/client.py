@@ -8,6 +8,7 @@ has a deadline, looked at by the listener's sweep rather than by a timer each.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
@@ -16,7 +17,7 @@ import msgspec
 from narrowgate.core.malformed import Malformed
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 from narrowgate.wire.bodies import Body, follow
-from narrowgate.wire.http1 import END_OF_HEAD, MAX_HEAD_BYTES, RequestHead, read_request_head
+from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, read_request_head
 
 MAX_WAITING_BYTES = 128 * 1024
 """Bytes taken from a client ahead of being asked for; above this its reading pauses. More than one head always fits."""
@@ -25,12 +26,20 @@ MAX_DISCARDED_BYTES = 4 * 1024 * 1024
 """An unread request body up to this is read and thrown away, so that the answer arrives and the connection stays."""
 
 
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds that a client may take: for a head, between two pieces of a body, between two requests."""
+log = logging.getLogger("narrowgate.client")
 
-    head: float = 10.0
-    body: float = 30.0
-    idle: float = 120.0
+
+class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may take: seconds for a head, between two pieces of a body, between two requests; and sizes."""
+
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 120.0
+    head_bytes: int = 64 * 1024
+    """A head above this is 431. Go's servers take 1 MiB; kubectl's largest (a long exec command) stay under 20 KiB."""
+    headers: int = 128
+    body_bytes: int = 3 * 1024 * 1024
+    """A body that is read whole; above this is 413 (`MaxRequestBodyBytes` in k8s.io/apiserver/pkg/server/config.go)."""
 
 
 class Source(Protocol):
@@ -57,6 +66,7 @@ class ClientConnection(asyncio.Protocol):
         "_awaits_continue",
         "_body",
         "_buffer",
+        "_closes_after",
         "_closing",
         "_loop",
         "_on_drained",
@@ -65,10 +75,10 @@ class ClientConnection(asyncio.Protocol):
         "_serve",
         "_source",
         "_task",
-        "_timeouts",
         "_waiter",
         "busy",
         "deadline",
+        "limits",
         "listener_forget",
         "lost",
         "must_close",
@@ -81,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
         self,
         serve: Callable[[ClientConnection, RequestHead], Awaitable[None]],
         refuse: Callable[[ClientConnection, Malformed], None],
-        timeouts: Timeouts,
+        limits: ClientLimits,
         adopt: Callable[[ClientConnection], asyncio.Task[None]],
         forget: Callable[[ClientConnection], None],
     ) -> None:
@@ -100,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self.listener_forget = forget
         self._loop = asyncio.get_running_loop()
         self._serve = (serve, refuse, adopt)
-        self._timeouts = timeouts
+        self.limits = limits
         self._buffer = b""
         self._closing = False
         self._paused = False
@@ -113,6 +123,7 @@ class ClientConnection(asyncio.Protocol):
         self._announced = 0
         """Length that the current body was announced with; 0 where it was not."""
         self._awaits_continue = False
+        self._closes_after = False
 
     # --- asyncio.Protocol
 
@@ -168,20 +179,25 @@ class ClientConnection(asyncio.Protocol):
         serve, refuse, _ = self._serve
         try:
             while not self._closing:
+                self.sent = 0
                 head = await self._next_head()
                 self.busy = True
                 self.must_close = not head.keep_alive
-                self.sent = 0
                 self._begin_body(head)
                 await serve(self, head)
                 await self._finish_body()
                 self.busy = False
                 if self.must_close:
                     break
+                # Whoever sends requests and reads no answers is not served further: answers would pile up here.
+                await self.flushed()
         except Malformed as error:
             refuse(self, error)
         except ClientGone:
             pass
+        except Exception:  # noqa: BLE001 the end of one connection, never of the gate: the listener's tasks share a group
+            log.exception("a connection from %s was given up", self.peer)
+            self.abort()
         finally:
             self.close()
             # After a splice the transport no longer tells this object that it is lost.
@@ -211,21 +227,24 @@ class ClientConnection(asyncio.Protocol):
     async def _next_head(self) -> RequestHead:
         loop = self._loop
         searched = 0
-        self.deadline = loop.time() + (self._timeouts.head if self._buffer else self._timeouts.idle)
+        self.deadline = loop.time() + (self.limits.head_seconds if self._buffer else self.limits.idle_seconds)
         while True:
             end = self._buffer.find(END_OF_HEAD, searched)
+            if (len(self._buffer) if end < 0 else end + 4) > self.limits.head_bytes:
+                raise Malformed(f"the request head is larger than {self.limits.head_bytes // 1024} KiB", 431)
             if end >= 0:
                 block, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
                 self.deadline = 0.0
-                return read_request_head(block)
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                raise Malformed(f"the request head is larger than {MAX_HEAD_BYTES // 1024} KiB", 431)
+                head = read_request_head(block)
+                if len(head.headers) > self.limits.headers:
+                    raise Malformed(f"the request has more than {self.limits.headers} headers", 431)
+                return head
             searched = max(len(self._buffer) - 3, 0)
             had_bytes = bool(self._buffer)
             await self._more()
             if not had_bytes:
                 # The clock for a head starts with its first byte and is not set back by the next.
-                self.deadline = loop.time() + self._timeouts.head
+                self.deadline = loop.time() + self.limits.head_seconds
 
     async def _more(self) -> None:
         """Wait for bytes beyond those in the buffer. Raises ClientGone."""
@@ -245,7 +264,10 @@ class ClientConnection(asyncio.Protocol):
         self._payload = []
         self._body = None if head.framing.empty else follow(head.framing, strict=True, payload=self._payload)
         self._announced = head.framing.length
-        self._awaits_continue = b"expect" in head.fields
+        # Until the body is asked for it is open whether it comes at all, and so where the next request would begin.
+        self._awaits_continue = b"expect" in head.fields and self._body is not None
+        self.must_close = self.must_close or self._awaits_continue
+        self._closes_after = not head.keep_alive
 
     async def body_part(self) -> bytes:
         """The next bytes of the body, without chunk lines; empty when it is complete. Raises ClientGone, Malformed."""
@@ -257,19 +279,37 @@ class ClientConnection(asyncio.Protocol):
             if not self._buffer:
                 if self._awaits_continue:
                     # The client holds its body back until somebody wants it (RFC 9110 10.1.1).
-                    self._awaits_continue = False
                     self.transport.write(CONTINUE)
-                self.deadline = loop.time() + self._timeouts.body
+                    self._is_continued()
+                self.deadline = loop.time() + self.limits.body_seconds
                 await self._more()
                 self.deadline = 0.0
-            taken = body.feed(self._buffer)
-            self._buffer = self._buffer[taken:]
+            self._feed(body)
         part = b"".join(self._payload)
         self._payload.clear()
         return part
 
-    async def read_body(self, limit: int) -> bytes:
-        """The whole request body. Raises Malformed 413 above `limit` bytes, ClientGone."""
+    def _is_continued(self) -> None:
+        self._awaits_continue = False
+        self.must_close = self._closes_after or self._closing
+
+    def _feed(self, body: Body) -> None:
+        if self._awaits_continue:
+            # It did not wait (RFC 9110 10.1.1 lets it): what is here is the body.
+            self._is_continued()
+        try:
+            taken = body.feed(self._buffer)
+        except Malformed:
+            # Where the next request would begin cannot be known any more: nothing further is read.
+            self._body = None
+            self._buffer = b""
+            self.must_close = True
+            raise
+        self._buffer = self._buffer[taken:]
+
+    async def read_body(self) -> bytes:
+        """The whole request body. Raises Malformed 413 above the limit, ClientGone."""
+        limit = self.limits.body_bytes
         parts: list[bytes] = []
         size = self._announced
         read = 0
@@ -279,7 +319,7 @@ class ClientConnection(asyncio.Protocol):
             size = max(size, read)
         if size > limit:
             self.must_close = True
-            raise Malformed(f"the request body is larger than {limit // (1024 * 1024)} MiB", 413)
+            raise Malformed(f"the request body is larger than {limit} bytes, the limit here", 413)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _finish_body(self) -> None:
@@ -288,7 +328,7 @@ class ClientConnection(asyncio.Protocol):
         if body is None or body.done:
             return
         if self._awaits_continue or self._announced > MAX_DISCARDED_BYTES:
-            # A body that was announced and never sent, or that is too long to wait for: nothing follows on this one.
+            # A body that was announced and may never come, or that is too long to wait for: nothing follows on this one.
             self.must_close = True
             return
         size = 0

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from narrowgate.core.body import BODY_LIMIT, JSON, PROTOBUF, with_body, with_patched
+from narrowgate.core.body import JSON, PROTOBUF, with_body, with_patched
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.documents import parse_json, parse_yaml
 from narrowgate.core.identity import Chain
@@ -41,7 +41,7 @@ class Facts:
 
         Raises Malformed (400, 413, 415), ClientGone, and what asking the API server raises.
         """
-        body = await exchange.client.read_body(BODY_LIMIT)
+        body = await exchange.client.read_body()
         content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
         if b"content-encoding" in exchange.head.fields:
             raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)

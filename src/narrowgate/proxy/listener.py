@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from narrowgate.core import status
 from narrowgate.core.malformed import Malformed
-from narrowgate.proxy.client import ClientConnection, Timeouts
+from narrowgate.proxy.client import ClientConnection, ClientLimits
 from narrowgate.proxy.pipeline import whole_answer
 from narrowgate.wire.http1 import RequestHead
 
@@ -37,11 +37,11 @@ class Listener:
     def __init__(
         self,
         serve: Callable[[ClientConnection, RequestHead], Awaitable[None]],
-        timeouts: Timeouts,
+        limits: ClientLimits,
         max_connections: int,
     ) -> None:
         self._serve = serve
-        self._timeouts = timeouts
+        self._limits = limits
         self._max = max_connections
         self._connections: set[ClientConnection] = set()
         self._tasks: asyncio.TaskGroup
@@ -58,7 +58,7 @@ class Listener:
         )
 
     def _protocol(self) -> ClientConnection:
-        return ClientConnection(self._serve, self._refuse, self._timeouts, self._adopt, self._connections.discard)
+        return ClientConnection(self._serve, self._refuse, self._limits, self._adopt, self._connections.discard)
 
     def _adopt(self, connection: ClientConnection) -> asyncio.Task[None]:
         if len(self._connections) >= self._max:
@@ -84,7 +84,8 @@ class Listener:
                     connection.abort()
 
     def stop_accepting(self) -> None:
-        """Accept nothing more."""
+        """Accept nothing more; connections that are in the middle of their handshake are closed after it."""
+        self._max = 0
         if self._server is not None:
             self._server.close()
 

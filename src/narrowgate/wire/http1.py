@@ -16,8 +16,9 @@ import msgspec
 from narrowgate.core.malformed import Malformed
 
 MAX_HEAD_BYTES = 64 * 1024
-"""A head above this is 431. Go's servers take 1 MiB; kubectl's largest (a long exec command) stay under 20 KiB."""
-MAX_HEADERS = 100
+"""Largest head of an answer; the API server's are under 2 KiB. What clients may send is `ClientLimits`' business."""
+MAX_HEADERS = 1000
+"""Most headers that are looked at one by one, whatever a configuration allows."""
 MAX_REMEMBERED_HEAD = 2048
 """Bytes of a head that is remembered. With the limit below this is some 10 MB at the very most."""
 REMEMBERED_HEADS = 1024
