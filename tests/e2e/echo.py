@@ -144,7 +144,8 @@ class Echo:
 
     folder: Path
     received: list[Received] = field(default_factory=list)
-    upgraded: list[bytes] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    """The targets of switched connections that are over."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ class Echo:
         return f"https://127.0.0.1:{self.port}"
 
     def cluster(self, name: str, mode: str = "credential") -> dict[str, Any]:
-        """This server as an entry under `clusters` of a gate's configuration."""
+        """An entry for this server under `clusters` of a gate's configuration."""
         return {
             "name": name,
             "server": self.url,
@@ -333,10 +334,14 @@ def _switch(echo: Echo, stream: Stream, request: Received) -> bool:
         f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {upgrade}\r\nConnection: Upgrade\r\n{protocol}\r\n".encode()
     )
     data = stream.buffer or stream.connection.recv(65536)
-    while data:
-        echo.upgraded.append(data)
-        stream.send(data)
-        data = stream.connection.recv(65536)
+    try:
+        while data:
+            stream.send(data)
+            if data == b"good-bye":
+                break
+            data = stream.connection.recv(65536)
+    finally:
+        echo.ended.append(request.target)
     return False
 
 
