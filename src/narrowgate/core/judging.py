@@ -89,7 +89,7 @@ class Evidence:
         if self.what.object is None and operation in ("CREATE", "UPDATE"):
             lacking_object = why or "the object that would be stored is not known"
         if self.what.old_object is None and operation in ("UPDATE", "DELETE"):
-            lacking_old_object = why or "the object as it is now is not known"
+            lacking_old_object = why or "the object as it is now is not known, or there is none"
         return Facts(request, self.what.object, self.what.old_object, lacking_object, lacking_old_object)
 
 
