@@ -23,7 +23,12 @@ import yaml
 from narrowgate.core.malformed import Malformed
 
 DEPTH_LIMIT = 200
-"""Levels of nesting. The deepest documents in use (CRD schemas) have some sixty; Python's own stack ends at 1,000."""
+"""Levels of nesting. Schemas in CRDs, the deepest documents people write, nest in tens; Python's own stack ends at
+1,000."""
+
+CONTAINERS_LIMIT = 100_000
+"""Objects and lists in one body: one for every fifteen bytes of the largest object that etcd takes (1.5 MiB). Going
+through this many takes a tenth of a second; three megabytes could hold a million."""
 
 YAML_LIMIT = 256 * 1024
 """Bytes of a body that is YAML and not also JSON. Events are read at some 3 MB/s, so that the longest holds up the
@@ -50,12 +55,15 @@ _AMBIGUOUS_WORDS = frozenset({"y", "n", "yes", "no", "on", "off"})
 
 
 def parse_json(body: bytes) -> Any:
-    """Read one JSON value. Raises Malformed (400) for all that is named at the top of this file."""
+    """Read one JSON value.
+
+    Raises Malformed: 400 for all that is named at the top of this file, 413 beyond CONTAINERS_LIMIT.
+    """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the body is not valid JSON: {error}") from error
-    _check_depth(document, body)
+    _check_shape(document, body)
     # A body that is byte for byte what orjson would write has no key twice; only the others are read again, slowly.
     written = orjson.dumps(document)
     if written != body and written != body.rstrip():
@@ -98,11 +106,12 @@ def _twice(key: str) -> Malformed:
     return Malformed(f'the body has the key "{key[:100]}" twice in one object: keep one of them')
 
 
-def _check_depth(document: Any, body: bytes) -> None:
-    """Raise Malformed when the document is nested deeper than DEPTH_LIMIT."""
+def _check_shape(document: Any, body: bytes) -> None:
+    """Raise Malformed when the document is nested deeper than DEPTH_LIMIT, or has more than CONTAINERS_LIMIT parts."""
     if body.count(b"{") + body.count(b"[") <= DEPTH_LIMIT:
         return
     level = [document]
+    containers = 0
     for _ in range(DEPTH_LIMIT):
         below: list[Any] = []
         for value in level:
@@ -112,6 +121,11 @@ def _check_depth(document: Any, body: bytes) -> None:
                 below.extend(v for v in value if type(v) in (dict, list))
         if not below:
             return
+        containers += len(below)
+        if containers > CONTAINERS_LIMIT:
+            raise Malformed(
+                f"the body has more than {CONTAINERS_LIMIT} objects and lists in it, too many to judge", 413
+            )
         level = below
     raise _too_deep()
 

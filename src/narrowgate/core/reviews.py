@@ -26,7 +26,7 @@ from narrowgate.core.understand import is_streaming
 EVERYTHING = "*"
 
 RULES_LIMIT = 2_000
-"""Rules of one answer; beyond them the answer says that it is incomplete. An admin of a busy cluster has some 300."""
+"""Rules of one answer, some 200 kB; beyond them the answer says that it is incomplete."""
 
 PAIRS_LIMIT = 200_000
 """Pairs of rules that are compared, for the same reason: each takes two microseconds."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from narrowgate.core.documents import DEPTH_LIMIT, YAML_LIMIT, parse_json, parse_yaml
+from narrowgate.core.documents import CONTAINERS_LIMIT, DEPTH_LIMIT, YAML_LIMIT, parse_json, parse_yaml
 from narrowgate.core.malformed import Malformed
 
 
@@ -110,6 +110,14 @@ def test_yaml_with_a_meaning_of_its_own_is_refused(body: str, problem: str):
     with pytest.raises(Malformed, match=problem) as caught:
         parse_yaml(body.encode())
     assert caught.value.code == 400
+
+
+def test_a_document_of_more_parts_than_can_be_judged_is_refused():
+    assert len(parse_json(b"[" + b",".join([b"[]"] * CONTAINERS_LIMIT) + b"]")) == CONTAINERS_LIMIT
+    assert len(parse_json(b"[" + b",".join([b"1"] * (CONTAINERS_LIMIT + 1)) + b"]")) == CONTAINERS_LIMIT + 1
+    with pytest.raises(Malformed) as caught:
+        parse_json(b"[" + b",".join([b"[]"] * (CONTAINERS_LIMIT + 1)) + b"]")
+    assert caught.value.code == 413
 
 
 def test_yaml_that_is_not_utf8_is_refused():
