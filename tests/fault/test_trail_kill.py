@@ -18,6 +18,7 @@ from narrowgate.trail.signing import Signer, Verifier
 from narrowgate.trail.verify import verify
 
 ROUNDS = 20
+LOOKS = 30
 
 
 def killed_under_load(folder: Path, start: int, acknowledgements: int) -> set[int]:
@@ -45,6 +46,25 @@ def test_every_acknowledged_entry_survives_twenty_kills(tmp_path: Path) -> None:
         assert report.content, [str(problem) for problem in report.problems]
     assert len(acknowledged) > ROUNDS
     assert acknowledged <= received(tmp_path)
+
+
+def test_verify_is_content_beside_writers_that_rotate_and_seal(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    program = [sys.executable, "tests/fault/trail_load.py", str(tmp_path)]
+    with (
+        subprocess.Popen([*program, "w0", "0"], stdout=subprocess.PIPE, cwd=root) as one,
+        subprocess.Popen([*program, "w1", "1"], stdout=subprocess.PIPE, cwd=root) as two,
+    ):
+        for number in range(LOOKS):
+            for process in (one, two):
+                # The pipe holds the writers back, so that they are never far ahead and always in the middle of things.
+                assert process.stdout is not None
+                assert all(process.stdout.readline() for _ in range(400))
+            report = verify(tmp_path, Verifier.from_pem(PEM))
+            assert report.content, [str(problem) for problem in report.problems]
+            assert sum(journal.lines for journal in report.journals) > number * 400
+        one.kill()
+        two.kill()
 
 
 @pytest.mark.parametrize("kept", [1, 7, 80, 150])
