@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 
+import click
 import pytest
 from tests.house.tree import PACKAGE, ROOT, text_of, tracked
+
+from narrowgate.cli.program import narrowgate
 
 MAKEFILE = text_of("Makefile")
 TARGETS = tuple(
@@ -45,6 +48,36 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     first_screen = "\n".join(text_of("README.md").splitlines()[:FIRST_SCREEN])
     assert "make up" in first_screen
     assert "kubectl" in first_screen
+
+
+def _typed_commands() -> list[tuple[str, list[str]]]:
+    """Every `narrowgate ...` in the README and the documentation that is a command line, with the file it is in."""
+    found = []
+    for name in (one for one in tracked() if one == "README.md" or (one.startswith("docs/") and one.endswith(".md"))):
+        for line in text_of(name).splitlines():
+            match = re.match(r"(?: {4,}|`*)(?:\$ )?(narrowgate [a-z].*)$", line)
+            if match and not match[1].startswith("narrowgate ("):
+                found.append((name, match[1].split(" #")[0].rstrip("\\` ").split()[1:]))
+    return found
+
+
+def test_the_documentation_types_commands_that_exist() -> None:
+    wrong = []
+    for name, words in _typed_commands():
+        context = click.Context(narrowgate)
+        command: click.Command = narrowgate
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            below = command.get_command(context, words[0])
+            if below is None:
+                break
+            command, words = below, words[1:]
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        unknown = [
+            word for word in words if word.startswith("--") and word.partition("=")[0] not in {*options, "--help"}
+        ]
+        if isinstance(command, click.Group) or unknown:
+            wrong.append(f"{name}: narrowgate ... {' '.join(words)}")
+    assert wrong == []
 
 
 def test_the_map_shows_the_tree_as_it_is() -> None:
