@@ -195,7 +195,8 @@ class ClientConnection(asyncio.Protocol):
             refuse(self, error)
         except ClientGone:
             pass
-        except Exception:  # noqa: BLE001 the end of one connection, never of the gate: the listener's tasks share a group
+        except Exception:
+            # The end of one connection, never of the gate: the listener's tasks share a group.
             log.exception("a connection from %s was given up", self.peer)
             self.abort()
         finally:
@@ -328,7 +329,7 @@ class ClientConnection(asyncio.Protocol):
         if body is None or body.done:
             return
         if self._awaits_continue or self._announced > MAX_DISCARDED_BYTES:
-            # A body that was announced and may never come, or that is too long to wait for: nothing follows on this one.
+            # A body that was announced and may never come, or is too long to wait for: nothing follows on this one.
             self.must_close = True
             return
         size = 0

@@ -21,6 +21,12 @@ WEBSOCKET_BEARER = b"base64url.bearer.authorization.k8s.io."
 """How a browser sends a token (k8s.io/apiserver/pkg/authentication/request/websocket): read by nobody here, and never
 passed on; such requests authenticate by their header or not at all."""
 
+MAX_REMEMBERED_CREDENTIAL = 2048
+"""Bytes of an Authorization header that is remembered: a projected ServiceAccount token has about a thousand."""
+MAX_USER_AGENT = 1024
+"""Bytes of the User-Agent that are recorded, as many as the API server writes to its audit log
+(k8s.io/apiserver/pkg/audit/request.go, `maxUserAgentLength`)."""
+
 _PROCESS = os.urandom(8).hex()
 _count = 0
 
@@ -43,7 +49,7 @@ class Exchange:
         self.received_at = time.time()
         self.audit_id = new_audit_id()
         self.presented = _presented(head.fields.get(b"authorization", b""))
-        self.user_agent = _text(head.fields.get(b"user-agent", b""))
+        self.user_agent = _text(head.fields.get(b"user-agent", b"")[:MAX_USER_AGENT])
 
     def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
         """What the trail writes of this request, with whatever is known of it by now."""
@@ -59,12 +65,19 @@ class Exchange:
         )
 
 
-@lru_cache(maxsize=1024)
 def _presented(authorization: bytes) -> Presented:
     """The token of `Authorization: Bearer ...` (RFC 6750 2.1); none for every other scheme."""
+    # Whoever has no credential must not fill the memory with what is taken for one.
+    return (_remembered if len(authorization) <= MAX_REMEMBERED_CREDENTIAL else _read_presented)(authorization)
+
+
+def _read_presented(authorization: bytes) -> Presented:
     if authorization[:7].lower() != b"bearer ":
         return Presented()
     return Presented(authorization[7:].strip().decode("latin-1"))
+
+
+_remembered = lru_cache(maxsize=1024)(_read_presented)
 
 
 @lru_cache(maxsize=1024)

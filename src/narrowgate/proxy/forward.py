@@ -134,12 +134,14 @@ class Answering:
         client.bind(connection)
         try:
             await connection.relay_to(client)
+            # The connection stays ours until the client has caught up: a slow client may have paused it, and `end` may
+            # still break it off. Given back sooner, both would hit whoever has it next.
+            await client.flushed()
         except UpstreamBroken as error:
             return self._broken_off(str(error))
         finally:
             client.bind(None)
         connection.release()
-        await client.flushed()
         return Response(code=head.status, bytes_out=connection.received)
 
     async def splice(self) -> Response:

@@ -20,9 +20,8 @@ _PROXIED = frozenset(
     | {b"origin", b"referer", b"cache-control", b"pragma", b"content-language", b"content-disposition"}
 )
 """Further headers for what is behind `pods/proxy`, `services/proxy` and `nodes/proxy`: ordinary web servers."""
-_STREAMING = frozenset(
-    {b"x-stream-protocol-version", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"}
-)
+_STREAMING = frozenset({b"x-stream-protocol-version", b"sec-websocket-key", b"sec-websocket-version"})
+"""Extensions are not among them: the 101 to the client would not name one, and frames are to stay readable."""
 _SUBPROTOCOLS = frozenset(
     {"channel.k8s.io", "base64.channel.k8s.io", "portforward.k8s.io", "SPDY/3.1+portforward.k8s.io"}
     | {f"v{version}.channel.k8s.io" for version in range(2, 6)}

@@ -35,7 +35,7 @@ from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.trail.segment_file import TrailUnwritable
-from narrowgate.wire.http1 import RequestHead, write_answer
+from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, write_answer
 
 READ_VERBS = frozenset({"get", "list", "watch"})
 """Requests with other verbs change something, or open a stream into a pod: their entry is on disk before they go."""
@@ -94,7 +94,7 @@ class Pipeline:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
                 case Deny() | NeedsApproval():
-                    response = self._answer(client, status.refusal(verdict, what.intent))
+                    response = self._answer(exchange, status.refusal(verdict, what.intent))
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
@@ -102,7 +102,7 @@ class Pipeline:
             raise
         except Exception as error:  # noqa: BLE001 every way to end early is answered, and recorded, in one place
             verdict, refusal = self._refusal_for(error)
-            response = self._answer(client, refusal)
+            response = self._answer(exchange, refusal)
         finally:
             self._finished(events or RequestEvents(exchange.asked(who, intent)), verdict, response)
 
@@ -203,12 +203,17 @@ class Pipeline:
 
     # --- endings
 
-    def _answer(self, client: ClientConnection, refusal: Status) -> Response:
+    def _answer(self, exchange: Exchange, refusal: Status) -> Response:
         """Answer with a Status of the gate's own. After a broken answer there is nothing left to say."""
+        client = exchange.client
         if client.sent:
             client.abort()
             return Response(code=0, bytes_out=client.sent)
-        client.write(whole_answer(refusal, close=client.must_close))
+        answer = whole_answer(refusal, close=client.must_close)
+        if exchange.head.method == "HEAD":
+            # The head of that answer and no more (RFC 9110 9.3.2): a body would be read as the next answer.
+            answer = answer[: answer.index(END_OF_HEAD) + len(END_OF_HEAD)]
+        client.write(answer)
         return Response(code=refusal.code)
 
     def _refusal_for(self, error: Exception) -> tuple[Verdict, Status]:

@@ -82,6 +82,9 @@ class RunningRequests:
         except StateStale as error:
             running.end(str(error))
             return
+        if running not in self._running:
+            # It was answered meanwhile; its connection may be somebody else's by now.
+            return
         match decision:
             case Allow():
                 running.number = number

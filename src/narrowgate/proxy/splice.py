@@ -57,6 +57,10 @@ class Splice:
             self.client.data_received(from_client)
         if from_upstream:
             self.upstream.data_received(from_upstream)
+        for side in (self.client, self.upstream):
+            if side.transport.is_closing():
+                # It ended before it was handed over: nobody tells its new protocol any more.
+                side.connection_lost(None)
         try:
             await self._ended
         finally:

@@ -192,10 +192,16 @@ class UpstreamConnection(asyncio.Protocol):
         if framing.empty:
             return b""
         if framing.length and len(self._buffer) == framing.length:
-            body, self._buffer = self._buffer, b""
             self.received = framing.length
-            return body
+            return self._take_buffer()
         return None
+
+    def _take_buffer(self) -> bytes:
+        """What has arrived beyond the head; reading goes on if it was paused because that was much."""
+        taken, self._buffer = self._buffer, b""
+        if len(taken) > WRITE_HIGH_WATER:
+            self.resume()
+        return taken
 
     async def relay_to(self, sink: Sink) -> None:
         """Pass the body on as it comes, byte for byte, until it ends. Raises UpstreamBroken."""
@@ -203,9 +209,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._body = follow(self._head.framing, strict=False)
         self._sink = sink
         self._relayed = relayed = self._loop.create_future()
-        early, self._buffer = self._buffer, b""
-        if len(early) > WRITE_HIGH_WATER:
-            self.resume()
+        early = self._take_buffer()
         if self._body.done:
             relayed.set_result(None)
         elif early:
@@ -276,7 +280,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def take_over(self, protocol: asyncio.Protocol) -> bytes:
         """Hand the connection to a splice after 101; the bytes that came with the head are returned."""
-        early, self._buffer = self._buffer, b""
+        early = self._take_buffer()
         self._pool.forget(self)
         self.transport.set_protocol(protocol)
         return early

@@ -277,7 +277,7 @@ def _resource(name: str, subresources: tuple[str, ...] = ()) -> ResourceType:
         kind="",
         namespaced=True,
         verbs=every,
-        subresources={each: ("create", "get") for each in subresources},
+        subresources=dict.fromkeys(subresources, ("create", "get")),
     )
 
 

@@ -120,14 +120,14 @@ def test_the_credential_goes_to_the_cluster_and_the_agents_own_stays_here(tmp_pa
     async def main() -> Message:
         async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
             client = await made.client()
-            await client.send(request("GET", f"{PODS}/p", b"", "Impersonate-User: root", "Connection: authorization"))
+            await client.send(request("GET", f"{PODS}/p", b"", "X-Remote-User: root", "Connection: authorization"))
             assert (await client.message()).status == 200
             await client.close()
             return server.received[0]
 
     sent = run(main())
     assert [value for name, value in sent.headers if name == "authorization"] == [f"Bearer {UPSTREAM_TOKEN}"]
-    assert "impersonate-user" not in sent.fields
+    assert "x-remote-user" not in sent.fields
 
 
 # --- connections that die
