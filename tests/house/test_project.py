@@ -55,8 +55,8 @@ def _typed_commands() -> list[tuple[str, list[str]]]:
     found = []
     for name in (one for one in tracked() if one == "README.md" or (one.startswith("docs/") and one.endswith(".md"))):
         for line in text_of(name).splitlines():
-            match = re.match(r"(?: {4,}|`*)(?:\$ )?(narrowgate [a-z].*)$", line)
-            if match and not match[1].startswith("narrowgate ("):
+            match = re.match(r" {4,}(?:\$ )?(narrowgate [a-z].*)$", line)
+            if match:
                 found.append((name, match[1].split(" #")[0].rstrip("\\` ").split()[1:]))
     return found
 
