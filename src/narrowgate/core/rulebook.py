@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Final
 
 import msgspec
@@ -28,6 +29,10 @@ everything is forgotten and found again, at some ten microseconds for each ident
 MAX_CANDIDATES: Final = 512
 """Questions remembered in one holding; kubectl and controllers ask a few dozen. An agent that asks for ever new
 namespaces empties its own memory and nobody else's."""
+
+MAX_SPREAD: Final = 4096
+"""Groups times resources times namespaces of one rule that is found by each of them. Larger ones, which nobody writes
+by hand, are looked at for every new question instead, so that a short file cannot fill the memory."""
 
 DISCOVERY: Final = Rule(
     id="discovery",
@@ -75,7 +80,7 @@ _NO_CANDIDATES: Final = Candidates(())
 class Holding:
     """What one identity holds on one cluster."""
 
-    __slots__ = ("_by_resource", "_candidates", "_of_urls", "holds", "offered", "rules")
+    __slots__ = ("_by_namespace", "_candidates", "_everywhere", "_of_urls", "_wide", "holds", "offered", "rules")
 
     def __init__(self, written: Iterable[CompiledRule], built_in: Sequence[CompiledRule]) -> None:
         rules = sorted(written, key=lambda rule: (rule.ref.policy, rule.ref.rule))
@@ -83,15 +88,27 @@ class Holding:
         """Whether anything is allowed at all, which is what opens discovery and reviews of oneself."""
         self.rules: Final = (*rules, *(built_in if self.holds else ()))
         self.offered: Final = any(rule.effect in (Effect.GRANTABLE, Effect.APPROVE) for rule in self.rules)
-        self._by_resource: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self._of_urls: list[int] = []
         self._candidates: dict[object, Candidates] = {}
+        self._of_urls: list[int] = []
+        self._wide: list[int] = []
+        self._everywhere: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._by_namespace: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for index, rule in enumerate(self.rules):
-            for group in rule.groups:
-                for resource in rule.resources:
-                    self._by_resource[group, resource].append(index)
-            if rule.urls:
-                self._of_urls.append(index)
+            self._file(index, rule)
+
+    def _file(self, index: int, rule: CompiledRule) -> None:
+        """Put a rule where questions that it may speak of will look."""
+        namespaces = rule.namespaces if rule.namespaces is not None and EVERYTHING not in rule.namespaces else ()
+        if rule.urls:
+            self._of_urls.append(index)
+        elif len(rule.groups) * len(rule.resources) * max(1, len(namespaces)) > MAX_SPREAD:
+            self._wide.append(index)
+        else:
+            for key in product(rule.groups, rule.resources):
+                if rule.namespaces is None or EVERYTHING in rule.namespaces:
+                    self._everywhere[key].append(index)
+                for namespace in namespaces:
+                    self._by_namespace[key][namespace].append(index)
 
     def candidates(self, question: Question) -> Candidates:
         """The rules that speak of the question, names and conditions aside."""
@@ -114,19 +131,28 @@ class Holding:
 
     def on_resource(self, question: Question) -> list[CompiledRule]:
         """The rules about the question's resource or path, whatever their verbs and scope."""
+        return self._about(question, "")
+
+    def _about(self, question: Question, namespace: str) -> list[CompiledRule]:
+        """The rules about the question's resource or path; those about other namespaces left out, where one is
+        given.
+        """
         if not question.resource:
             return [self.rules[index] for index in self._of_urls if self.rules[index].has_url(question.path)]
         resources = [question.combined, EVERYTHING]
         if question.subresource:
             resources.append(f"*/{question.subresource}")
-        found: set[int] = set()
-        for group in (question.group, EVERYTHING):
-            for resource in resources:
-                found.update(self._by_resource.get((group, resource), ()))
+        found = {index for index in self._wide if self.rules[index].has_subject(question)}
+        for key in product((question.group, EVERYTHING), resources):
+            found.update(self._everywhere.get(key, ()))
+            there = self._by_namespace.get(key)
+            if there is not None:
+                found.update(*([there.get(namespace, ())] if namespace else there.values()))
         return [self.rules[index] for index in sorted(found)]
 
     def _find(self, question: Question) -> Candidates:
-        rules = [rule for rule in self.on_resource(question) if rule.has_verb(question) and rule.has_scope(question)]
+        near = self._about(question, question.namespace)
+        rules = [rule for rule in near if rule.has_verb(question) and rule.has_scope(question)]
         return Candidates(rules) if rules else _NO_CANDIDATES
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from narrowgate.core.conditions import (
     MAX_CONDITION_CHARS,
     MAX_DEPTH,
     MAX_VALUES,
+    MAX_WORK,
+    SMALL_BYTES,
     Condition,
     ConditionInvalid,
     Facts,
@@ -163,11 +166,11 @@ class TestBounds:
             {"a": [[]] * (MAX_VALUES + 1)},
             {"a": b"bytes"},
             {"a": {1: "one"}},
-            {"a": {"b": (1, 2)}},
+            {"a": {"b": {1, 2}}},
             {"a": object()},
             {"text": "x" * 1_000_000, "list": [0] * 1000},
         ],
-        ids=["deep", "very deep", "many", "bytes", "keys", "tuple", "object", "long and large"],
+        ids=["deep", "very deep", "many", "bytes", "keys", "set", "object", "long and large"],
     )
     def test_an_awkward_object_is_not_looked_at(self, body: Any) -> None:
         assert awkward(body)
@@ -188,6 +191,12 @@ class TestBounds:
     def test_an_ordinary_object_is_looked_at(self, body: Any) -> None:
         assert awkward(body) == ""
         assert self.LOOKS.holds(Facts(REQUEST, body)) is True or body is None
+
+    def test_what_is_small_enough_not_to_be_walked_through_is_within_the_bounds(self) -> None:
+        assert (SMALL_BYTES // 2) * (SMALL_BYTES // 4) <= MAX_WORK
+        assert SMALL_BYTES // 2 <= MAX_VALUES
+        with pytest.raises(TypeError):
+            orjson.dumps(nested(MAX_DEPTH + 1))
 
     def test_comprehensions_in_comprehensions_come_to_an_end(self) -> None:
         body = {"l": list(range(1_000))}

@@ -8,7 +8,7 @@ from tests.deciding import agent, asks, person, policy, rule
 from narrowgate.core.conditions import ObjectNeeds
 from narrowgate.core.identity import chain_of
 from narrowgate.core.matching import question_of
-from narrowgate.core.rulebook import MAX_CANDIDATES, MAX_HOLDINGS, compile_policies
+from narrowgate.core.rulebook import MAX_CANDIDATES, MAX_HOLDINGS, MAX_SPREAD, compile_policies
 
 READS = rule("allow", "get list", "pods", namespaces="ci", id="reads")
 
@@ -111,3 +111,12 @@ def test_identities_that_differ_in_groups_hold_different_things() -> None:
     assert book.holding(agent(groups=("sre",)), "prod").holds
     assert not book.holding(agent(), "prod").holds
     assert book.holding(agent(groups=("sre",)), "prod").holds
+
+
+def test_a_rule_with_very_long_lists_is_found_as_any_other() -> None:
+    many = " ".join(f"n{number}" for number in range(MAX_SPREAD + 1))
+    for one in (rule("allow", "get", "pods", namespaces=many, id="wide"), rule("deny", "get", "pods", namespaces=many)):
+        holding = compile_policies([policy(one)], 1).holding(agent(), "prod")
+        for namespace, speaks in (("n7", True), ("other", False), ("", one.guards)):
+            found = holding.candidates(question_of(asks("get", "pods", "x", namespace=namespace)))
+            assert bool(found.allow or found.deny) is speaks
