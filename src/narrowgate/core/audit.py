@@ -116,12 +116,13 @@ class RequestEvents:
     All methods return one JSON object without a line break and never raise for anything that a caller sent.
     """
 
-    __slots__ = ("_annotations", "_common", "_head", "_keeps_objects", "_received")
+    __slots__ = ("_annotations", "_common", "_head", "_keeps_objects", "_lead", "_received")
 
     def __init__(self, asked: Asked) -> None:
         intent = asked.intent
         user, self._annotations = _who(asked.chain, asked.cluster or ("" if intent is None else intent.cluster))
-        self._head = _HEAD[asked.level] % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
+        self._lead = _HEAD[asked.level]
+        self._head = self._lead % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
         self._common = b'"requestURI":%b,"verb":%b,"user":%b,"sourceIPs":[%b]%b%b' % (
             request_uri(asked.target),
             _encode(asked.method[:METHOD_LIMIT].lower() if intent is None else intent.info.verb),
@@ -132,6 +133,17 @@ class RequestEvents:
         )
         self._received = timestamp(asked.received_at)
         self._keeps_objects = asked.level is not Level.METADATA and intent is not None and _is_keepable(intent.info)
+
+    def again(self, audit_id: str, received_at: float) -> RequestEvents:
+        """The events of another request that differs from this one in its id and time alone."""
+        other = RequestEvents.__new__(RequestEvents)
+        other._lead = self._lead
+        other._head = self._lead % _encode(audit_id[:AUDIT_ID_LIMIT])
+        other._annotations = self._annotations
+        other._common = self._common
+        other._keeps_objects = self._keeps_objects
+        other._received = timestamp(received_at)
+        return other
 
     def received(self, verdict: Verdict | None = None) -> bytes:
         """The entry that must be in the journal before anything is forwarded; with the decision once it is known."""

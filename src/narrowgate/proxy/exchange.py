@@ -105,3 +105,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong on the way, in a sentence; empty when the answer is complete."""
     ended_because: str = ""
     """Why the gate ended a stream that could have gone on."""
+
+
+def is_bare(head: RequestHead) -> bool:
+    """Whether the head is all there is: nothing to read before it is judged."""
+    return head.framing.empty and head.method in ("GET", "HEAD")

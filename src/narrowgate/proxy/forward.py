@@ -10,12 +10,15 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
 from narrowgate.core.understand import is_proxied
-from narrowgate.proxy.exchange import Exchange, Response, Understood
+from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.splice import Splice
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamConnection
 from narrowgate.wire.http1 import (
+    MAX_REMEMBERED_HEAD,
+    NO_BODY,
+    REMEMBERED_HEADS,
     Framing,
     ResponseHead,
     write_request_head,
@@ -33,6 +36,7 @@ class Forwarder:
 
     def __init__(self, running: RunningRequests) -> None:
         self._running = running
+        self._beginnings: dict[tuple[bytes, str], bytes] = {}
 
     async def forward(
         self,
@@ -79,20 +83,30 @@ class Forwarder:
         cluster = what.served.cluster
         authentication = await what.served.account.headers(who, allowed.rule, exchange.audit_id)
         head = exchange.head
-        headers = [
-            (b"host", cluster.host_header),
-            *upstream_headers(head, what.intent.info, upgrade),
-            *authentication,
-            (b"audit-id", exchange.audit_id.encode("ascii")),
-        ]
         framing = head.framing if body is None else Framing(len(body))
-        target = cluster.access.path_prefix.encode("ascii") + rebuild(what.target)
-        request = write_request_head(head.method, target, headers, framing)
+        begin = self._begin_remembered(exchange, what) if is_bare(head) and not upgrade else None
+        if begin is None:
+            begin = _begin(exchange, what, upgrade, framing)
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in authentication])
+        request = b"%b%baudit-id: %b\r\n\r\n" % (begin, lines, exchange.audit_id.encode("ascii"))
         bears_token = any(name == b"authorization" for name, _ in authentication)
         pool = cluster.pool_for(bears_token=bears_token)
         if body is None and not framing.empty:
             return await self._stream(exchange, request, await pool.connect())
         return await cluster.exchange(pool, head.method, request, body or b"")
+
+    def _begin_remembered(self, exchange: Exchange, what: Understood) -> bytes | None:
+        """The beginning of a request that is a head and nothing else: the same for the same bytes and cluster."""
+        if len(exchange.head.block) > MAX_REMEMBERED_HEAD:
+            return None
+        key = (exchange.head.block, what.intent.cluster)
+        found = self._beginnings.get(key)
+        if found is None:
+            found = _begin(exchange, what, "", NO_BODY)
+            if len(self._beginnings) >= REMEMBERED_HEADS:
+                self._beginnings.clear()
+            self._beginnings[key] = found
+        return found
 
     async def _stream(
         self, exchange: Exchange, request: bytes, connection: UpstreamConnection
@@ -109,6 +123,14 @@ class Forwarder:
         except BaseException:
             connection.abort()
             raise
+
+
+def _begin(exchange: Exchange, what: Understood, upgrade: str, framing: Framing) -> bytes:
+    """The upstream request up to where its authentication follows."""
+    cluster = what.served.cluster
+    headers = [(b"host", cluster.host_header), *upstream_headers(exchange.head, what.intent.info, upgrade)]
+    target = cluster.access.path_prefix.encode("ascii") + rebuild(what.target)
+    return write_request_head(exchange.head.method, target, headers, framing)[:-2]
 
 
 class Answering:

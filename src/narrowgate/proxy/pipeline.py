@@ -26,9 +26,10 @@ from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
 from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
-from narrowgate.proxy.exchange import Exchange, Response, Understood
+from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
@@ -70,6 +71,7 @@ class Pipeline:
         self._facts = Facts()
         self._forwarder = Forwarder(running)
         self._reviews = Reviews()
+        self._recent = Recent()
 
     async def serve(self, client: ClientConnection, head: RequestHead) -> None:
         """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
@@ -83,13 +85,18 @@ class Pipeline:
             if head.impersonates:
                 raise Misdirected(NO_IMPERSONATION, 403)
             snapshot = self._state.current(self._loop.time())
-            who = await self._identify(exchange, snapshot)
-            what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)
+            known = self._recent.find(exchange, snapshot) if is_bare(head) else None
+            if known is None:
+                who = await self._identify(exchange, snapshot)
+                what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)
+                events = RequestEvents(exchange.asked(who, what.intent))
+            else:
+                who, what = known.who, known.what
+                events = known.events.again(exchange.audit_id, exchange.received_at)
             intent = what.intent
-            events = RequestEvents(exchange.asked(who, intent))
             await self._trail.record(events.received(), durable=intent.info.verb not in READ_VERBS)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
-            verdict = self._judge(what, who)
+            verdict = known.allowed if known is not None else self._judge(exchange, what, who, events)
             match verdict:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
@@ -163,8 +170,11 @@ class Pipeline:
             return what, b"" if exchange.head.framing.empty else self._facts.unread(exchange, what)
         return await self._facts.read(exchange, who, what)
 
-    def _judge(self, what: Understood, who: Chain) -> Decision:
-        return decide(who, what.intent, what.snapshot.rulebook, (), (), time.time())
+    def _judge(self, exchange: Exchange, what: Understood, who: Chain, events: RequestEvents) -> Decision:
+        decision = decide(who, what.intent, what.snapshot.rulebook, (), (), time.time())
+        if isinstance(decision, Allow) and is_bare(exchange.head):
+            self._recent.keep(exchange, who, what, decision, events)
+        return decision
 
     async def _allowed(
         self,
@@ -248,11 +258,6 @@ class Pipeline:
             ended_because=response.ended_because,
         )
         self._trail.note(events.finished(verdict, outcome))
-
-
-def is_bare(head: RequestHead) -> bool:
-    """Whether the head is all there is: nothing to read before it is judged."""
-    return head.framing.empty and head.method in ("GET", "HEAD")
 
 
 def whole_answer(answer: Status, *, close: bool) -> bytes:
