@@ -144,7 +144,8 @@ def test_a_taken_port_is_named_before_anything_starts(shell: Shell, cluster: Clu
         port = taken.getsockname()[1]
         done = shell("up", "--detach", "--kubeconfig", str(cluster.kubeconfig), "--port", str(port))
     assert done.code == 1
-    assert f"cannot listen on 127.0.0.1:{port} (address already in use)" in one_line(done)
+    assert f"cannot listen on 127.0.0.1:{port} (address already in use), --port: " in one_line(done)
+    assert not (shell.folder / "narrowgate-data").exists()
 
 
 def test_a_gate_that_ends_while_starting_is_said_with_its_last_words(shell: Shell, cluster: Cluster) -> None:

@@ -75,8 +75,11 @@ def prepare(wishes: Wishes) -> Prepared:
     new = not path.exists()
     if new:
         text = _configuration(wishes, path)
+        planned = parse_config(text, path)
+        # Before anything is made: a port that is taken is then chosen anew by the same command.
+        refuse_taken_ports(planned)
         _folder(folder)
-        made += _policies(folder / "policies", wishes.agent, parse_config(text, path).clusters[0].name)
+        made += _policies(folder / "policies", wishes.agent, planned.clusters[0].name)
         _write_new(path, text)
         made.append(f"{path} (the configuration)")
     config = load_config(path)
@@ -104,10 +107,10 @@ def refuse_taken_ports(config: Config) -> None:
                 probe.bind((host, port))
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
-                place = f"listen.{name} in {config.path}"
-                raise Failed(
-                    f"cannot listen on {host}:{port} ({why})", place, "stop what does, or change it"
-                ) from error
+                place, to_do = f"listen.{name} in {config.path}", "stop what listens there, or change it"
+                if not config.path.exists():
+                    place, to_do = "--port", "stop what listens there, or choose another port"
+                raise Failed(f"cannot listen on {host}:{port} ({why})", place, to_do) from error
 
 
 def _configuration(wishes: Wishes, path: Path) -> str:
