@@ -61,8 +61,10 @@ func (s *schema) kindOf(t reflect.Type) string {
 		return "string"
 	case reflect.Bool:
 		return "bool"
-	case reflect.Int32, reflect.Int64, reflect.Int, reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		return "int"
+	case reflect.Int32:
+		return "int32" // Kubernetes' readers cut a longer number down to its lower 32 bits
+	case reflect.Int64:
+		return "int64"
 	case reflect.Float64:
 		return "double"
 	case reflect.Slice:

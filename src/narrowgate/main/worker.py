@@ -73,6 +73,14 @@ class Worker:
         if self._number == 0:
             self._folder.load_first()
         self._trail = _open_trail(self._config, self._keys, self._number)
+        try:
+            await self._serve_until(stop)
+        finally:
+            # Whatever ended it: the last notes are written and the head is sealed.
+            await self._trail.close()
+            self._store.close()
+
+    async def _serve_until(self, stop: asyncio.Event) -> None:
         self._listener = self._make_listener()
         async with asyncio.TaskGroup() as connections, asyncio.TaskGroup() as followers:
             tasks = [followers.create_task(cluster.follow_discovery()) for cluster in self._clusters.values()]
@@ -94,8 +102,6 @@ class Worker:
             await self._drain()
             for task in tasks:
                 task.cancel()
-        await self._trail.close()
-        self._store.close()
 
     def _make_listener(self) -> Listener:
         limits = self._config.limits

@@ -8,18 +8,21 @@ something that nobody judged.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
 import orjson
 
-from narrowgate.core.body import JSON, PROTOBUF, with_body, with_patched
-from narrowgate.core.decision import RuleRef
+from narrowgate.core.body import JSON, PROTOBUF, YAML, may_create, with_body, with_old, with_patched
+from narrowgate.core.decide import decide
+from narrowgate.core.decision import Allow, RuleRef
 from narrowgate.core.documents import parse_json, parse_yaml
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.preview import could_be_allowed
+from narrowgate.core.rulebook import Rulebook
 from narrowgate.core.target import Target, rebuild
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
@@ -29,6 +32,8 @@ from narrowgate.wire.protobuf_object import read_object
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 
+CHANGING_VERBS = frozenset({"update", "patch", "delete"})
+"""Verbs that are about an object which may be there already."""
 OPTIONS_VERBS = frozenset({"delete", "deletecollection"})
 """Their bodies are DeleteOptions, in whichever group and version the client likes."""
 
@@ -49,19 +54,21 @@ class Facts:
         rulebook = what.snapshot.rulebook
         needs = rulebook.object_needs(who, intent)
         wants_result = intent.info.verb == "patch" and bool(needs.object or intent.unseen)
-        wants_old = needs.old_object or bool(intent.unseen)
-        covering = could_be_allowed(who, intent, rulebook) if wants_result or wants_old else None
+        wants_old = intent.info.verb in CHANGING_VERBS and (
+            wants_result or needs.old_object or _hangs_on_existence(who, intent, rulebook)
+        )
+        covering = could_be_allowed(who, intent, rulebook) if wants_old else None
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body
         look = _Look(exchange, who, what, covering)
-        old = await look.current() if wants_old or wants_result else None
+        old = await look.current()
         if wants_result:
-            result = await look.patched(content_type, body)
-            body = _pinned(content_type, body, old)
-            intent = with_patched(intent, result, old)
+            intent = with_patched(intent, await look.patched(content_type, body), old)
         else:
-            intent = msgspec.structs.replace(intent, old_object=old)
+            intent = with_old(intent, old)
+        if old is not None and intent.info.verb in ("patch", "update"):
+            body = _pinned(content_type, body, old)
         return msgspec.structs.replace(what, intent=intent), body
 
     def unread(self, exchange: Exchange, what: Understood) -> bytes | None:
@@ -76,6 +83,11 @@ def _with_body(intent: Intent, content_type: str, body: bytes) -> Intent:
     if content_type.partition(";")[0].strip().lower() != PROTOBUF or intent.info.verb in OPTIONS_VERBS:
         return with_body(intent, content_type, body, read_names)
     return with_body(intent, JSON, orjson.dumps(read_object(body)))
+
+
+def _hangs_on_existence(who: Chain, intent: Intent, rulebook: Rulebook) -> bool:
+    """Whether the request would be a create if its object did not exist, and is not allowed as one."""
+    return may_create(intent) and not isinstance(decide(who, intent, rulebook, (), (), time.time()), Allow)
 
 
 def _settled(intent: Intent) -> Intent:
@@ -135,19 +147,22 @@ def _complaint(status: int, answer: bytes) -> str:
 
 
 def _pinned(content_type: str, body: bytes, old: Any) -> bytes:
-    """The patch, bound to the version of the object that was judged (optimistic concurrency, `resourceVersion`)."""
-    if old is None:
-        return body
+    """The write, bound to the version of the object that was judged (optimistic concurrency, `resourceVersion`)."""
     version = old["metadata"]["resourceVersion"]
     form = content_type.partition(";")[0].strip().lower()
     if form == JSON_PATCH:
         operations = parse_json(body)
         operations.append({"op": "add", "path": "/metadata/resourceVersion", "value": version})
         return orjson.dumps(operations)
-    document = parse_yaml(body) if form == APPLY else parse_json(body)
+    if form == PROTOBUF:
+        # It cannot be written into; a client that states the version it means has done so itself.
+        if read_object(body).get("metadata", {}).get("resourceVersion") == version:
+            return body
+        raise Malformed("this write must name the resourceVersion it is meant for, or be sent as application/json", 415)
+    document = parse_yaml(body) if form in (APPLY, YAML) else parse_json(body)
     metadata = document.setdefault("metadata", {})
     if not isinstance(metadata, dict):
-        raise Malformed("metadata in the patch is not an object")
+        raise Malformed("metadata in the body is not an object")
     # An empty resourceVersion is none at all; any other than the one looked at could only ever match something unseen.
     if metadata.get("resourceVersion") not in (None, "", version):
         raise Malformed("the object has been modified; apply your changes to the latest version and try again", 409)

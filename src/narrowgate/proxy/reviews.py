@@ -66,7 +66,7 @@ class Reviews:
         granted = [_granted(rule) for rule in rules if rule.rule.effect is Effect.ALLOW]
         withheld = [_granted(rule) for rule in rules if rule.rule.effect in (Effect.DENY, Effect.APPROVE)]
         theirs = await self._ask_cluster(exchange, who, what, allowed)
-        return rules_review_answer(review, rules_intersection(granted, withheld, theirs or {}))
+        return rules_review_answer(review, rules_intersection(granted, withheld, theirs))
 
     async def _ask_cluster(
         self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow

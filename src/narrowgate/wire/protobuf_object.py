@@ -95,7 +95,7 @@ def _read_entry(found: dict[str, Any], of: str, data: bytes, depth: int) -> None
     found[key] = value if value is not None else _value(of, BYTES, b"", depth)
 
 
-_EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int": 0, "bool": False}
+_EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int32": 0, "int64": 0, "bool": False}
 
 
 def _value(of: str, wire_type: int, value: int | bytes, depth: int) -> Any:
@@ -144,6 +144,14 @@ def _integer(wire_type: int, value: int | bytes) -> int:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
+def _integer32(wire_type: int, value: int | bytes) -> int:
+    """A 32-bit number. Go's readers cut a larger one down to 32 bits; here there is nothing to cut."""
+    number = _integer(wire_type, value)
+    if not -(1 << 31) <= number < 1 << 31:
+        raise BrokenProtobuf("a number has more than 32 bits")
+    return number
+
+
 def _boolean(wire_type: int, value: int | bytes) -> bool:
     return _integer(wire_type, value) != 0
 
@@ -158,7 +166,8 @@ def _double(wire_type: int, value: int | bytes) -> float:
 _SCALARS: Final[dict[str, Callable[[int, int | bytes], Any]]] = {
     "string": _string,
     "bytes": _base64,
-    "int": _integer,
+    "int32": _integer32,
+    "int64": _integer,
     "bool": _boolean,
     "double": _double,
 }
