@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -24,12 +24,34 @@ from narrowgate.wire.protobuf import BYTES, FIXED64, VARINT, BrokenProtobuf, fie
 MAX_DEPTH: Final = 64
 """Nesting of messages; Kubernetes' own kinds end below 20, schemas of CRDs nest as deep as people write them."""
 
+FIELDS_IN_ALL: Final = 100_000
+"""Fields that one object may have. The largest CRDs have some 40,000; this many keep the event loop for 120 ms."""
+
+MOST_NANOSECONDS: Final = 999_999_999
+
 
 class UnknownField(Malformed):
     """The object holds something this gate has no name for, so it cannot be judged in protobuf."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"protobuf {what} is not known to this gate: send application/json", 415)
+
+
+class _Walk:
+    """One object's reading: counts its fields, so that none takes the event loop for long."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = FIELDS_IN_ALL
+
+    def fields(self, message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+        """See `protobuf.fields`. Raises BrokenProtobuf beyond the limit, too."""
+        for found in fields(message):
+            self._left -= 1
+            if self._left < 0:
+                raise BrokenProtobuf(f"it has more than {FIELDS_IN_ALL} fields")
+            yield found
 
 
 class _Field(msgspec.Struct, frozen=True):
@@ -49,7 +71,7 @@ def read_object(data: bytes) -> dict[str, Any]:
     if message is None:
         raise UnknownField(f"{envelope.api_version[:100]}/{envelope.kind[:100]}")
     found = {"apiVersion": envelope.api_version, "kind": envelope.kind}
-    _read_into(found, message, envelope.raw, 0)
+    _read_into(found, message, envelope.raw, _Walk(), 0)
     return found
 
 
@@ -58,47 +80,47 @@ def _fields_of(message: str) -> dict[int, _Field]:
     return {number: _Field(name, form, of) for number, name, form, of in MESSAGES[message]}
 
 
-def _read_into(found: dict[str, Any], message: str, data: bytes, depth: int) -> None:
+def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise BrokenProtobuf("it is nested too deeply")
     known = _fields_of(message)
-    for number, wire_type, value in fields(data):
+    for number, wire_type, value in walk.fields(data):
         field = known.get(number)
         if field is None:
             raise UnknownField(f"field {number} of {message}")
         if not field.name:
-            _read_into(found, field.of, _bytes(wire_type, value), depth + 1)
+            _read_into(found, field.of, _bytes(wire_type, value), walk, depth + 1)
         elif field.form == "map":
-            _read_entry(found.setdefault(field.name, {}), field.of, _bytes(wire_type, value), depth)
+            _read_entry(found.setdefault(field.name, {}), field.of, _bytes(wire_type, value), walk, depth)
         elif field.form == "list":
-            found.setdefault(field.name, []).append(_value(field.of, wire_type, value, depth))
+            found.setdefault(field.name, []).append(_value(field.of, wire_type, value, walk, depth))
         elif field.name in found:
             # Go's readers let a second one win or merge it into the first; here there is one.
             raise BrokenProtobuf(f"field {number} of {message} is there twice")
         else:
-            found[field.name] = _value(field.of, wire_type, value, depth)
+            found[field.name] = _value(field.of, wire_type, value, walk, depth)
 
 
-def _read_entry(found: dict[str, Any], of: str, data: bytes, depth: int) -> None:
+def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth: int) -> None:
     """One entry of a map: key in field 1, value in field 2, either left out where it is empty."""
     key, value, seen = "", _EMPTY.get(of), set()
-    for number, wire_type, raw in fields(data):
+    for number, wire_type, raw in walk.fields(data):
         if number in seen or number not in (1, 2):
             raise BrokenProtobuf("an entry of a map has more than a key and a value")
         seen.add(number)
         if number == 1:
             key = _string(wire_type, raw)
         else:
-            value = _value(of, wire_type, raw, depth)
+            value = _value(of, wire_type, raw, walk, depth)
     if key in found:
         raise BrokenProtobuf("a map has a key twice")
-    found[key] = value if value is not None else _value(of, BYTES, b"", depth)
+    found[key] = value if value is not None else _value(of, BYTES, b"", walk, depth)
 
 
 _EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int32": 0, "int64": 0, "bool": False}
 
 
-def _value(of: str, wire_type: int, value: int | bytes, depth: int) -> Any:
+def _value(of: str, wire_type: int, value: int | bytes, walk: _Walk, depth: int) -> Any:
     read = _SCALARS.get(of)
     if read is not None:
         return read(wire_type, value)
@@ -106,12 +128,13 @@ def _value(of: str, wire_type: int, value: int | bytes, depth: int) -> Any:
         raise UnknownField("of this type")
     data = _bytes(wire_type, value)
     if of.startswith("list:"):
-        return [_value(of[5:], inner, raw, depth + 1) for number, inner, raw in fields(data) if _is_items(number)]
+        items = walk.fields(data)
+        return [_value(of[5:], inner, raw, walk, depth + 1) for number, inner, raw in items if _is_items(number)]
     special = _SPECIALS.get(of)
     if special is not None:
         return special(data)
     found: dict[str, Any] = {}
-    _read_into(found, of, data, depth + 1)
+    _read_into(found, of, data, walk, depth + 1)
     return found
 
 
@@ -184,18 +207,22 @@ def _numbered(data: bytes, limit: int) -> dict[int, tuple[int, int | bytes]]:
 
 
 def _moment(data: bytes, digits: int) -> str | None:
-    """Seconds in field 1, nanoseconds in 2 (metav1.Timestamp); no seconds and no nanoseconds is the zero time: null."""
+    """Seconds in field 1, nanoseconds in 2 (metav1.Timestamp); an empty message is the zero time: null.
+
+    A Time drops its nanoseconds, a MicroTime what is less than a microsecond (apis/meta/v1/time_proto.go).
+    """
     found = _numbered(data, 2)
     seconds = _integer(*found[1]) if 1 in found else 0
-    nanos = _integer(*found[2]) if 2 in found else 0
+    nanos = _integer32(*found[2]) if 2 in found else 0
     if not data:
         return None
+    if not 0 <= nanos <= MOST_NANOSECONDS:
+        raise BrokenProtobuf("a time has more nanoseconds than a second")
     try:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)
     except OverflowError:
         raise BrokenProtobuf("a time is out of range") from None
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}Z" if digits else f"{text}Z"
+    return moment.isoformat(timespec="microseconds" if digits else "seconds").replace("+00:00", "Z")
 
 
 def _quantity(data: bytes) -> str:
@@ -208,7 +235,7 @@ def _int_or_string(data: bytes) -> int | str:
     found = _numbered(data, 3)
     if 1 in found and _integer(*found[1]) == 1:
         return _string(*found[3]) if 3 in found else ""
-    return _integer(*found[2]) if 2 in found else 0
+    return _integer32(*found[2]) if 2 in found else 0
 
 
 def _json_inside(data: bytes) -> Any:
