@@ -15,7 +15,7 @@ import prometheus_client
 from narrowgate.authenticators.agent_credentials import AgentCredentials
 from narrowgate.authenticators.first_match import FirstMatch
 from narrowgate.authenticators.port import Authenticator
-from narrowgate.config import Config, cluster_access
+from narrowgate.config import Config, ReadLevel, cluster_access
 from narrowgate.control.health import serve_health
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.keys import Keys
@@ -113,8 +113,9 @@ class Worker:
             headers=limits.header_count,
             body_bytes=limits.body_bytes,
         )
-        pipeline = Pipeline(self._state, self._trail, self._running)
-        return Listener(pipeline.serve, of_clients, limits.connections)
+        keeps_reads = self._config.audit.reads is not ReadLevel.NONE
+        pipeline = Pipeline(self._state, self._trail, self._running, keeps_reads=keeps_reads)
+        return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 
     async def _first_look(self) -> None:
         """Wait until there is something to judge by, and a moment for the clusters."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
-from narrowgate.core import status
 from narrowgate.core.malformed import Malformed
 from narrowgate.proxy.client import ClientConnection, ClientLimits
-from narrowgate.proxy.pipeline import whole_answer
 from narrowgate.wire.http1 import RequestHead
 
 HANDSHAKE_SECONDS = 10.0
 SWEEP_SECONDS = 1.0
 """How often connections are looked at for passed deadlines; timeouts are exact to this."""
 BACKLOG = 1024
-
-log = logging.getLogger("narrowgate.listener")
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -37,10 +32,12 @@ class Listener:
     def __init__(
         self,
         serve: Callable[[ClientConnection, RequestHead], Awaitable[None]],
+        refuse: Callable[[ClientConnection, Malformed], None],
         limits: ClientLimits,
         max_connections: int,
     ) -> None:
         self._serve = serve
+        self._refuse = refuse
         self._limits = limits
         self._max = max_connections
         self._connections: set[ClientConnection] = set()
@@ -66,12 +63,6 @@ class Listener:
         else:
             self._connections.add(connection)
         return self._tasks.create_task(connection.run())
-
-    def _refuse(self, connection: ClientConnection, error: Malformed) -> None:
-        """Answer a head that could not be read; after it the two sides may disagree on where anything begins."""
-        log.info("refused a request head from %s: %s", connection.peer, error.message)
-        if not connection.sent:
-            connection.write(whole_answer(status.of_malformed(error), close=True))
 
     async def sweep(self) -> None:
         """Close connections whose deadline has passed, for as long as the gate runs."""

@@ -14,7 +14,7 @@ from typing import assert_never
 
 from narrowgate.authenticators.port import NotMine, Rejected
 from narrowgate.core import status
-from narrowgate.core.audit import Failed, Outcome, RequestEvents, Verdict
+from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
@@ -26,7 +26,7 @@ from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
 from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
-from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
+from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.recent import Recent
@@ -64,10 +64,12 @@ class Misdirected(Exception):
 class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
-    def __init__(self, state: State, trail: TrailWriter, running: RunningRequests) -> None:
+    def __init__(self, state: State, trail: TrailWriter, running: RunningRequests, *, keeps_reads: bool = True) -> None:
+        """`keeps_reads` False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
+        self._keeps_reads = keeps_reads
         self._facts = Facts()
         self._forwarder = Forwarder(running)
         self._reviews = Reviews()
@@ -82,19 +84,19 @@ class Pipeline:
         verdict: Verdict = Failed(message="the client left before the request was decided")
         response = Response(code=0)
         try:
-            if head.impersonates:
-                raise Misdirected(NO_IMPERSONATION, 403)
             snapshot = self._state.current(self._loop.time())
             known = self._recent.find(exchange, snapshot) if is_bare(head) else None
             if known is None:
                 who = await self._identify(exchange, snapshot)
+                if head.impersonates:
+                    raise Misdirected(NO_IMPERSONATION, 403)
                 what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)
                 events = RequestEvents(exchange.asked(who, what.intent))
             else:
                 who, what = known.who, known.what
                 events = known.events.again(exchange.audit_id, exchange.received_at)
             intent = what.intent
-            await self._trail.record(events.received(), durable=intent.info.verb not in READ_VERBS)
+            await self._record(events, intent)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
             verdict = known.allowed if known is not None else self._judge(exchange, what, who, events)
             match verdict:
@@ -111,9 +113,33 @@ class Pipeline:
             verdict, refusal = self._refusal_for(error)
             response = self._answer(exchange, refusal)
         finally:
-            self._finished(events or RequestEvents(exchange.asked(who, intent)), verdict, response)
+            if self._is_kept(intent, verdict, response):
+                self._finished(events or RequestEvents(exchange.asked(who, intent)), verdict, response)
+
+    def refuse_head(self, client: ClientConnection, error: Malformed) -> None:
+        """Answer and record a head, or a body, that could not be read: what follows it has no known beginning."""
+        now = time.time()
+        unread = Asked(audit_id=new_audit_id(), method="", target=b"", received_at=now, source_ip=client.peer)
+        self._trail.note(RequestEvents(unread).finished(error, Outcome(code=error.code, at=now)))
+        if not client.sent:
+            client.write(whole_answer(status.of_malformed(error), close=True))
 
     # --- the steps
+
+    async def _record(self, events: RequestEvents, intent: Intent) -> None:
+        """Have the request in the journal, a write on the disk, before it is forwarded. Raises TrailUnwritable."""
+        reads = intent.info.verb in READ_VERBS
+        if self._keeps_reads or not reads:
+            await self._trail.record(events.received(), durable=not reads)
+        elif problem := self._trail.problem():
+            # Not recording a read is the operator's choice; a recorder that does not work is nobody's.
+            raise TrailUnwritable(problem)
+
+    def _is_kept(self, intent: Intent | None, verdict: Verdict, response: Response) -> bool:
+        """Whether the end of a request is recorded: always, but for reads that went well where nobody wants those."""
+        if self._keeps_reads or intent is None or response.failed:
+            return True
+        return intent.info.verb not in READ_VERBS or not isinstance(verdict, Allow)
 
     async def _identify(self, exchange: Exchange, snapshot: Snapshot) -> Chain:
         answer = await snapshot.authenticator.authenticate(exchange.presented, exchange.received_at)

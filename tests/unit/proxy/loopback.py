@@ -328,7 +328,7 @@ class InProcess:
         self.trail = TrailWriter.open(folder / "trail", "gate-0", signing_key())
         self.running = RunningRequests(self.state)
         self.pipeline = Pipeline(self.state, self.trail, self.running)
-        self.listener = Listener(serve or self.pipeline.serve, limits, connections)
+        self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
 
     async def client(self) -> Peer:
