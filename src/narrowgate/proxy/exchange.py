@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from functools import lru_cache
@@ -27,15 +28,14 @@ MAX_USER_AGENT = 1024
 """Bytes of the User-Agent that are recorded, as many as the API server writes to its audit log
 (k8s.io/apiserver/pkg/audit/request.go, `maxUserAgentLength`)."""
 
-_PROCESS = os.urandom(8).hex()
-_count = 0
+_random = os.urandom(10).hex()
+_PROCESS = f"{_random[:8]}-{_random[8:12]}-{_random[12:16]}-{_random[16:20]}-"
+_counter = itertools.count(1)
 
 
 def new_audit_id() -> str:
     """An id no other request has: the same for the gate's entries and the API server's (header `Audit-ID`)."""
-    global _count
-    _count += 1
-    return f"{_PROCESS[:8]}-{_PROCESS[8:12]}-{_PROCESS[12:]}-{_count >> 48:04x}-{_count & 0xFFFFFFFFFFFF:012x}"
+    return f"{_PROCESS}{next(_counter):012x}"
 
 
 class Exchange:
