@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 # How long each fuzz target runs; CI and a release can afford more.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup cluster up tour down test check format contract e2e fault bench fuzz lock clean
+.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench fuzz lock clean
 
 help: ## List what can be made (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +43,16 @@ down: ## Stop the gate and the cluster; what they stored stays in narrowgate-dat
 test: setup static cluster ## Everything: check, contract, e2e, fault; what CI runs
 	@$(BIN)/python -m pytest tests/unit tests/property tests/house tests/contract tests/fault tests/e2e
 
-check: setup static ## Format, lint, types, layers; unit, property and house tests (under a minute)
-	@$(BIN)/python -m pytest -q tests/unit tests/property tests/house
+check: setup ## Format, lint, types, layers; unit, property and house tests (under a minute)
+	@$(MAKE) -j2 --output-sync=target property static unit
 
-.PHONY: static
-static: $(READY)
+unit: $(READY) ## Values only, and the habits of the house
+	@$(BIN)/python -m pytest -q tests/unit tests/house
+
+property: $(READY) ## Laws, tried by Hypothesis
+	@$(BIN)/python -m pytest -q tests/property
+
+static: $(READY) ## Format, lint, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

@@ -13,10 +13,7 @@ from narrowgate.cli.program import narrowgate
 
 MAKEFILE = text_of("Makefile")
 TARGETS = tuple(
-    target
-    for line in re.findall(r"^\.PHONY: (.+)$", MAKEFILE, flags=re.MULTILINE)
-    for target in line.split()
-    if target != "static"
+    target for line in re.findall(r"^\.PHONY: (.+)$", MAKEFILE, flags=re.MULTILINE) for target in line.split()
 )
 FIRST_SCREEN = 40
 """Lines that are seen without scrolling."""

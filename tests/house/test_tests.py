@@ -8,7 +8,7 @@ import tomllib
 from tests.house.tree import called_name, calls_in, python_files, syntax_of, text_of
 
 TIERS = ("unit", "property", "contract", "e2e", "fault", "fuzz", "house")
-ASSERTING_CALLS = ("raises", "fail")
+ASSERTING_CALLS = {"raises", "fail"}
 EVERY_FILE = python_files("tests")
 TESTS = tuple(name for name in EVERY_FILE if name.rpartition("/")[2].startswith("test_"))
 
@@ -61,9 +61,14 @@ def _called(function: Function) -> set[str]:
 
 
 def _asserts_itself(function: Function) -> bool:
-    return any(isinstance(node, ast.Assert) for node in ast.walk(function)) or bool(
-        _called(function) & set(ASSERTING_CALLS)
-    )
+    return bool(_called(function) & ASSERTING_CALLS) or any(_is_assertion(node) for node in ast.walk(function))
+
+
+def _is_assertion(node: ast.AST) -> bool:
+    """An assert, or the raising of an error that stands for one (`GateFailure`)."""
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        return called_name(node.exc).endswith(("AssertionError", "Failure"))
+    return isinstance(node, ast.Assert)
 
 
 def _asserting(name: str, known: set[str]) -> set[str]:
