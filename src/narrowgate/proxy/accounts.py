@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,6 +18,9 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.manifests import policy_account
 from narrowgate.core.upstream_names import impersonation_headers
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
+from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+
+log = logging.getLogger("narrowgate.accounts")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -25,6 +30,12 @@ TOKEN_REQUEST_SECONDS = 3600
 """Lifetime asked for by TokenRequest; the API server may shorten it."""
 RENEW_AT = 0.75
 """Share of a minted token's life after which a new one is asked for."""
+LEFT_SECONDS = 30.0
+"""A token whose renewal fails is used until this long before its end."""
+RETRY_SECONDS = 10.0
+"""Between two attempts to renew."""
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+"""What a header can hold as one credential."""
 
 
 class Account(Protocol):
@@ -42,18 +53,27 @@ class RegisteredCredential:
         self._access = access
         self._read = read_token_file
         self._token = access.token
-        self._read_at = 0.0
+        self._read_at = float("-inf")
 
     def own_headers(self) -> Headers:
         """The same for the gate's own calls. Raises ClusterNotReady when a token file cannot be read."""
         if self._access.token_file and time.monotonic() - self._read_at > TOKEN_FILE_SECONDS:
-            try:
-                self._token = self._read(self._access.token_file)
-            except OSError as error:
-                reason = error.strerror or "unreadable"
-                raise ClusterNotReady(f"the token file of cluster {self._access.name!r}: {reason}") from None
+            self._token = self._read_file()
             self._read_at = time.monotonic()
         return [(b"authorization", b"Bearer " + self._token.encode("ascii"))] if self._token else []
+
+    def _read_file(self) -> str:
+        problem = "it holds no token, or more than one line"
+        try:
+            token = self._read(self._access.token_file)
+            # Without a token a request would be nobody's, and a line break would begin another header.
+            if _TOKEN.fullmatch(token):
+                return token
+        except OSError as error:
+            problem = (error.strerror or "unreadable").lower()
+        except ValueError:
+            problem = "it is not text"
+        raise ClusterNotReady(f"the token file of cluster {self._access.name!r} cannot be used: {problem}")
 
     async def headers(self, chain: Chain, rule: RuleRef, request_id: str) -> Headers:  # noqa: ARG002 the same for all
         """See `Account`."""
@@ -87,9 +107,8 @@ class _Minted(msgspec.Struct, frozen=True):
 class ScopedServiceAccounts:
     """A ServiceAccount for each policy, `narrowgate-<policy>`; tokens are minted by TokenRequest, kept in memory."""
 
-    def __init__(self, cluster: Cluster, registered: RegisteredCredential) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._registered = registered
         self._tokens: dict[str, _Minted] = {}
         self._minting = asyncio.Lock()
 
@@ -101,8 +120,18 @@ class ScopedServiceAccounts:
             async with self._minting:
                 minted = self._tokens.get(name)
                 if minted is None or time.time() >= minted.renew_at:
-                    minted = self._tokens[name] = await self._mint(name)
+                    minted = self._tokens[name] = await self._renewed(name, minted)
         return [(b"authorization", minted.header)]
+
+    async def _renewed(self, name: str, old: _Minted | None) -> _Minted:
+        try:
+            return await self._mint(name)
+        except (ClusterNotReady, UpstreamUnreachable, UpstreamBroken) as error:
+            now = time.time()
+            if old is None or now >= old.expires_at - LEFT_SECONDS:
+                raise
+            log.warning("cluster %s: the token of %s is not renewed yet: %s", self._cluster.name, name, error)
+            return _Minted(old.header, min(now + RETRY_SECONDS, old.expires_at - LEFT_SECONDS), old.expires_at)
 
     async def _mint(self, name: str) -> _Minted:
         access = self._cluster.access
@@ -113,9 +142,7 @@ class ScopedServiceAccounts:
             "spec": {"expirationSeconds": TOKEN_REQUEST_SECONDS},
         }
         now = time.time()
-        status, _, answer = await self._cluster.call(
-            "POST", path, body=orjson.dumps(document), headers=self._registered.own_headers()
-        )
+        status, _, answer = await self._cluster.call("POST", path, body=orjson.dumps(document))
         if status != 201:
             where = f"{access.account_namespace}/{name}"
             raise ClusterNotReady(
@@ -138,4 +165,4 @@ def account_for(cluster: Cluster, read_token_file: Callable[[str], str]) -> Acco
         case UpstreamMode.IMPERSONATE:
             return Impersonation(registered)
         case UpstreamMode.SERVICE_ACCOUNT:
-            return ScopedServiceAccounts(cluster, registered)
+            return ScopedServiceAccounts(cluster)

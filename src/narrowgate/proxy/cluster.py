@@ -13,7 +13,14 @@ import orjson
 
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.discovery import Discovery, parse_aggregated, parse_legacy
-from narrowgate.proxy.upstream import ConnectionStale, Pool, UpstreamBroken, UpstreamConnection, UpstreamUnreachable
+from narrowgate.proxy.upstream import (
+    CONNECT_TIMEOUT,
+    ConnectionStale,
+    Pool,
+    UpstreamBroken,
+    UpstreamConnection,
+    UpstreamUnreachable,
+)
 from narrowgate.wire.http1 import Framing, ResponseHead, write_request_head
 
 DISCOVERY_SECONDS = 30.0
@@ -23,6 +30,10 @@ DISCOVERY_MIN_SECONDS = 1.0
 OWN_ANSWER_LIMIT = 32 * 1024 * 1024
 """Largest answer the gate reads for itself; discovery of a cluster with a thousand CRDs is under 8 MiB."""
 OWN_CALL_SECONDS = 15.0
+"""For one call of the gate's own, answer included."""
+ASKED_CALL_SECONDS = 60.0
+"""For a call made on the way to judging a request: webhooks have a say in a dry run, and the API server's own limit for
+one request is a minute (`--request-timeout`)."""
 _AGGREGATED = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 log = logging.getLogger("narrowgate.cluster")
@@ -61,15 +72,11 @@ def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
 class Cluster:
     """A cluster behind the gate."""
 
-    def __init__(self, access: ClusterAccess) -> None:
+    def __init__(self, access: ClusterAccess, *, connect_seconds: float = CONNECT_TIMEOUT) -> None:
         self.access = access
-        server_name = access.tls_server_name or access.host
-        self.pool = Pool(access.host, access.port, client_context(access, with_certificate=True), server_name)
-        self.bare_pool = (
-            Pool(access.host, access.port, client_context(access, with_certificate=False), server_name)
-            if access.client_certificate
-            else self.pool
-        )
+        self._connect_seconds = connect_seconds
+        self.pool = self._pool(with_certificate=True)
+        self.bare_pool = self._pool(with_certificate=False) if access.client_certificate else self.pool
         """Connections that present no client certificate, for requests that carry a ServiceAccount's token."""
         self.discovery: Discovery | None = None
         self.problem = "its API has not been read yet"
@@ -77,6 +84,12 @@ class Cluster:
         self._reading = asyncio.Lock()
         self.own_headers: Callable[[], list[tuple[bytes, bytes]]] = list
         """What authenticates the gate's own calls; `accounts.account_for` sets it. May raise ClusterNotReady."""
+
+    def _pool(self, *, with_certificate: bool) -> Pool:
+        access = self.access
+        context = client_context(access, with_certificate=with_certificate)
+        server_name = access.tls_server_name or access.host
+        return Pool(access.host, access.port, context, server_name, connect_seconds=self._connect_seconds)
 
     @property
     def name(self) -> str:
@@ -159,7 +172,10 @@ class Cluster:
         content_type: bytes = b"application/json",
         headers: Sequence[tuple[bytes, bytes]] | None = None,
     ) -> tuple[int, ResponseHead, bytes]:
-        """Make one call, authorised by `headers` or as the gate. Raises UpstreamUnreachable, UpstreamBroken."""
+        """Make one call, authorised by `headers` (a caller's request needs it), or as the gate.
+
+        Raises UpstreamUnreachable, UpstreamBroken, also when no answer comes in time.
+        """
         authorisation = self.own_headers() if headers is None else list(headers)
         lines = [(b"host", self.host_header), (b"accept", accept), (b"user-agent", b"narrowgate"), *authorisation]
         if body:
@@ -167,7 +183,17 @@ class Cluster:
         target = (self.access.path_prefix + path).encode("ascii")
         request = write_request_head(method, target, lines, Framing(len(body)))
         bears_token = any(name == b"authorization" for name, _ in authorisation)
-        connection, head = await self.exchange(self.pool_for(bears_token=bears_token), method, request, body)
+        seconds = OWN_CALL_SECONDS if headers is None else ASKED_CALL_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._whole_answer(self.pool_for(bears_token=bears_token), method, request, body)
+        except TimeoutError:
+            raise UpstreamBroken(f"the API server did not answer {method} {path} within {seconds:.0f} s") from None
+
+    async def _whole_answer(
+        self, pool: Pool, method: str, request: bytes, body: bytes
+    ) -> tuple[int, ResponseHead, bytes]:
+        connection, head = await self.exchange(pool, method, request, body)
         try:
             answer = await connection.read_whole(OWN_ANSWER_LIMIT)
         except BaseException:

@@ -7,6 +7,7 @@ before the first byte (`ConnectionStale`), and nothing else (RFC 9110 9.2.2; KUB
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,8 @@ IDLE_LIMIT = 128
 """Kept connections per cluster; more are closed when they come back."""
 IDLE_SECONDS = 60.0
 """A kept connection older than this is closed: kube-apiserver itself drops idle ones after 90 s or more."""
+KEEPALIVE_SECONDS = 30
+"""Silence after which TCP asks whether the other side is still there, as often as client-go does."""
 WRITE_HIGH_WATER = 256 * 1024
 """Bytes buffered towards one side before the other side's reading pauses; a stream holds a few of these at most."""
 
@@ -329,7 +332,16 @@ class _Collected:
 class Pool:
     """The connections to one API server."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext, server_name: str) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        context: ssl.SSLContext,
+        server_name: str,
+        *,
+        connect_seconds: float = CONNECT_TIMEOUT,
+    ) -> None:
+        self._connect_seconds = connect_seconds
         self._host = host
         self._port = port
         self._context = context
@@ -351,7 +363,7 @@ class Pool:
         loop = self._loop
         where = f"{self._host}:{self._port}"
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
                     lambda: UpstreamConnection(self),
                     self._host,
@@ -361,7 +373,7 @@ class Pool:
                 )
         except TimeoutError:
             raise UpstreamUnreachable(
-                f"no connection to the API server at {where} within {CONNECT_TIMEOUT:.0f} s"
+                f"no connection to the API server at {where} within {self._connect_seconds:g} s"
             ) from None
         except ssl.SSLError as error:
             raise UpstreamUnreachable(f"TLS with the API server at {where} failed: {_tls_reason(error)}") from None
@@ -370,6 +382,11 @@ class Pool:
                 f"no connection to the API server at {where}: {error.strerror or error}"
             ) from None
         self._all.add(connection)
+        if (bound := connection.transport.get_extra_info("socket")) is not None:
+            # A watch may be silent for minutes; a peer that is gone without a word must be noticed all the same.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_SECONDS)
         return connection
 
     def keep(self, connection: UpstreamConnection) -> None:

@@ -238,7 +238,7 @@ async def always_ok(script: Script, peer: Peer, _: int) -> None:
 
 
 @asynccontextmanager
-async def api_server(folder: Path, play: Play) -> AsyncIterator[Script]:
+async def api_server(folder: Path, play: Play, context: ssl.SSLContext | None = None) -> AsyncIterator[Script]:
     script = Script()
     peers: set[Peer] = set()
 
@@ -255,8 +255,9 @@ async def api_server(folder: Path, play: Play) -> AsyncIterator[Script]:
             return
         await peer.close()
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*tls_files(folder))
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls_files(folder))
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     script.port = server.sockets[0].getsockname()[1]
     try:
