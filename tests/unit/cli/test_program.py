@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -85,14 +86,10 @@ def test_a_traceback_comes_only_when_asked_for(shell: Terminal, monkeypatch: pyt
     assert "Traceback" in shell.bare(*command).err
 
 
-def test_a_reader_that_goes_away_is_no_error_to_tell(shell: Terminal) -> None:
-    for name in "abcdefgh":
-        shell.write(f"policies/{name}.yaml", shell.policy(name) * 200)
-    narrowgate_command = [sys.executable, "-m", "narrowgate.cli"]
-    shell("policy", "apply", shell.write("z.yaml", shell.policy("z")))
-    command = [*narrowgate_command, "clusters", "manifests", "prod", "--config", str(shell.config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert "Traceback" not in process.stderr.read()
+def test_a_reader_that_goes_away_is_no_error_to_tell() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "narrowgate.cli", "--help"]
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"")
