@@ -52,7 +52,10 @@ class Worker:
         self._bound = bound
         self._number = number
         self._store: Store = open_store(config.store, config.data_dir)
-        self._clusters = {entry.name: Cluster(cluster_access(entry)) for entry in config.clusters}
+        seconds = config.limits.connect_timeout
+        self._clusters = {
+            entry.name: Cluster(cluster_access(entry), connect_seconds=seconds) for entry in config.clusters
+        }
         served = {
             name: ServedCluster(cluster, account_for(cluster, _read_token)) for name, cluster in self._clusters.items()
         }
@@ -63,13 +66,23 @@ class Worker:
         self._listener: Listener
         self._context = server_context(str(keys.certificate_path), str(keys.key_path))
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. Raises what makes starting impossible."""
+    async def run(self, parent_lives: int | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. Raises what makes starting impossible.
+
+        `parent_lives` is the end of a pipe that can be read when the process is gone that other workers answer to.
+        """
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if parent_lives is not None:
+
+            def orphaned() -> None:
+                loop.remove_reader(parent_lives)
+                stop.set()
+
+            loop.add_reader(parent_lives, orphaned)
         if self._number == 0:
             self._folder.load_first()
         self._trail = _open_trail(self._config, self._keys, self._number)
@@ -134,10 +147,13 @@ class Worker:
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""
+        files = str(self._keys.certificate_path), str(self._keys.key_path)
         try:
-            self._context.load_cert_chain(str(self._keys.certificate_path), str(self._keys.key_path))
+            # In a context of its own first: a pair that does not match would leave the one in use without a key.
+            server_context(*files)
+            self._context.load_cert_chain(*files)
             log.info("reloaded the serving certificate")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.error("the serving certificate was not reloaded: %s", error)
 
     # --- what the state follows
