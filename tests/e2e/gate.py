@@ -275,8 +275,17 @@ class Gate:
         if self.running():
             # Who holds something may read /version; who holds nothing is known by the time the answer is not 401.
             wanted = (200,) if listed else (200, 403)
-            self.wait_until(lambda: agent.request("GET", "/version").status in wanted, f"agent {name} is known")
+            try:
+                self.wait_until(lambda: agent.request("GET", "/version").status in wanted, f"agent {name} is known")
+            except GateFailure:
+                # A policy that the gate refuses would keep every later one out of force, and blame other tests for it.
+                (self.policies / f"{name}.yaml").unlink(missing_ok=True)
+                raise
         return agent
+
+    def agent_from(self, name: str, kubeconfig: Path) -> Agent:
+        """An agent that a test registered itself, by the kubeconfig that was written for it."""
+        return read_agent(name, kubeconfig)
 
     def _add_agent(self, name: str, cluster: str) -> Agent:
         kubeconfig = self.folder / f"{name}.kubeconfig"

@@ -53,6 +53,11 @@ class Response:
     def message(self) -> str:
         return str(self.kube_status()["message"])
 
+    @property
+    def message_or_nothing(self) -> str:
+        """The message of a refusal; nothing where the answer is none."""
+        return self.message if self.status >= 400 else ""
+
 
 def request_bytes(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
     """A well-formed HTTP/1.1 request; Content-Length is added where there is a body and nobody said otherwise."""
