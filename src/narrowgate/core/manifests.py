@@ -26,7 +26,7 @@ import yaml
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import GATE_GROUP
 from narrowgate.core.known_resources import CLUSTER_SCOPED
-from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule, Subject, SubjectKind
+from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, Subject, SubjectKind
 from narrowgate.core.upstream_names import EXTRA_PREFIX, PREFIX, upstream_groups, upstream_user
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -104,18 +104,17 @@ def service_account_manifests(
 ) -> Manifests:
     """The accounts for mode `serviceAccount`: one for each policy with its RBAC, and the gate's own to mint tokens."""
     here = _for_cluster(cluster, policies)
-    names = [policy_account(policy.name) for policy in here]
+    # The built-in rules have an account too, without a role: discovery is open to whoever is authenticated.
+    names = [policy_account(policy) for policy in (BUILT_IN, *(policy.name for policy in here))]
     objects = [_namespace(account_namespace), _account(GATE_ACCOUNT, account_namespace)]
     objects += [_account(name, account_namespace) for name in names]
     remarks: list[str] = []
-    if names:
-        # The gate's own account too: what built-in rules let through (discovery) is sent in its name.
-        mint = _rule(["create"], [""], ["serviceaccounts/token"], [GATE_ACCOUNT, *names])
-        subject = [_account_subject(GATE_ACCOUNT, account_namespace)]
-        objects += _namespaced_role("narrowgate:tokens", account_namespace, [mint], subject)
-    else:
-        remarks.append(f"no policy speaks for cluster {cluster}: there is no account to make")
-    for policy, name in zip(here, names, strict=True):
+    mint = _rule(["create"], [""], ["serviceaccounts/token"], names)
+    subject = [_account_subject(GATE_ACCOUNT, account_namespace)]
+    objects += _namespaced_role("narrowgate:tokens", account_namespace, [mint], subject)
+    if not here:
+        remarks.append(f"no policy speaks for cluster {cluster}: nothing but discovery passes")
+    for policy, name in zip(here, names[1:], strict=True):
         role = _roles_of(policy, cluster_scoped)
         remarks += role.remarks
         if not role.empty:

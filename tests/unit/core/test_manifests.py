@@ -122,31 +122,33 @@ def test_the_gates_own_resources_mean_nothing_to_the_cluster() -> None:
     assert rules_named(alone, "Role", "narrowgate:policy:base") == []
 
 
+def account_names(made: Manifests) -> list[str]:
+    return [one["metadata"]["name"] for one in of_kind(made, "ServiceAccount")]
+
+
 def test_policies_of_other_clusters_are_left_alone() -> None:
-    assert accounts(policy(rule(), clusters=("stage",))).remarks == (
-        "no policy speaks for cluster prod: there is no account to make",
-    )
-    assert (
-        of_kind(accounts(policy(rule(), clusters=("*",))), "ServiceAccount")[1]["metadata"]["name"] == "narrowgate-base"
-    )
+    elsewhere = accounts(policy(rule(), clusters=("stage",)))
+    assert elsewhere.remarks == ("no policy speaks for cluster prod: nothing but discovery passes",)
+    assert "narrowgate-base" not in account_names(elsewhere)
+    assert "narrowgate-base" in account_names(accounts(policy(rule(), clusters=("*",))))
 
 
 def test_each_policy_has_an_account_and_the_gate_may_only_mint_their_tokens() -> None:
     made = accounts(policy(rule()))
-    assert [one["metadata"]["name"] for one in of_kind(made, "ServiceAccount")] == ["narrowgate", "narrowgate-base"]
+    assert account_names(made) == ["narrowgate", "narrowgate-narrowgate", "narrowgate-base"]
     assert rules_named(made, "Role", "narrowgate:tokens") == [
         {
             "apiGroups": [""],
             "resources": ["serviceaccounts/token"],
             "verbs": ["create"],
-            "resourceNames": ["narrowgate", "narrowgate-base"],
+            "resourceNames": ["narrowgate-narrowgate", "narrowgate-base"],
         }
     ]
 
 
-def test_no_policy_means_no_right_to_mint_rather_than_every_right() -> None:
-    made = accounts()
-    assert rules_named(made, "Role", "narrowgate:tokens") == []
+def test_the_account_of_the_built_in_rules_has_no_role() -> None:
+    bound = [one["subjects"] for one in of_kind(accounts(policy(rule())), "RoleBinding")]
+    assert [subject["name"] for subjects in bound for subject in subjects] == ["narrowgate", "narrowgate-base"]
 
 
 def test_impersonation_is_fenced_to_the_known_names() -> None:
