@@ -261,9 +261,9 @@ class Pipeline:
                 return Deny(message=str(error), code=401), status.unauthorized(str(error))
             case Misdirected(code=code):
                 return Malformed(str(error), code), status.failure(code, str(error))
-            case UpstreamUnreachable() | UpstreamBroken():
+            case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
-            case ClusterNotReady() | StateStale():
+            case UpstreamUnreachable() | ClusterNotReady() | StateStale():
                 return Failed(message=str(error)), status.unavailable(str(error))
             case TrailUnwritable():
                 log.error("the trail cannot be written: %s", error)

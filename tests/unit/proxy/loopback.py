@@ -331,6 +331,9 @@ class InProcess:
         self.pipeline = Pipeline(self.state, self.trail, self.running)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
+        self.agent = AGENT
+        self.store_hangs = False
+        self.hanging = asyncio.Event()
 
     async def client(self) -> Peer:
         context = ssl.create_default_context(cadata=certificate()[0].decode())
@@ -383,10 +386,13 @@ async def gate(
     made.port = bound.getsockname()[1]
 
     async def stamp() -> object:
+        if made.store_hangs:
+            made.hanging.set()
+            await asyncio.sleep(6 * PATIENCE)
         return made.stamp
 
     async def load() -> tuple[AgentCredentials, Rulebook]:
-        return AgentCredentials.of([AGENT]), made.rulebook
+        return AgentCredentials.of([made.agent]), made.rulebook
 
     async with asyncio.TaskGroup() as tasks:
         followers = [
