@@ -87,3 +87,17 @@ def test_the_map_shows_the_tree_as_it_is() -> None:
     )
     gone = [name for name in sorted(named) if f"src/narrowgate/{name}" not in tracked()]
     assert gone == []
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    keys = re.findall(r"^    (\w+): [\w\[]", _shapes(), flags=re.MULTILINE)
+    camel = {re.sub(r"_(\w)", lambda match: match[1].upper(), key) for key in keys}
+    words = set(re.findall(r"\w+", text_of("docs/configuration.md")))
+    assert camel > {"dataDir", "kubeconfig", "drainTimeout"}
+    assert camel - words == set()
+
+
+def _shapes() -> str:
+    """The part of `gate_file.py` that says what may be written in the file."""
+    source = text_of("src/narrowgate/config/gate_file.py")
+    return source[source.index("class _Listen(") : source.index("def find_config(")]
