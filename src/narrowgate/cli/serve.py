@@ -12,7 +12,11 @@ import click
     help="Configuration file. Without it: $NARROWGATE_CONFIG, ./narrowgate.yaml, ./narrowgate-data/narrowgate.yaml.",
 )
 def serve(config: str | None) -> int:
-    """Serve until told to stop: SIGTERM and SIGINT drain, SIGHUP loads files again."""
+    """Serve until told to stop.
+
+    SIGTERM and SIGINT finish what is running, SIGHUP reads the serving certificate again. Policies and agents are
+    followed as they change.
+    """
     from narrowgate.config import find_config
     from narrowgate.main import serve as serve_gate
 
