@@ -29,7 +29,9 @@ from tests.e2e.wire import Connection, Response, request_bytes
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Generous: with two cores and a cluster on them a cold start of Python and SQLAlchemy has taken eight seconds.
 START_SECONDS = 60.0
-# The gate drains for a while before it ends; after that long it is stuck, which is a failure of its own.
+# What is still running gets this long after SIGTERM (the gate's own default is 30 s, too long for whoever waits here).
+DRAIN_SECONDS = 3
+# After that long a gate that was told to end is stuck, which is a failure of its own.
 STOP_SECONDS = 30.0
 COMMAND_SECONDS = 60.0
 # How long a change of policies or agents may take to be in force before a test calls it lost. The promise is a second
@@ -151,6 +153,7 @@ class Gate:
             "policies": str(self.policies),
             "clusters": list(self.clusters),
             **self.settings,
+            "limits": {"drainTimeout": f"{DRAIN_SECONDS}s", **self.settings.get("limits", {})},
         }
         self.config.write_text(yaml.safe_dump(document, sort_keys=False))
 
