@@ -23,7 +23,8 @@ from bench.results import FORMAT, Run
 from bench.rounds import Plan, measure
 from bench.workloads import WORKLOADS, Workload
 
-ROUNDS = 5
+# An odd number, so that a median is one of the measured figures; three take some ten minutes.
+ROUNDS = 3
 # Both ends of 1,000 watches, in the generator and in every proxy, which inherits this limit.
 OPEN_FILES = 16384
 CERTIFICATE_DAYS = "30"
@@ -50,12 +51,12 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     if options.clean:
         clean(cluster)
         return 0
-    _allow_open_files()
+    allow_open_files()
     generator = build(REPOSITORY / "bench" / "loadgen", {"load": "."}) / "load"
     direct = Address(cluster.server, cluster.authority, cluster.certificate, cluster.key)
     workloads: list[Workload] = options.workloads
     furnish(cluster, Load(generator, direct), frozenset().union(*(workload.needs for workload in workloads)))
-    certificate, key = _certificate(folder)
+    certificate, key = certificate_for_loopback(folder)
     stage = Stage(cluster, folder, certificate, key)
     rounds = options.rounds or (1 if options.quick else ROUNDS)
     run = _measured(Plan(stage, generator, direct, workloads, rounds, options.quick), options.contenders)
@@ -122,13 +123,14 @@ def _names(text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _allow_open_files() -> None:
+def allow_open_files() -> None:
+    """Raises this process's limit of open files, and thereby that of what it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < OPEN_FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard) if hard > 0 else OPEN_FILES, hard))
 
 
-def _certificate(folder: Path) -> tuple[Path, Path]:
+def certificate_for_loopback(folder: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that vouches for itself."""
     certificate, key = folder / "bench.crt", folder / "bench.key"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

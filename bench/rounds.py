@@ -98,4 +98,4 @@ def _rotated(contenders: Sequence[Contender], by: int) -> list[Contender]:
 
 def _in_words(figures: Mapping[str, float]) -> str:
     shown = ((METRICS[name], value) for name, value in figures.items() if name in METRICS)
-    return ", ".join(f"{metric.title} {value:.{metric.decimals}f}" for metric, value in shown)
+    return ", ".join(f"{metric.title} {value:.{metric.decimals}f}" for metric, value in shown) or "nothing to weigh"

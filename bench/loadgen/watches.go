@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,8 @@ type watchesResult struct {
 	Watches int     `json:"watches"`
 	Seconds float64 `json:"seconds"`
 	Alive   int     `json:"alive"`
+	// Why the first few of the others are not.
+	Failures []string `json:"failures"`
 }
 
 // runWatches opens the watches, says so on stdout, and holds them until stdin ends. Meanwhile others look at the
@@ -43,8 +46,10 @@ func runWatches(ctx context.Context, to *target, plan requestPlan) (*watchesResu
 		return nil, err
 	}
 	for _, conn := range connections {
-		if alive(conn) {
+		if err := alive(conn); err == nil {
 			result.Alive++
+		} else if len(result.Failures) < failuresShown {
+			result.Failures = append(result.Failures, err.Error())
 		}
 	}
 	return result, nil
@@ -65,10 +70,18 @@ func open(conn *connection, request []byte) error {
 }
 
 // alive reads what has come meanwhile (events, bookmarks) and asks whether the end was among it.
-func alive(conn *connection) bool {
-	_ = conn.SetReadDeadline(time.Now().Add(time.Millisecond))
-	_, err := io.Copy(io.Discard, conn.reader)
-	return err != nil && os.IsTimeout(err)
+func alive(conn *connection) error {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		return err
+	}
+	size, err := io.Copy(io.Discard, conn.reader)
+	if err == nil {
+		return fmt.Errorf("the server ended it after %d bytes", size)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 type writerFlags struct {
