@@ -1,7 +1,7 @@
 """An API server that is not one: it answers discovery, says back what it received, and remembers it.
 
-Here belongs what proves what reaches the cluster: headers, targets, bodies, upgrades. It speaks HTTP/1.1 over TLS with a
-certificate of its own, and does what the name of the requested object says (`BEHAVIOURS`); everything else is echoed.
+Here belongs what proves what reaches the cluster: headers, targets, bodies, upgrades. It speaks HTTP/1.1 over TLS with
+a certificate of its own, and does what the name of the requested object says (`BEHAVIOURS`); all else is echoed.
 It parses leniently on purpose: what a careful gate must not let through, a careless server would believe.
 """
 
@@ -220,7 +220,7 @@ class Echo:
             # An answer before the body is read, as the real server gives for a body that is too large.
             self.received.append(Received(method, target, headers, b""))
             stream.answer(413, status_document(413, "the echo has heard enough"), close=True)
-            # Closing with unread bytes resets the connection, and the answer with it; Go's server reads on a little, too.
+            # Closing with unread bytes resets the connection, and the answer with it; Go's server reads on, too.
             while True:
                 stream.buffer = b""
                 stream.more()
@@ -297,11 +297,9 @@ class Stream:
         head: bool = False,
     ) -> None:
         body = json.dumps(document).encode()
+        lines = f"HTTP/1.1 {status} Echo\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{extra}"
         closing = "Connection: close\r\n" if close else ""
-        self.send(
-            f"HTTP/1.1 {status} Echo\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{extra}{closing}\r\n".encode()
-            + (b"" if head else body)
-        )
+        self.send(f"{lines}{closing}\r\n".encode() + (b"" if head else body))
 
 
 def name_of(target: str) -> str:

@@ -194,7 +194,7 @@ class Gate:
         return self
 
     def stop(self) -> int:
-        """Ends the gate as an operator would, and returns its exit code; a gate that does not end is killed and named."""
+        """Ends the gate as an operator would, and returns its exit code; one that does not end is killed and named."""
         if self._process is None:
             return 0
         process, self._process = self._process, None

@@ -1,4 +1,4 @@
-"""What the record is worth when everything goes wrong: `kill -9`, a full disk, a folder that became read-only, a forger.
+"""What the record is worth when everything goes wrong: `kill -9`, a full disk, a read-only folder, a forger.
 
 The API server's own audit log is the witness: whatever it has of the gate's requests must be in the gate's journal,
 because an entry is written before anything is forwarded.

@@ -1,7 +1,7 @@
 """What kubectl changes through a gate that allows everything, and what it says about it, is what it does without.
 
-A scenario is a list of kubectl calls. It runs directly in one namespace and through the gate in its twin; exit codes and
-outputs of every call are then compared, so that a scenario asserts by showing what it made (`get -o yaml`).
+A scenario is a list of kubectl calls. It runs directly in one namespace and through the gate in its twin; exit codes
+and outputs of every call are then compared, so that a scenario asserts by showing what it made (`get -o yaml`).
 """
 
 from __future__ import annotations
@@ -102,6 +102,11 @@ BROKEN_DEPLOYMENT = {**deployment("broken", IMAGE), "spec": {"replicas": "many"}
 CONTAINERLESS_POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "none"}, "spec": {"containers": []}}
 # One certificate request in PEM, base64 of it; nothing is ever signed from it.
 CSR = Path(__file__).with_name("request.csr.b64")
+PRUNED = {**applied_by("kept", "red"), "metadata": {"name": "kept", "labels": {"prune": "yes"}}}
+VARIABLE = '{"spec":{"template":{"spec":{"containers":[{"name":"main","env":[{"name":"A","value":"1"}]}]}}}}'
+ON_THE_NODES_NETWORK = '{"spec":{"hostNetwork":true}}'
+NO_PULL = "--image={image} --image-pull-policy=Never"
+HELPER_ENDED = "jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0"
 ROLLED = deployment("rolled", IMAGE)
 DRAINED = pod("drained", IMAGE, nodeName="{wide}")
 
@@ -157,7 +162,7 @@ SCENARIOS = (
         do("apply -f - --dry-run=server -o yaml", applied_by("client", "blue")),
         do("apply view-last-applied -f -", applied_by("client", "green")),
         "get configmap client -o yaml",
-        do("apply --prune -l prune=yes -f -", {**applied_by("kept", "red"), "metadata": {"name": "kept", "labels": {"prune": "yes"}}}),
+        do("apply --prune -l prune=yes -f -", PRUNED),
         "create configmap unmanaged --from-literal=a=1",
         do("apply -f -", applied_by("unmanaged", "red")),
         "get configmaps -o name --field-selector=metadata.name=kept",
@@ -174,7 +179,7 @@ SCENARIOS = (
     scenario(
         "patch, three kinds and a subresource",
         do("create -f -", deployment("patched", IMAGE, replicas=0)),
-        """patch deployment patched -p '{"spec":{"template":{"spec":{"containers":[{"name":"main","env":[{"name":"A","value":"1"}]}]}}}}'""",
+        f"patch deployment patched -p '{VARIABLE}'",
         """patch deployment patched --type=merge -p '{"metadata":{"labels":{"kind":"merge"}}}'""",
         """patch deployment patched --type=json -p '[{"op":"add","path":"/metadata/labels/json","value":"yes"}]'""",
         """patch deployment patched --type=json -p '[{"op":"test","path":"/metadata/labels/json","value":"no"}]'""",
@@ -295,7 +300,7 @@ SCENARIOS = (
         "get pod db-0 -o jsonpath={.metadata.name}:{.status.phase}",
         "scale statefulset db --replicas=0",
         "wait --for=delete pod/db-0 --timeout=60s",
-        """run ran --image={image} --image-pull-policy=Never --restart=Never --overrides='{"spec":{"hostNetwork":true}}' -- echo ran""",
+        f"run ran {NO_PULL} --restart=Never --overrides='{ON_THE_NODES_NETWORK}' -- echo ran",
         "wait --for=jsonpath={.status.phase}=Succeeded pod/ran --timeout=60s",
         "logs ran",
         "run ran --image={image} --restart=Never",
@@ -366,10 +371,10 @@ SCENARIOS = (
         "debug, in the pod and beside it",
         do("create -f -", pod("sick", IMAGE)),
         "wait --for=condition=Ready pod/sick --timeout=60s",
-        "debug sick --image={image} --image-pull-policy=Never -c helper --profile=general -- sh -c 'echo from the helper'",
-        "wait --for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0 pod/sick --timeout=60s",
+        f"debug sick {NO_PULL} -c helper --profile=general -- sh -c 'echo from the helper'",
+        f"wait --for={HELPER_ENDED} pod/sick --timeout=60s",
         "logs sick -c helper",
-        "debug sick --image={image} --image-pull-policy=Never --copy-to=healthy --container=main -- sh -c 'echo from the copy'",
+        f"debug sick {NO_PULL} --copy-to=healthy --container=main -- sh -c 'echo from the copy'",
         "wait --for=jsonpath={.status.containerStatuses[0].restartCount}=1 pod/healthy --timeout=60s",
         "logs healthy",
         "debug absent --image={image}",

@@ -1,7 +1,7 @@
 """What the gate refuses on a real cluster: in words that kubectl prints, without the cluster hearing of it.
 
-Every refusal is checked in three places: what kubectl shows, what the API server's own audit log does not have, and what
-the gate's journal has.
+Every refusal is checked in three places: what kubectl shows, what the API server's own audit log does not have, and
+what the gate's journal has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-
 from tests.e2e.echo import Echo
 from tests.e2e.gate import ALLOW_ALL_RULES, SETTLE_SECONDS, Agent, Cluster, Gate
 from tests.e2e.kubectl import SPDY, WEBSOCKETS, Kubectl
@@ -90,7 +89,7 @@ def test_an_agent_that_holds_nothing_gets_nothing_not_even_the_list_of_resources
         ran = kubectl(*call)
         assert ran.code == 1, call
         assert b"orbidden" in ran.err or b"may not" in ran.err, (call, ran.err)
-    assert [event for event in cluster.audited(agent.name, begun)] == []
+    assert cluster.audited(agent.name, begun) == []
 
 
 def test_who_holds_one_thing_may_discover_and_ask_about_itself(as_reader: Kubectl) -> None:
@@ -571,7 +570,9 @@ def test_a_removed_policy_is_out_of_force_without_a_restart(gate: Gate, namespac
 
 BROKEN = {
     "no YAML": "spec: [unclosed",
-    "an unknown key": "apiVersion: narrowgate.dev/v1alpha1\nkind: Policy\nmetadata: {name: broken}\nspec: {subjcts: []}\n",
+    "an unknown key": (
+        "apiVersion: narrowgate.dev/v1alpha1\nkind: Policy\nmetadata: {name: broken}\nspec: {subjcts: []}\n"
+    ),
     "an unknown verb": (
         "apiVersion: narrowgate.dev/v1alpha1\nkind: Policy\nmetadata: {name: broken}\nspec:\n  clusters: [dev]\n"
         "  subjects: [{kind: Agent, name: x}]\n  rules:\n"

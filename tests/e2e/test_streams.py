@@ -1,7 +1,7 @@
 """What streams through the gate is what streams without it: terminals, pipes, copies, forwarded ports, followed logs.
 
-Each test runs with both protocols that kubectl speaks (WebSocket, and SPDY/3.1 as kubectl up to 1.29 does), except where
-kubectl has one way only. Expected bytes are computed or taken from a direct run, never from a first run of the gate.
+Each test runs with both protocols that kubectl speaks (WebSocket, and SPDY/3.1 as kubectl up to 1.29 does), except
+where kubectl has one way only. Expected bytes are computed or taken from a direct run, never from the gate itself.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def namespace(cluster: Cluster, direct: Kubectl, new_namespace: Callable[[str], 
     clock = "i=0; while true; do i=$((i+1)); echo tick $i; sleep 0.2; done"
     here.must(
         "apply", "-f", "-",
-        stdin=yaml_of(pod("shell", cluster.image), pod("patient", cluster.image), two, reader, pod("clock", cluster.image, clock)),
+        stdin=yaml_of(
+            pod("shell", cluster.image), pod("patient", cluster.image), two, reader, pod("clock", cluster.image, clock)
+        ),
     )  # fmt: skip
     names = ["pod/shell", "pod/patient", "pod/two", "pod/reader", "pod/clock"]
     here.must("wait", "--for=condition=Ready", *names, f"--timeout={READY_SECONDS}s")
@@ -285,7 +287,7 @@ def test_cp_of_a_file_that_is_not_there_makes_none(here: Kubectl, tmp_path: Path
 
 @contextmanager
 def listening_in_pod(here: Kubectl) -> Iterator[list[int]]:
-    """Two web servers inside the pod, on loopback, for the time of a test; `/cgi-bin/back` says back what it is sent."""
+    """Two web servers in the pod, on loopback, for the time of a test; `/cgi-bin/back` says back what it is sent."""
     ports = free_ports(2)
     script = f"""
         mkdir -p /www/cgi-bin; echo served > /www/index.html

@@ -1,8 +1,8 @@
 """Where one request ends and the next begins: bytes that two readers could understand differently are refused.
 
-Every case sends raw bytes over TLS at a running gate in front of an upstream that remembers what reached it. A refusal is
-400 or its like, closes the connection where the end of the request is in doubt, and leaves the upstream untouched
-(RFC 9112, KUBERNETES.md "Headers and framing").
+Every case sends raw bytes over TLS at a running gate in front of an upstream that remembers what reached it. A refusal
+is 400 or its like, closes the connection where the end of the request is in doubt, and leaves the upstream untouched
+(RFC 9112).
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ HEADS: dict[str, tuple[bytes, set[int]]] = {
         REFUSED,
     ),
     "x-http-method-override": (
-        b"GET /api/v1/namespaces/d/configmaps/MARK HTTP/1.1\r\nHost: g\r\nAUTH\r\nX-HTTP-Method-Override: DELETE\r\n\r\n",
+        b"GET /api/v1/namespaces/d/configmaps/MARK HTTP/1.1\r\nHost: g\r\nAUTH\r\n"
+        b"X-HTTP-Method-Override: DELETE\r\n\r\n",
         {400, 405},
     ),
     "x-http-method": (
@@ -247,8 +248,8 @@ def test_nothing_behind_a_refused_head_is_taken_for_a_request(
     with caller.connect() as connection:
         connection.send_quietly(filled(raw, caller, "first") + smuggled)
         refusal = connection.response()
-        # Where the gate knows the end of the refused request it may serve the next one, but then as a request of its own
-        # that the caller asked for; where the framing is in doubt it must close.
+        # Where the gate knows the end of the refused request it may serve the next one, as a request of its own that
+        # the caller asked for; where the framing is in doubt it must close.
         framing_in_doubt = refusal.status == 400
         ended = connection.ended() if framing_in_doubt else True
 
@@ -615,8 +616,9 @@ def test_old_tls_is_refused(caller: Agent) -> None:
     context = ssl.create_default_context(cadata=caller.ca)
     # OpenSSL's own default would refuse before the gate could.
     context.set_ciphers("DEFAULT@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         socket.create_connection((caller.host, caller.port), timeout=PATIENCE_SECONDS) as raw,

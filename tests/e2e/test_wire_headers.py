@@ -1,6 +1,7 @@
 """What reaches the API server is built anew: headers of a caller that mean something to it never do.
 
-An upstream that remembers every header stands behind the gate (KUBERNETES.md "Headers and framing"; CVE-2021-31999).
+An upstream that remembers every header stands behind the gate. Filtering what came is what went wrong elsewhere
+(CVE-2021-31999: a hop-by-hop `Connection: Impersonate-User` dropped the proxy's own header).
 """
 
 from __future__ import annotations

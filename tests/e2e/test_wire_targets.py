@@ -1,7 +1,7 @@
 """What a request means: the gate reads method and target as the API server does, or refuses.
 
 Raw bytes go to a running gate. What it understood is in its journal (verb and object), and what it passed on is at the
-upstream that remembers (KUBERNETES.md "Requests and their meaning"; k8s.io/apiserver/pkg/endpoints/request).
+upstream that remembers (k8s.io/apiserver/pkg/endpoints/request/requestinfo.go).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PODS = "/api/v1/namespaces/d/pods"
 CONFIG_MAPS = "/api/v1/namespaces/d/configmaps"
 JSON = {"Content-Type": "application/json"}
 
-# Targets that are not written the one way they can be written. `MARK` is in each, so that the upstream would remember it.
+# Targets that are not written the one way they can be. `MARK` is in each, so that the upstream would remember it.
 NOT_CANONICAL = (
     "//api/v1/namespaces/d/configmaps/MARK",
     "/api//v1/namespaces/d/configmaps/MARK",
@@ -93,7 +93,8 @@ AMBIGUOUS_QUERIES = (
 def test_a_target_that_is_not_canonical_is_refused(
     method: str, target: str, caller: Agent, echo: Echo, marker: str
 ) -> None:
-    head = f"{method} {target.replace('MARK', marker)} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {caller.token}\r\n\r\n"
+    line = f"{method} {target.replace('MARK', marker)} HTTP/1.1"
+    head = f"{line}\r\nHost: g\r\nAuthorization: Bearer {caller.token}\r\n\r\n"
 
     with caller.connect() as connection:
         connection.send(head.encode("latin-1"))
@@ -189,7 +190,7 @@ BODIES: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
 
 
 def ask(caller: Agent, method: str, target: str, resource: str, marker: str) -> Response:
-    """The request with a body that suits it, and the marker as its user agent: targets stay as they are in the table."""
+    """The request with a body that suits it, and the marker as its user agent: targets stay as the table has them."""
     content_type, document = BODIES.get((method, resource), ("", {}))
     headers = {"User-Agent": marker, **({"Content-Type": content_type} if content_type else {})}
     return caller.request(method, target, headers, json.dumps(document).encode() if document else b"")
@@ -504,7 +505,9 @@ def test_a_body_in_a_language_the_gate_cannot_read_is_refused(
     assert echo.with_marker(marker) == []
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "application/yaml", ""])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "application/yaml", ""]
+)
 def test_a_body_in_a_language_the_server_reads_passes_byte_for_byte(
     content_type: str, caller: Agent, echo: Echo, marker: str
 ) -> None:

@@ -1,7 +1,7 @@
 """When a connection stops being HTTP: only for exec, attach and port-forward, only after the server's own 101.
 
-Raw bytes at a running gate in front of an upstream that switches, refuses, redirects or switches unasked, as the name of
-the requested pod says (KUBERNETES.md "Headers and framing"; CVE-2018-1002105, CVE-2020-8559, CVE-2022-3172).
+Raw bytes at a running gate in front of an upstream that switches, refuses, redirects or switches unasked, as the name
+of the requested pod says (CVE-2018-1002105, CVE-2020-8559, CVE-2022-3172).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import time
 
 import pytest
-
 from tests.e2e.echo import ELSEWHERE, Echo
 from tests.e2e.gate import Agent, Gate
 from tests.e2e.wire import Connection, Response

@@ -1,7 +1,7 @@
 """One request can mean several: who writes a workload uses what it names, who writes rights grants them.
 
 Raw requests at a running gate, for an agent that may write the objects and nothing else; each is refused for what it
-uses and passes as soon as that is allowed, too (KUBERNETES.md "Requests and their meaning").
+uses and passes as soon as that is allowed, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 import pytest
-
 from tests.e2e.echo import Echo
 from tests.e2e.gate import Agent, Gate
 

@@ -39,7 +39,7 @@ class Response:
         return json.loads(self.body)
 
     def kube_status(self) -> dict[str, Any]:
-        """The body as the `metav1.Status` that every refusal is; kubectl prints its message only with this content type."""
+        """The body as the `metav1.Status` that a refusal is; kubectl prints its message only with this content type."""
         document = self.json()
         if document.get("kind") != "Status" or document.get("apiVersion") != "v1":
             raise AssertionError(f"not a Status: {self.body[:300]!r}")

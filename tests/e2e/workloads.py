@@ -1,7 +1,7 @@
 """Objects that the end-to-end tests create, as YAML that kubectl applies.
 
-Every pod uses the test cluster's one image without pulling it, shares the node's network (the cluster has no other), and
-ends at once when it is deleted.
+Every pod uses the test cluster's one image without pulling it, shares the node's network (the cluster has no other),
+and ends at once when it is deleted.
 """
 
 from __future__ import annotations
