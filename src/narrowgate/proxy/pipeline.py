@@ -41,6 +41,9 @@ from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, write_answer
 READ_VERBS = frozenset({"get", "list", "watch"})
 """Requests with other verbs change something, or open a stream into a pod: their entry is on disk before they go."""
 
+AGGREGATED_DISCOVERY = b"as=APIGroupDiscoveryList"
+"""In the Accept of client-go's discovery (KEP-3352), whose refusals client-go never reads as a Status: it shows text or
+prints "unknown" (rest/request.go, newUnstructuredResponseError). It is the first request of every kubectl command."""
 NO_IMPERSONATION = (
     "the gate runs requests as whoever sends them and passes no impersonation on (--as, Impersonate-*): "
     "leave it out, or use the credential of the identity you mean"
@@ -245,7 +248,8 @@ class Pipeline:
         if client.sent:
             client.abort()
             return Response(code=0, bytes_out=client.sent)
-        answer = whole_answer(refusal, close=client.must_close)
+        text = AGGREGATED_DISCOVERY in exchange.head.fields.get(b"accept", b"")
+        answer = whole_answer(refusal, close=client.must_close, text=text)
         if exchange.head.method == "HEAD":
             # The head of that answer and no more (RFC 9110 9.3.2): a body would be read as the next answer.
             answer = answer[: answer.index(END_OF_HEAD) + len(END_OF_HEAD)]
@@ -286,16 +290,15 @@ class Pipeline:
         self._trail.note(events.finished(verdict, outcome))
 
 
-def whole_answer(answer: Status, *, close: bool) -> bytes:
-    """A Status as a complete HTTP answer."""
+def whole_answer(answer: Status, *, close: bool, text: bool = False) -> bytes:
+    """A Status as a complete HTTP answer; `text` leaves only its message."""
     headers: tuple[tuple[str, str], ...] = ()
     if answer.code == 401:
         headers = (("www-authenticate", 'Bearer realm="narrowgate"'),)
     if answer.retry_after:
         headers = (*headers, ("retry-after", str(answer.retry_after)))
-    return write_answer(
-        answer.code, REASONS.get(answer.code, "Error"), status.to_json(answer), close=close, headers=headers
-    )
+    body = answer.message.encode() if text else status.to_json(answer)
+    return write_answer(answer.code, REASONS.get(answer.code, "Error"), body, close=close, headers=headers, text=text)
 
 
 REASONS = {

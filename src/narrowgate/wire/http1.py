@@ -362,13 +362,14 @@ _SWITCHING = (b"upgrade", b"sec-websocket-accept", b"sec-websocket-protocol", b"
 
 
 def write_answer(
-    status: int, reason: str, body: bytes, *, close: bool, headers: tuple[tuple[str, str], ...] = ()
+    status: int, reason: str, body: bytes, *, close: bool, headers: tuple[tuple[str, str], ...] = (), text: bool = False
 ) -> bytes:
-    """A whole answer of the gate's own, always JSON (a `metav1.Status`, a review)."""
+    """A whole answer of the gate's own: JSON (a `metav1.Status`, a review), or `text`."""
     extra = "".join(f"{name}: {value}\r\n" for name, value in headers)
     ending = "connection: close\r\n" if close else ""
+    form = "text/plain; charset=utf-8" if text else "application/json"
     return (
-        f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncache-control: no-cache, private\r\n"
+        f"HTTP/1.1 {status} {reason}\r\ncontent-type: {form}\r\ncache-control: no-cache, private\r\n"
         f"{extra}content-length: {len(body)}\r\n{ending}\r\n"
     ).encode("latin-1") + body
 
