@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 TOKEN = "the-credential-that-no-agent-may-see"
+RULES_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 ELSEWHERE = "https://elsewhere.invalid/stolen"
 STOP_SECONDS = 5.0
 CERTIFICATE_DAYS = 2
@@ -144,6 +145,8 @@ class Echo:
 
     folder: Path
     received: list[Received] = field(default_factory=list)
+    rights: list[dict[str, Any]] = field(default_factory=list)
+    """What a SelfSubjectRulesReview here says that the gate's account may do."""
     ended: list[str] = field(default_factory=list)
     """The targets of switched connections that are over."""
 
@@ -232,6 +235,9 @@ class Echo:
         behaviour = BEHAVIOURS.get(name_of(target))
         if behaviour is not None:
             return behaviour(self, stream, request)
+        if target == RULES_REVIEWS:
+            stream.answer(201, {"status": {"resourceRules": self.rights, "nonResourceRules": [], "incomplete": False}})
+            return True
         document = discovery(target, fields.get("accept", "")) or self._echo(request)
         stream.answer(200, document, content_type=content_type_of(document), head=method == "HEAD")
         return "close" not in fields.get("connection", "").lower()
@@ -240,6 +246,8 @@ class Echo:
         return {
             "kind": "Echo",
             "apiVersion": "v1",
+            # What every object of a real server has.
+            "metadata": {"name": request.target.partition("?")[0].rsplit("/", 1)[-1], "resourceVersion": "1"},
             "method": request.method,
             "target": request.target,
             "length": len(request.body),

@@ -129,7 +129,6 @@ SCENARIOS = (
         "create service externalname ext --external-name=example.com",
         "create priorityclass {wide} --value=7 --description=seven",
         "get configmap/cm secret/s serviceaccount/sa role/r rolebinding/rb pdb/p ingress/i service/svc -o yaml",
-        "auth can-i get pods --subresource=log --as=system:serviceaccount:{ns}:sa",
         "delete clusterrolebinding {wide}",
         "delete clusterrole {wide}",
         "delete priorityclass {wide}",
