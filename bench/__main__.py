@@ -37,6 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         if options.picture:
             print(picture.svg(results.read(options.picture)), end="")
             return 0
+        if options.table:
+            print("\n".join(table.lines(results.read(options.table))))
+            return 0
         with tempfile.TemporaryDirectory(prefix="narrowgate-bench-") as folder:
             return _run(options, Path(folder))
     except (BenchFailure, BuildError) as failure:
@@ -103,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: bench/results/)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="where the picture goes (default: beside the results)")
     parser.add_argument("--picture", type=Path, metavar="JSON", help="only draw an earlier run, on stdout")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="only print an earlier run's table")
     parser.add_argument("--clean", action="store_true", help="remove what the bench made in the cluster, and end")
     return parser
 

@@ -10,7 +10,7 @@ from typing import Any
 from bench import footprint
 from bench.contenders import Running
 from bench.failure import BenchFailure
-from bench.furniture import DATA, LIST_NAMESPACE, NAMESPACE, OBJECT, RUNNER, TALKER, WATCHED, WRITTEN, Need
+from bench.furniture import DATA, LIST_NAMESPACE, LOGS_PATH, NAMESPACE, OBJECT, RUNNER, WATCHED, WRITTEN, Need
 from bench.load import CONNECTION, NUMBER, Address, Load, Requests
 
 MIB = 1024 * 1024
@@ -28,7 +28,6 @@ WATCH = "watch=1&resourceVersion=0&timeoutSeconds=3600"
 RUNNER_PATH = (
     f"/api/v1/namespaces/{NAMESPACE}/pods/{RUNNER}/exec?command=cat&command={DATA}&container={RUNNER}&stdout=1"
 )
-LOGS_PATH = f"/api/v1/namespaces/{NAMESPACE}/pods/{TALKER}/log?container={TALKER}"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
