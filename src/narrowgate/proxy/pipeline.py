@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import assert_never
 
@@ -42,8 +43,8 @@ READ_VERBS = frozenset({"get", "list", "watch"})
 """Requests with other verbs change something, or open a stream into a pod: their entry is on disk before they go."""
 
 AGGREGATED_DISCOVERY = b"as=APIGroupDiscoveryList"
-"""In the Accept of client-go's discovery (KEP-3352), whose refusals client-go never reads as a Status: it shows text or
-prints "unknown" (rest/request.go, newUnstructuredResponseError). It is the first request of every kubectl command."""
+"""In the Accept of client-go's discovery (KEP-3352), the first request of every kubectl command."""
+VERSION = re.compile(rb"(?:/clusters/[^/?]+)?/version/?(?:\?.*)?")
 NO_IMPERSONATION = (
     "the gate runs requests as whoever sends them and passes no impersonation on (--as, Impersonate-*): "
     "leave it out, or use the credential of the identity you mean"
@@ -248,8 +249,7 @@ class Pipeline:
         if client.sent:
             client.abort()
             return Response(code=0, bytes_out=client.sent)
-        text = AGGREGATED_DISCOVERY in exchange.head.fields.get(b"accept", b"")
-        answer = whole_answer(refusal, close=client.must_close, text=text)
+        answer = whole_answer(refusal, close=client.must_close, text=reads_text_only(exchange.head))
         if exchange.head.method == "HEAD":
             # The head of that answer and no more (RFC 9110 9.3.2): a body would be read as the next answer.
             answer = answer[: answer.index(END_OF_HEAD) + len(END_OF_HEAD)]
@@ -288,6 +288,14 @@ class Pipeline:
             ended_because=response.ended_because,
         )
         self._trail.note(events.finished(verdict, outcome))
+
+
+def reads_text_only(head: RequestHead) -> bool:
+    """Whether this is a request whose refusal client-go never reads as a Status: it shows text, or prints "unknown".
+
+    Discovery and the version are fetched with `Do().Raw()` (rest/request.go, newUnstructuredResponseError).
+    """
+    return AGGREGATED_DISCOVERY in head.fields.get(b"accept", b"") or VERSION.fullmatch(head.target) is not None
 
 
 def whole_answer(answer: Status, *, close: bool, text: bool = False) -> bytes:
