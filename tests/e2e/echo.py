@@ -11,10 +11,13 @@ import datetime
 import hashlib
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,16 @@ TOKEN = "the-credential-that-no-agent-may-see"
 RULES_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 ELSEWHERE = "https://elsewhere.invalid/stolen"
 STOP_SECONDS = 5.0
+LINE_SECONDS = 0.1
 CERTIFICATE_DAYS = 2
+
+
+# A watch that begins as a list (KEP-3157): the objects, and the bookmark that says that these were all.
+STREAMED_LIST = (
+    b'{"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"1"}}}\n',
+    b'{"type":"BOOKMARK","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"7",'
+    b'"annotations":{"k8s.io/initial-events-end":"true"}}}}\n',
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,9 @@ class Echo:
     rights: list[dict[str, Any]] = field(default_factory=list)
     """What a SelfSubjectRulesReview here says that the gate's account may do."""
     ended: list[str] = field(default_factory=list)
-    """The targets of switched connections that are over."""
+    """The targets of switched connections and endless answers that are over."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+    """What a patient answer waits for."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +174,7 @@ class Echo:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(make_certificate(self.certificate_authority, self.folder / "serving.pem"))
         self._stopping = False
+        self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._accept, name="echo", daemon=True)
         self._thread.start()
 
@@ -188,9 +203,17 @@ class Echo:
         ]
 
     def stop(self) -> None:
+        """Ends as a crashed server does: nobody listens any more, and every connection breaks."""
+        if self._stopping:
+            return
         self._stopping = True
+        # Closing alone leaves a thread in accept(): the kernel keeps a socket that is being waited for.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(STOP_SECONDS)
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     # --- the server ---
 
@@ -200,17 +223,21 @@ class Echo:
                 raw, _ = self._listener.accept()
             except OSError:
                 return
+            self._connections.add(raw)
             threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw: socket.socket) -> None:
         try:
             with self._context.wrap_socket(raw, server_side=True) as connection:
+                self._connections.add(connection)
                 stream = Stream(connection)
                 while self._one(stream):
                     pass
         except (OSError, EOFError, ValueError):
             # The gate may hang up whenever it likes; what arrived before has been noted.
             raw.close()
+        finally:
+            self._connections -= {raw, *(kept for kept in self._connections if kept.fileno() == -1)}
 
     def _one(self, stream: Stream) -> bool:
         head = stream.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
@@ -311,10 +338,8 @@ class Stream:
 
 
 def name_of(target: str) -> str:
-    """The behaviour a target asks for: the first segment of its path that is one (`.../pods/redirect/exec`)."""
-    return next(
-        (segment for segment in target.partition("?")[0].split("/") if segment in BEHAVIOURS or segment == "early"), ""
-    )
+    """The behaviour a target asks for: the first word between its separators that is one (`pods/redirect/exec`)."""
+    return next((segment for segment in re.split("[/?&=]", target) if segment in BEHAVIOURS or segment == "early"), "")
 
 
 # --- behaviours: each returns whether the connection goes on ---
@@ -397,6 +422,32 @@ def _chunked(_echo: Echo, stream: Stream, _request: Received) -> bool:
     return True
 
 
+def _patient(echo: Echo, stream: Stream, _request: Received) -> bool:
+    """An answer that comes when the test says so."""
+    echo.go_on.wait(STOP_SECONDS)
+    stream.answer(200, {"kind": "Echo", "after": "patience"})
+    return True
+
+
+def _endless(echo: Echo, stream: Stream, request: Received) -> bool:
+    """Something like a watch: a line now and then until the caller is gone."""
+    stream.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    try:
+        while True:
+            stream.send(b'8\r\n{"a":1}\n\r\n')
+            time.sleep(LINE_SECONDS)
+    finally:
+        echo.ended.append(request.target)
+
+
+def _streamed_list(_echo: Echo, stream: Stream, _request: Received) -> bool:
+    stream.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for line in STREAMED_LIST:
+        stream.send(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+    stream.send(b"0\r\n\r\n")
+    return True
+
+
 def _interim(_echo: Echo, stream: Stream, _request: Received) -> bool:
     stream.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
     stream.answer(200, {"kind": "Echo", "after": "interim"})
@@ -415,6 +466,9 @@ BEHAVIOURS: Mapping[str, Callable[[Echo, Stream, Received], bool]] = {
     "hop-by-hop": _hop_by_hop,
     "chunked": _chunked,
     "interim": _interim,
+    "patient": _patient,
+    "endless": _endless,
+    "bookmarks": _streamed_list,
 }
 
 
