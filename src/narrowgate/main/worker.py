@@ -159,7 +159,7 @@ class Worker:
     # --- what the state follows
 
     async def _stamp(self) -> object:
-        # On the loop: it takes some microseconds, and handing it to a thread ten times a second takes thirty times that.
+        # On the loop: it takes some microseconds; handing it to a thread ten times a second takes thirty times that.
         return self._store.change_stamp()
 
     async def _load(self) -> tuple[Authenticator, Rulebook]:
