@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from narrowgate.core.upstream_names import EXTRA_PREFIX, PREFIX
+
 EVERYTHING = "*"
 
 BASELINE_RESOURCES = {
@@ -79,14 +81,24 @@ def beyond(rights: Iterable[Right], needed: Sequence[Right]) -> list[Right]:
     return [one for one in dict.fromkeys(rights) if not _is_baseline(one) and not any(_covers(n, one) for n in needed)]
 
 
+_EXTRAS = "userextras/"
+
+
 def is_impersonation(right: Right) -> bool:
     """Whether a right is to speak in another's name and nothing else; `*` is far more than that."""
     return right.verb == "impersonate" or right.verb.startswith(("impersonate:", "impersonate-on:"))
 
 
 def is_fenced(right: Right) -> bool:
-    """Whether an impersonation right is limited to names; extra values cannot be, and name nobody."""
-    return bool(right.names) or right.resource.startswith("userextras/") or right.verb.startswith("impersonate-on:")
+    """Whether an impersonation right is limited to the gate's own names; extra values can be so by their key alone.
+
+    A list of names is no fence by itself: `system:masters` is a name, too.
+    """
+    if right.verb.startswith("impersonate-on:"):
+        return True
+    if right.resource.startswith(_EXTRAS):
+        return right.resource.startswith(_EXTRAS + EXTRA_PREFIX)
+    return bool(right.names) and all(name.startswith(PREFIX) for name in right.names)
 
 
 def _covers(wide: Right, narrow: Right) -> bool:
