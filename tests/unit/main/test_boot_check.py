@@ -1,0 +1,63 @@
+"""What an impersonating account may do besides, from the API server's own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from narrowgate.main.boot_check import excess_of
+
+FENCED = {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["narrowgate:agent:ci"]}
+EXTRA = {
+    "verbs": ["impersonate"],
+    "apiGroups": ["authentication.k8s.io"],
+    "resources": ["userextras/narrowgate.dev/chain"],
+}
+EVERYBODY = {
+    "verbs": ["create"],
+    "apiGroups": ["authorization.k8s.io"],
+    "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+}
+
+
+def status(*rules: dict[str, Any], urls: tuple[dict[str, Any], ...] = (), **more: Any) -> dict[str, Any]:
+    return {"resourceRules": list(rules), "nonResourceRules": list(urls), **more}
+
+
+def test_fenced_impersonation_and_what_everybody_may_is_no_excess() -> None:
+    urls = ({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/version", "/api/*"]},)
+    assert excess_of(status(FENCED, EXTRA, EVERYBODY, urls=urls, incomplete=False)) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {**FENCED, "resourceNames": []},
+        {**FENCED, "resourceNames": ["system:masters"]},
+        {**FENCED, "resourceNames": ["narrowgate:agent:ci", "alice"]},
+        {**FENCED, "resources": ["groups"], "resourceNames": ["system:masters"]},
+        {**FENCED, "resources": ["serviceaccounts"], "resourceNames": ["default"]},
+        {**EXTRA, "resources": ["userextras/scopes"]},
+        {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["groups"]},
+        {"verbs": ["*"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["narrowgate:agent:ci"]},
+        {"verbs": ["impersonate"], "apiGroups": ["*"], "resources": ["*"]},
+        {"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]},
+        {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    ],
+)
+def test_anything_beyond_is_named(rule: dict[str, Any]) -> None:
+    assert len(excess_of(status(FENCED, rule))) >= 1
+
+
+def test_a_path_beyond_is_named() -> None:
+    assert excess_of(status(FENCED, urls=({"verbs": ["get"], "nonResourceURLs": ["/metrics"]},))) == ["get /metrics"]
+
+
+def test_what_the_api_server_could_not_tell_counts_as_excess() -> None:
+    (found,) = excess_of(status(FENCED, incomplete=True, evaluationError="webhook away"))
+    assert "webhook away" in found
+
+
+def test_an_answer_without_rules_is_an_account_without_rights() -> None:
+    assert excess_of({"resourceRules": None}) == []
