@@ -68,10 +68,15 @@ def test_a_credential_opens_no_other_cluster(name: str, gate: Gate, stubs: tuple
     assert gate.wait_for_event(marker)["responseStatus"]["code"] == 403
 
 
-@pytest.mark.parametrize("prefix", ["/clusters", "/clusters/", "/clusters/east", "/clusters//api", "/clusters/../api"])
-def test_a_prefix_that_is_none_is_refused(prefix: str, gate: Gate) -> None:
-    answer = agent_of(gate, "east").request("GET", prefix)
-    assert answer.status in (400, 403, 404) or (prefix == "/clusters/east" and answer.status == 200)
+@pytest.mark.parametrize(
+    "target", ["/clusters//api", "/clusters/../api", "/clusters/east/../west/api", "/clusters/%65ast//"]
+)
+def test_a_prefix_in_disguise_is_refused(target: str, gate: Gate, stubs: tuple[Stub, Stub]) -> None:
+    before = [len(stub.received) for stub in stubs]
+    answer = agent_of(gate, "east").request("GET", target)
+    assert answer.status == 400
+    assert answer.message
+    assert [len(stub.received) for stub in stubs] == before
 
 
 def test_a_credential_for_a_cluster_that_is_not_there_is_told_which_are(gate: Gate, tmp_path: Path) -> None:
@@ -90,7 +95,8 @@ def test_a_cluster_that_is_down_says_so_and_the_others_work_and_it_comes_back_by
         gate.wait_until(lambda: east.request("GET", PODS).status == 503, "the cluster is missed")
         refusal = east.request("GET", PODS)
         assert refusal.kube_status()["reason"] == "ServiceUnavailable"
-        assert f"127.0.0.1:{stubs[0].port}" in refusal.message
+        assert "no connection to the API server" in refusal.message
+        assert str(stubs[0].port) not in refusal.message
         assert "refused" in refusal.message
         assert stubs[0].token_file.read_text() not in refusal.body.decode()
         assert west.request("GET", PODS).status == 200

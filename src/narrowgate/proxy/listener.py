@@ -14,6 +14,8 @@ from narrowgate.wire.http1 import RequestHead
 HANDSHAKE_SECONDS = 10.0
 SWEEP_SECONDS = 1.0
 """How often connections are looked at for passed deadlines; timeouts are exact to this."""
+GOODBYE_SECONDS = 1.0
+"""How long an idle client gets to close its side when the gate stops."""
 BACKLOG = 1024
 
 
@@ -85,8 +87,12 @@ class Listener:
         for connection in list(self._connections):
             connection.drain()
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + seconds
-        while self._connections and loop.time() < give_up:  # noqa: ASYNC110 a set of connections has no event to wait for
+        begun = loop.time()
+        while self._connections and loop.time() < begun + seconds:
             await asyncio.sleep(0.05)
+            if loop.time() > begun + GOODBYE_SECONDS:
+                # They have been told; TLS would wait for an answer that a client who has left never sends.
+                for connection in [each for each in self._connections if not each.busy]:
+                    connection.abort()
         for connection in list(self._connections):
             connection.abort()

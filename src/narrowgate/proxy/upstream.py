@@ -30,7 +30,7 @@ WRITE_HIGH_WATER = 256 * 1024
 
 
 class UpstreamUnreachable(Exception):
-    """No connection to the API server could be made; the message is for the caller and names no credential."""
+    """No connection to the API server could be made; the message is for the caller: no address, no credential."""
 
 
 class UpstreamBroken(Exception):
@@ -361,7 +361,6 @@ class Pool:
     async def connect(self) -> UpstreamConnection:
         """Open a new connection, TLS verified. Raises UpstreamUnreachable."""
         loop = self._loop
-        where = f"{self._host}:{self._port}"
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
@@ -372,15 +371,11 @@ class Pool:
                     server_hostname=self._server_name,
                 )
         except TimeoutError:
-            raise UpstreamUnreachable(
-                f"no connection to the API server at {where} within {self._connect_seconds:g} s"
-            ) from None
+            raise UpstreamUnreachable(f"no connection to the API server within {self._connect_seconds:g} s") from None
         except ssl.SSLError as error:
-            raise UpstreamUnreachable(f"TLS with the API server at {where} failed: {_tls_reason(error)}") from None
+            raise UpstreamUnreachable(f"TLS with the API server failed: {_tls_reason(error)}") from None
         except OSError as error:
-            raise UpstreamUnreachable(
-                f"no connection to the API server at {where}: {error.strerror or error}"
-            ) from None
+            raise UpstreamUnreachable(f"no connection to the API server: {error.strerror or error}") from None
         self._all.add(connection)
         if (bound := connection.transport.get_extra_info("socket")) is not None:
             # A watch may be silent for minutes; a peer that is gone without a word must be noticed all the same.

@@ -60,14 +60,15 @@ def test_a_server_without_tls_is_not_spoken_to() -> None:
     run(main())
 
 
-def test_nobody_at_home_is_said_with_address_and_reason() -> None:
+def test_nobody_at_home_is_said_with_the_reason_and_without_the_address() -> None:
     async def main() -> None:
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         listening.close()
         cluster = Cluster(access_to(Script(port=port)))
-        with pytest.raises(UpstreamUnreachable, match=rf"127\.0\.0\.1:{port}: .*refused"):
+        with pytest.raises(UpstreamUnreachable, match="refused") as refused:
             await cluster.call("GET", "/version")
+        assert str(port) not in str(refused.value)
 
     run(main())
 
