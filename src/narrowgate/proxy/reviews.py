@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
+from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.decide import decide
-from narrowgate.core.decision import Allow
+from narrowgate.core.decision import Allow, RuleRef
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.policy import Effect
@@ -31,6 +32,9 @@ from narrowgate.core.upstream_names import upstream_groups, upstream_user
 from narrowgate.proxy.exchange import Exchange, Response, Understood
 from narrowgate.wire.http1 import write_answer
 
+ACCOUNTS_ASKED = 16
+"""Accounts that one SelfSubjectRulesReview asks the cluster about; more policies than that get a shorter list."""
+
 
 class Reviews:
     """Answers what an identity asks about itself."""
@@ -42,7 +46,7 @@ class Reviews:
     async def answer(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Response:
         """Answer it. Raises Malformed for a review that asks nothing, and what asking the cluster raises."""
         if is_access_review(what.intent.info):
-            answer = await self._access(exchange, who, what, allowed)
+            answer = await self._access(exchange, who, what)
         elif _asks_who(what.intent):
             answer = _who(who, what.intent)
         else:
@@ -51,11 +55,12 @@ class Reviews:
         exchange.client.write(write_answer(201, "Created", body, close=exchange.client.must_close))
         return Response(code=201, bytes_out=len(body))
 
-    async def _access(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Any:
+    async def _access(self, exchange: Exchange, who: Chain, what: Understood) -> Any:
         review = what.intent.object
         asked = review_intent(what.intent.cluster, review, what.served.cluster.known())
         decision = decide(who, asked, what.snapshot.rulebook, (), (), time.time())
-        theirs = await self._ask_cluster(exchange, who, what, allowed) if isinstance(decision, Allow) else None
+        # Asked under the account that such a request would travel under: in mode serviceAccount, its rule's own.
+        theirs = await self._ask_cluster(exchange, who, what, decision.rule) if isinstance(decision, Allow) else None
         return access_review_answer(review, decision, theirs)
 
     async def _rules(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> Any:
@@ -65,13 +70,18 @@ class Reviews:
         rules = what.snapshot.rulebook.rules_for(who[-1], what.intent.cluster, namespace)
         granted = [_granted(rule) for rule in rules if rule.rule.effect is Effect.ALLOW]
         withheld = [_granted(rule) for rule in rules if rule.rule.effect in (Effect.DENY, Effect.APPROVE)]
-        theirs = await self._ask_cluster(exchange, who, what, allowed)
+        theirs = await self._ask_cluster(exchange, who, what, allowed.rule)
+        if what.served.cluster.access.mode is UpstreamMode.SERVICE_ACCOUNT:
+            # Each policy travels under an account of its own; what the cluster gives is what they give together.
+            policies = {rule.ref.policy: rule.ref for rule in rules if rule.rule.effect is Effect.ALLOW}
+            for ref in list(policies.values())[:ACCOUNTS_ASKED]:
+                theirs = _together(theirs, await self._ask_cluster(exchange, who, what, ref))
         return rules_review_answer(review, rules_intersection(granted, withheld, theirs))
 
     async def _ask_cluster(
-        self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow
+        self, exchange: Exchange, who: Chain, what: Understood, rule: RuleRef
     ) -> dict[str, Any] | None:
-        headers = await what.served.account.headers(who, allowed.rule, exchange.audit_id)
+        headers = await what.served.account.headers(who, rule, exchange.audit_id)
         status, _, answer = await what.served.cluster.call(
             "POST", what.intent.info.path, body=orjson.dumps(what.intent.object), headers=headers
         )
@@ -79,6 +89,18 @@ class Reviews:
             return None
         found: dict[str, Any] = orjson.loads(answer).get("status") or {}
         return found
+
+
+def _together(one: dict[str, Any] | None, other: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Two statuses of SelfSubjectRulesReview as one; what is not known of either makes it incomplete."""
+    if one is None or other is None:
+        return one or other
+    return {
+        "resourceRules": [*(one.get("resourceRules") or []), *(other.get("resourceRules") or [])],
+        "nonResourceRules": [*(one.get("nonResourceRules") or []), *(other.get("nonResourceRules") or [])],
+        "incomplete": bool(one.get("incomplete") or other.get("incomplete")),
+        "evaluationError": str(one.get("evaluationError") or other.get("evaluationError") or ""),
+    }
 
 
 def _asks_who(what: Intent) -> bool:
