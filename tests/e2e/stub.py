@@ -31,10 +31,7 @@ class Stub(Echo):
         super().__init__(folder)
 
     def down(self) -> None:
-        """Accept nothing more; connections that there are stay until their next request."""
-        self._stopping = True
-        # close() alone leaves accept() waiting in its thread.
-        self._listener.shutdown(socket.SHUT_RDWR)
+        """Listen no more and break every connection, as a server that has crashed."""
         self.stop()
 
     def up(self) -> None:
