@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.echo import Echo
 from tests.e2e.gate import ALLOW_ALL_RULES, REPOSITORY, Agent, Cluster, Gate
 from tests.e2e.kubectl import Kubectl
+from tests.e2e.workloads import configmap, pod, yaml_of
 
 # The first start builds Kubernetes: five minutes on two cores, more while others build.
 CLUSTER_SECONDS = 1200.0
@@ -104,6 +105,17 @@ def new_namespace(direct: Kubectl, run_id: str) -> Iterator[Callable[[str], str]
     for name in made:
         # Not waited for: it takes the controllers some ten seconds, and nobody needs the names again.
         direct("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def namespace(cluster: Cluster, direct: Kubectl, new_namespace: Callable[[str], str]) -> str:
+    """A namespace with a pod that speaks (`clock`) and an object (`cm-1`), for tests that need no more."""
+    name = new_namespace("shared")
+    here = direct.within(name)
+    clock = "i=0; while true; do i=$((i+1)); echo tick $i; sleep 0.2; done"
+    here.must("apply", "-f", "-", stdin=yaml_of(pod("clock", cluster.image, clock), configmap("cm-1", colour="red")))
+    here.must("wait", "--for=condition=Ready", "pod/clock", f"--timeout={NAMESPACE_SECONDS:.0f}s")
+    return name
 
 
 @pytest.fixture(scope="session")
