@@ -26,6 +26,7 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.status import REASONS
 
 TARGET_LIMIT = 8192
 """Characters of a request target that are kept: the longest a client sends is an exec with a long command."""
@@ -367,32 +368,13 @@ def _text(message: str) -> str:
     return _cut(redact(message), TEXT_LIMIT)
 
 
-_STATUS_REASONS = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "MethodNotAllowed",
-    406: "NotAcceptable",
-    409: "Conflict",
-    413: "RequestEntityTooLarge",
-    415: "UnsupportedMediaType",
-    422: "Invalid",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
-"""metav1.StatusReason by HTTP status (k8s.io/apimachinery/pkg/apis/meta/v1/types.go)."""
-
-
 def _response_status(code: int, verdict: Verdict) -> bytes:
     """`responseStatus`: code alone where the answer came from the API server, message and reason where it is ours."""
     if isinstance(verdict, Allow):
         if code < 400:
             return b',"responseStatus":{"metadata":{},"code":%d}' % code
         return b',"responseStatus":{"metadata":{},"status":"Failure","code":%d}' % code
-    reason = _STATUS_REASONS.get(code, "")
+    reason = REASONS.get(code, "")
     return b',"responseStatus":{"metadata":{},"status":"Failure","message":%b%b,"code":%d}' % (
         _encode(_text(verdict.message)),
         b',"reason":"%b"' % reason.encode() if reason else b"",

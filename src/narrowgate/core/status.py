@@ -34,7 +34,7 @@ CAUSE_HINT = "NarrowgateHint"
 CAUSE_APPROVAL = "NarrowgateNeedsApproval"
 """`reason` of the cause that says that people could let this request pass; its message is the rule that asks them."""
 
-_REASONS = {
+REASONS = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
@@ -120,7 +120,7 @@ def with_rule(message: str, rule: RuleRef | None) -> str:
 
 def failure(code: int, message: str) -> Status:
     """A failure with `code`, and the reason that Kubernetes gives it; a code it has no word for is InternalError."""
-    return Status(code=code, reason=_REASONS.get(code, "InternalError"), message=one_line(message))
+    return Status(code=code, reason=REASONS.get(code, "InternalError"), message=one_line(message))
 
 
 def of_malformed(error: Malformed) -> Status:
