@@ -84,6 +84,8 @@ def prepare(stage: Stage) -> tuple[Path, Address, int]:
             "health": f"127.0.0.1:{health}",
         },
         "policies": str(policies),
+        # As nginx and Go's proxies do: every core may work.
+        "workers": os.cpu_count() or 1,
         "clusters": [
             {"name": CLUSTER, "kubeconfig": str(stage.cluster.kubeconfig), "upstream": {"mode": "credential"}}
         ],
