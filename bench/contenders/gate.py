@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dev.cluster.processes import free_ports
 
-from bench.contenders.contender import STOP_SECONDS, Contender, Running, Stage, free_ports, wait_until
+from bench.contenders.contender import STOP_SECONDS, Contender, Running, Stage, wait_until
 from bench.failure import BenchFailure
 from bench.furniture import LIST_NAMESPACE, NAMESPACE
 from bench.load import Address

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.contenders.contender import Contender, Running, Stage, free_ports, program
+from dev.cluster.processes import free_ports
+
+from bench.contenders.contender import Contender, Running, Stage, program
 from bench.failure import BenchFailure
 
 PACKAGE = "nginx-light"

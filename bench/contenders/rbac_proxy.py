@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dev.build import build
+from dev.cluster.processes import free_ports
 
 from bench.cluster import REPOSITORY
-from bench.contenders.contender import Contender, Running, Stage, free_ports, program
+from bench.contenders.contender import Contender, Running, Stage, program
 from bench.furniture import NAMESPACE, ensure_namespace
 
 ACCOUNT = "kube-rbac-proxy-caller"

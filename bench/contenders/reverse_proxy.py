@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from dev.build import build
+from dev.cluster.processes import free_ports
 
 from bench.cluster import REPOSITORY
-from bench.contenders.contender import Contender, Running, Stage, free_ports, program
+from bench.contenders.contender import Contender, Running, Stage, program
 
 
 def _with(name: str, *flags: str) -> Callable[[Stage], AbstractContextManager[Running]]:

@@ -6,12 +6,12 @@ test gives it: no KUBECONFIG, no NARROWGATE_ variable, no ~/.kube.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.gate import Cluster, Finished, environment, free_ports, narrowgate
+from dev.cluster.processes import free_ports, port_is_free
+from tests.e2e.gate import Cluster, Finished, environment, narrowgate
 
 COMMAND_SECONDS = 90.0
 """A gate that starts in the background gets 30 of them by itself, and this machine may be busy."""
@@ -84,15 +84,8 @@ def three_ports() -> int:
     """A port of loopback that is free, as are the two behind it."""
     while True:
         first = free_ports(1)[0]
-        if all(_is_free(port) for port in range(first, first + 3)):
+        if all(port_is_free(port) for port in range(first, first + 3)):
             return first
-
-
-def _is_free(port: int) -> bool:
-    if port > 65_535:
-        return False
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def one_line(done: Finished) -> str:

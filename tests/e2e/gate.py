@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from dev.cluster.processes import free_ports
 from tests.e2e.wire import Connection, Response, request_bytes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -375,15 +375,3 @@ def environment() -> dict[str, str]:
     """What a service would get: no variable of the tester's shell decides anything."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "NARROWGATE_DEBUG") if name in os.environ}
     return {**kept, "TZ": "UTC"}
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback on which nothing listens now. They are all held until the last is found, so they differ."""
-    listeners = [socket.socket() for _ in range(count)]
-    try:
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()

@@ -20,8 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from dev.cluster.processes import free_ports
 from tests.e2e.command_line import Shell, one_line, three_ports
-from tests.e2e.gate import Cluster, free_ports
+from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl
 
 

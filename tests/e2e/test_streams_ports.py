@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from tests.e2e.gate import Cluster, free_ports
+from dev.cluster.processes import free_ports
+from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import TRANSPORTS, Kubectl
 from tests.e2e.terminal import MEBIBYTE, SILENCE_SECONDS, eventually, noise
 from tests.e2e.workloads import SLEEP, pod, yaml_of
