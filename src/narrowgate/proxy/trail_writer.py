@@ -239,19 +239,26 @@ class TrailWriter:
             self._loop.call_soon(self._start_sync)
 
     def _start_sync(self) -> None:
-        self._loop.run_in_executor(self._disk, self._journal.sync).add_done_callback(self._synced)
+        self._disk.submit(self._sync_and_tell)
 
-    def _synced(self, done: asyncio.Future[Head]) -> None:
+    def _sync_and_tell(self) -> None:
+        """Runs in the disk's thread. It tells the loop itself: a future of the loop's would be one wake-up more."""
+        try:
+            head = self._journal.sync()
+        except BaseException as error:  # noqa: BLE001 whatever it is, those who wait are told
+            self._loop.call_soon_threadsafe(self._synced, None, error)
+        else:
+            self._loop.call_soon_threadsafe(self._synced, head, None)
+
+    def _synced(self, head: Head | None, error: BaseException | None) -> None:
         self._syncing = False
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is not None:
+        if head is None:
             waiting, self._waiting = self._waiting, deque()
             for _, waiter in waiting:
                 if not waiter.done():
                     waiter.set_exception(TrailUnwritable(str(error)))
             return
-        safe = done.result().seq
-        while self._waiting and self._waiting[0][0] <= safe:
+        while self._waiting and self._waiting[0][0] <= head.seq:
             _, waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
