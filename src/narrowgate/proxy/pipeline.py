@@ -13,6 +13,8 @@ import re
 import time
 from typing import assert_never
 
+import msgspec
+
 from narrowgate.authenticators.port import NotMine, Rejected
 from narrowgate.core import status
 from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
@@ -94,7 +96,7 @@ class Pipeline:
                 who = await self._identify(exchange, snapshot)
                 if head.impersonates:
                     raise Misdirected(NO_IMPERSONATION, 403)
-                what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who)
+                what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who, snapshot)
                 events = RequestEvents(exchange.asked(who, what.intent))
             else:
                 who, what = known.who, known.what
@@ -102,6 +104,13 @@ class Pipeline:
             intent = what.intent
             await self._record(events, intent)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
+            current = self._state.current(self._loop.time())
+            if current is not snapshot:
+                # It moved while the body came, or the disk or the cluster was waited for: nothing read before holds.
+                known = None
+                what = msgspec.structs.replace(what, snapshot=current)
+                if await self._identify(exchange, current) != who:
+                    raise Misdirected("who sends this changed while it was read: send it again", 403)
             verdict = known.allowed if known is not None else self._judge(exchange, what, who, events)
             match verdict:
                 case Allow():
@@ -168,14 +177,14 @@ class Pipeline:
             return None
         return Understood(intent, target, served, snapshot)
 
-    async def _look_again(self, exchange: Exchange, who: Chain) -> Understood:
+    async def _look_again(self, exchange: Exchange, who: Chain, snapshot: Snapshot) -> Understood:
         """What is unknown may have appeared a moment ago (a CRD, the cluster itself): look once more, then say no."""
         named, target = split_cluster(parse_target(exchange.head.target))
         served = self._cluster_for(named, who)
         cluster = served.cluster
         await cluster.refresh_discovery()
         intent = understand(exchange.head.method, target, cluster.known(), cluster.name)
-        return Understood(intent, target, served, self._state.current(self._loop.time()))
+        return Understood(intent, target, served, snapshot)
 
     def _cluster_for(self, named: str, who: Chain) -> ServedCluster:
         clusters = self._state.clusters

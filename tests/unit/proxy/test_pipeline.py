@@ -106,6 +106,29 @@ def test_a_write_is_recorded_before_the_cluster_gets_it(tmp_path: Path) -> None:
     assert run(main())[0] == "RequestReceived"
 
 
+@pytest.mark.parametrize(("what", "code"), [("the policy", 403), ("the agent", 401)])
+def test_a_body_that_comes_slowly_does_not_outlast_the_permission_it_began_with(
+    tmp_path: Path, what: str, code: int
+) -> None:
+    async def main() -> tuple[int, int]:
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
+            client = await made.client()
+            asked = request("POST", f"{PODS}?fieldManager=slow", POD, JSON)
+            await client.send(asked[:-10])
+            await until(lambda: bool(made.events("slow")))
+            if what == "the agent":
+                made.agent = msgspec.structs.replace(AGENT, paused=True)
+                await made.change_policy(POLICY)
+            else:
+                await made.change_policy(POLICY.replace("namespaces: [ci]", "namespaces: [elsewhere]"))
+            await client.send(asked[-10:])
+            answer = await client.message()
+            await client.close()
+            return answer.status, len(server.received)
+
+    assert run(main()) == (code, 0)
+
+
 def test_a_trail_that_cannot_be_written_lets_nothing_pass(tmp_path: Path) -> None:
     async def main() -> tuple[int, str, int]:
         async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
