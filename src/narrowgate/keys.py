@@ -1,4 +1,4 @@
-"""The gate's own keys: its CA, its serving certificate, and the key that signs checkpoints of the trail.
+"""The gate's own keys: its CA, its serving certificate, and the keys that sign checkpoints and access credentials.
 
 They are made on the first start in `<data dir>/keys` and kept from then on: clients trust the CA for as long as they
 hold a kubeconfig, and a checkpoint is worth something only while its key stays the same. Nothing here is ever
@@ -69,6 +69,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 private key (PKCS #8) that signs checkpoints."""
     verify_key: bytes
     """Its public half (SubjectPublicKeyInfo), which may be copied elsewhere to verify the trail."""
+    access_key: ed25519.Ed25519PrivateKey
+    """Signs access credentials and nothing else; the data plane needs its public half only."""
 
     @classmethod
     def load_or_make(
@@ -87,7 +89,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         now = now or datetime.now(UTC)
         folder = data_dir / "keys"
         with _locked(data_dir, folder):
-            signing = _signing_key(folder)
+            signing, access = _signing_key(folder, "checkpoint"), _signing_key(folder, "access")
             if given is None:
                 ca_pem = _made_serving(folder, _subject_names(names), now)
                 certificate_path, key_path = folder / "serving.pem", folder / "serving.key"
@@ -100,6 +102,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
             key_path=key_path,
             signing_key_pem=_private_pem(signing),
             verify_key=_public_pem(signing),
+            access_key=access,
         )
 
 
@@ -277,8 +280,8 @@ def _given_authority(given: TLSFiles, now: datetime) -> bytes:
     return authority
 
 
-def _signing_key(folder: Path) -> ed25519.Ed25519PrivateKey:
-    path = folder / "checkpoint.key"
+def _signing_key(folder: Path, name: str) -> ed25519.Ed25519PrivateKey:
+    path = folder / f"{name}.key"
     content = _read_secret(path)
     if content is not None:
         key = _parsed_key(content, path)
@@ -287,8 +290,8 @@ def _signing_key(folder: Path) -> ed25519.Ed25519PrivateKey:
     else:
         key = ed25519.Ed25519PrivateKey.generate()
         _write_whole(path, _private_pem(key))
-    if _read_if_present(folder / "checkpoint.pub") != _public_pem(key):
-        _write_whole(folder / "checkpoint.pub", _public_pem(key))
+    if _read_if_present(folder / f"{name}.pub") != _public_pem(key):
+        _write_whole(folder / f"{name}.pub", _public_pem(key))
     return key
 
 

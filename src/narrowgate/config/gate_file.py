@@ -8,14 +8,35 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
-from narrowgate.config.values import Address, Audit, ClusterConfig, Config, Limits, Listen, ReadLevel
+from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
+from narrowgate.config.saml import SAMLEntry, read_saml_providers
+from narrowgate.config.values import (
+    Address,
+    Audit,
+    Authentication,
+    ClusterConfig,
+    Config,
+    Limits,
+    Listen,
+    ReadLevel,
+    SignInRules,
+)
+from narrowgate.config.workloads import (
+    ClientCertificatesEntry,
+    ServiceAccountsEntry,
+    read_client_certificates,
+    read_service_accounts,
+)
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.duration import seconds_of
+from narrowgate.core.names import name_problem
+from narrowgate.core.roles import Role, RoleBinding
 from narrowgate.keys import TLSFiles
 
 API_VERSION = "narrowgate.dev/v1alpha1"
@@ -34,7 +55,10 @@ _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 """RFC 1123, section 2.1, and RFC 6125's wildcard in the leftmost label."""
 
-_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel)
+_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, Role)
+
+MOST_ACCESS_SECONDS = 86_400
+"""The data plane believes no access credential for longer (`authenticators.access_credentials.LONGEST_LIFE`)."""
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -71,8 +95,27 @@ class _Cluster(_Shape, frozen=True):
     upstream: _Upstream = _Upstream()
 
 
+class _SignIn(_Shape, frozen=True):
+    lifetime: str = "12h"
+    access_lifetime: str = "1h"
+
+
 class _Authentication(_Shape, frozen=True):
-    jwt: list[Any] = []
+    jwt: list[JWTEntry] = []
+    saml: list[SAMLEntry] = []
+    service_accounts: ServiceAccountsEntry | None = None
+    client_certificates: list[ClientCertificatesEntry] = []
+    sign_in: _SignIn = _SignIn()
+
+
+class _Control(_Shape, frozen=True):
+    url: str = ""
+
+
+class _Role(_Shape, frozen=True):
+    role: str
+    groups: list[str] = []
+    people: list[str] = []
 
 
 class _Audit(_Shape, frozen=True):
@@ -105,6 +148,8 @@ class _Config(_Shape, frozen=True):
     policies: str = "policies"
     clusters: list[_Cluster] = []
     authentication: _Authentication = _Authentication()
+    control: _Control = _Control()
+    roles: list[_Role] = []
     workers: int = 1
     audit: _Audit = _Audit()
     limits: _Limits = _Limits()
@@ -155,11 +200,6 @@ class _Reader:
         self._folder = folder
 
     def config(self, written: _Config, path: Path) -> Config:
-        if written.authentication.jwt:
-            self._document.refuse(
-                ("authentication", "jwt"),
-                "sign-in with JWTs is not in this version yet; remove the entries and use `narrowgate agents add`",
-            )
         if not 1 <= written.workers <= MOST_WORKERS:
             self._document.refuse(("workers",), f"expected 1 to {MOST_WORKERS} processes, found {written.workers}")
         data_dir = self._path(written.data_dir, ("dataDir",))
@@ -173,10 +213,51 @@ class _Reader:
             recordings=self._recordings(written.recordings, data_dir),
             policies=self._path(written.policies, ("policies",)),
             clusters=self._clusters(written.clusters),
+            authentication=self._authentication(written.authentication),
+            control_url=self._control_url(written.control.url),
+            roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
             audit=self._audit(written.audit),
             limits=self._limits(written.limits),
         )
+
+    def _authentication(self, written: _Authentication) -> Authentication:
+        here = ("authentication",)
+        of = written.service_accounts
+        sign_in = SignInRules(
+            lifetime=self._seconds(written.sign_in.lifetime, (*here, "signIn", "lifetime")),
+            access_lifetime=self._seconds(written.sign_in.access_lifetime, (*here, "signIn", "accessLifetime")),
+        )
+        if sign_in.access_lifetime > sign_in.lifetime:
+            self._document.refuse((*here, "signIn", "accessLifetime"), "longer than a sign-in; make it shorter")
+        if sign_in.access_lifetime > MOST_ACCESS_SECONDS:
+            self._document.refuse((*here, "signIn", "accessLifetime"), "expected 24h at most; it is renewed by itself")
+        return Authentication(
+            jwt=read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder),
+            saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder),
+            service_accounts=read_service_accounts(self._document, (*here, "serviceAccounts"), of) if of else None,
+            client_certificates=read_client_certificates(
+                self._document, (*here, "clientCertificates"), written.client_certificates, self._folder
+            ),
+            sign_in=sign_in,
+        )
+
+    def _control_url(self, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query):
+            self._document.refuse(("control", "url"), f'"{url}" is not https://host[:port] with nothing behind it')
+        return url.rstrip("/")
+
+    def _role(self, written: _Role, index: int) -> RoleBinding:
+        here = ("roles", index)
+        role = self._choice(Role, written.role, (*here, "role"))
+        if not written.groups and not written.people:
+            self._document.refuse(here, "names nobody; add groups or people")
+        for key, names in (("groups", written.groups), ("people", written.people)):
+            for at, name in enumerate(names):
+                if problem := name_problem(name):
+                    self._document.refuse((*here, key, at), f'"{name}" {problem}')
+        return RoleBinding(role=role, groups=tuple(written.groups), people=tuple(written.people))
 
     def _path(self, text: str, key: Path_) -> Path:
         if not text or "\0" in text:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from narrowgate.authenticators.certificate_rule import CertificateRule
+from narrowgate.authenticators.jwt_issuer import JWTIssuer
+from narrowgate.authenticators.service_account_rules import ServiceAccountRules
+from narrowgate.control.saml_provider import SAMLProvider
 from narrowgate.core.cluster import UpstreamMode
+from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles
 
 Address = tuple[str, int]
@@ -85,6 +90,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """From SIGTERM until the requests still running are cut; the default grace period of a pod is 30."""
 
 
+class SignInRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a person stays signed in. Seconds."""
+
+    lifetime: float = 43_200
+    """Absolute; then the identity provider is asked again. A working day."""
+    access_lifetime: float = 3_600
+    """Of the access credentials that a sign-in is exchanged for; a stream ends with the one it began with."""
+
+
+class Authentication(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is believed besides the gate's own agents."""
+
+    jwt: tuple[JWTIssuer, ...] = ()
+    saml: tuple[SAMLProvider, ...] = ()
+    service_accounts: ServiceAccountRules | None = None
+    """None: ServiceAccount tokens of the clusters open nothing."""
+    client_certificates: tuple[CertificateRule, ...] = ()
+    sign_in: SignInRules = SignInRules()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration file, checked and with every path absolute."""
 
@@ -100,6 +125,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     recordings: str
     policies: Path
     clusters: tuple[ClusterConfig, ...] = ()
+    authentication: Authentication = Authentication()
+    control_url: str = ""
+    """Where people and programs reach the control port (`https://gate.corp:8444`); empty: where it listens."""
+    roles: tuple[RoleBinding, ...] = ()
     workers: int = 1
     """Processes that share the data port."""
     audit: Audit = Audit()

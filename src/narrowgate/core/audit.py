@@ -49,6 +49,9 @@ AUDIT_ID_LIMIT = 128
 METHOD_LIMIT = 32
 """Characters of an HTTP method that are kept; the longest known one has 17."""
 
+OWN_API = {"apiGroup": "narrowgate.dev", "apiVersion": "v1alpha1"}
+"""How entries about the gate's own objects name their group and version."""
+
 REDACTED = "[redacted]"
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
@@ -68,9 +71,25 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-Verdict = Decision | Malformed | Failed
-"""What became of a request: one of the three decisions, not understood, or failed. An `Allow` that fails later ends
-in an event with `Failed`; its first event keeps the decision."""
+class Permitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A call to the gate's own API that was let through: by this role, or by whatever else `because` names."""
+
+    because: str
+    """`role admin`, `signed in`, `device code`: in a word or two."""
+
+
+class ActsOn(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call to the gate's own API does, in Kubernetes' words, where no request info stands for it."""
+
+    verb: str
+    resource: str
+    """`agents`, `signins`, `roles`, ..., of the API group `narrowgate.dev`."""
+    name: str = ""
+
+
+Verdict = Decision | Malformed | Failed | Permitted
+"""What became of a request: one of the three decisions, not understood, failed, or let through by the gate's own API.
+An `Allow` that fails later ends in an event with `Failed`; its first event keeps the decision."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +108,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """None where nobody proved who they are."""
     intent: Intent | None = None
     """None where the request could not be understood: then method and target are recorded as they are."""
+    acts_on: ActsOn | None = None
+    """For calls to the gate's own API, in the place of an intent."""
     level: Level = Level.METADATA
 
 
@@ -124,13 +145,14 @@ class RequestEvents:
         user, self._annotations = _who(asked.chain, asked.cluster or ("" if intent is None else intent.cluster))
         self._lead = _HEAD[asked.level]
         self._head = self._lead % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
+        verb, reference = _what(asked)
         self._common = b'"requestURI":%b,"verb":%b,"user":%b,"sourceIPs":[%b]%b%b' % (
             request_uri(asked.target),
-            _encode(asked.method[:METHOD_LIMIT].lower() if intent is None else intent.info.verb),
+            verb,
             user,
             _encode(asked.source_ip),
             _user_agent(asked.user_agent) if asked.user_agent else b"",
-            b"" if intent is None else _object_ref(intent.info),
+            reference,
         )
         self._received = timestamp(asked.received_at)
         self._keeps_objects = asked.level is not Level.METADATA and intent is not None and _is_keepable(intent.info)
@@ -225,7 +247,7 @@ dashboards behind `services/proxy` use. Compared after percent-decoding, in lowe
 _SHAPED_LIKE_CREDENTIAL = re.compile(
     # Our own credentials, JSON web tokens (RFC 7519: two dots, the header begins with `{"`), and a password in an
     # absolute-form target. A `continue` token also begins with eyJ but has no dots.
-    r"ng\d_[A-Za-z0-9_~.=-]{8,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"ng[a-z]?\d_[A-Za-z0-9_~.=-]{8,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r"|(?<=://)[^/@\s]{1,512}@"
 )
 
@@ -279,10 +301,23 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
     user["extra"] = {"narrowgate.dev/proven-by": [sender.proven_by]}
     if sender.owner:
         user["extra"]["narrowgate.dev/owner"] = [sender.owner]
+    for name, value in sender.claims:
+        user["extra"].setdefault(f"narrowgate.dev/{name}", []).append(_text(value))
     annotations["narrowgate.dev/chain"] = _encode([str(member) for member in chain]).decode()
     if sender.credential:
         annotations["narrowgate.dev/credential"] = sender.credential
     return _encode(user), _members(annotations)
+
+
+def _what(asked: Asked) -> tuple[bytes, bytes]:
+    """The verb and the `objectRef` member, encoded."""
+    if asked.intent is not None:
+        return _encode(asked.intent.info.verb), _object_ref(asked.intent.info)
+    if asked.acts_on is not None:
+        acts_on = asked.acts_on
+        reference = {"resource": acts_on.resource, "name": acts_on.name, **OWN_API}
+        return _encode(acts_on.verb), b',"objectRef":' + _encode({key: of for key, of in reference.items() if of})
+    return _encode(asked.method[:METHOD_LIMIT].lower()), b""
 
 
 @lru_cache(maxsize=4096)
@@ -325,6 +360,8 @@ def _decided(verdict: Verdict) -> bytes:
             return _refused("malformed", verdict.message, None)
         case Failed():
             return _refused("error", verdict.message, None)
+        case Permitted():
+            return _members({"narrowgate.dev/decision": "allow", "narrowgate.dev/because": verdict.because})
         case _:
             assert_never(verdict)
 
@@ -370,7 +407,7 @@ def _text(message: str) -> str:
 
 def _response_status(code: int, verdict: Verdict) -> bytes:
     """`responseStatus`: code alone where the answer came from the API server, message and reason where it is ours."""
-    if isinstance(verdict, Allow):
+    if isinstance(verdict, Allow | Permitted):
         if code < 400:
             return b',"responseStatus":{"metadata":{},"code":%d}' % code
         return b',"responseStatus":{"metadata":{},"status":"Failure","code":%d}' % code

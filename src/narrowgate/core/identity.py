@@ -35,6 +35,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The authenticator that vouches for it, as written in the trail: `agent-credential`, `jwt`, ..."""
     credential: str
     """Public id of the credential it came with (never the secret); approvals and revocations name it."""
+    claims: tuple[tuple[str, str], ...] = ()
+    """What the proof told besides, as (name, value), sorted: `issuer`, `subject`, `pod`, `pod-uid`, `node`, ... It goes
+    into the record; no rule looks at it."""
     cluster: str = ""
     """The one cluster this credential opens; empty where the request must name the cluster."""
     expires_at: float | None = None

@@ -43,6 +43,66 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX changes_by_subject ON changes (subject)",
     ),
+    (
+        # SQLite cannot take NOT NULL off a column: the table is made anew.
+        """CREATE TABLE agents_2 (
+            name TEXT NOT NULL PRIMARY KEY,
+            owner TEXT NOT NULL,
+            purpose TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            credential_id TEXT UNIQUE,
+            credential_hash BLOB UNIQUE,
+            created_at FLOAT NOT NULL,
+            expires_at FLOAT NOT NULL,
+            paused BOOLEAN NOT NULL,
+            groups TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            ends_at FLOAT,
+            keys TEXT NOT NULL,
+            certificate_names TEXT NOT NULL
+        )""",
+        """INSERT INTO agents_2
+            SELECT name, owner, purpose, cluster, credential_id, credential_hash, created_at, expires_at, paused,
+                groups, labels, NULL, '[]', '[]' FROM agents""",
+        "DROP TABLE agents",
+        "ALTER TABLE agents_2 RENAME TO agents",
+        "CREATE TABLE generation (number INTEGER NOT NULL)",
+        "INSERT INTO generation VALUES (1)",
+        """CREATE TABLE sign_ins (
+            id TEXT NOT NULL PRIMARY KEY,
+            person TEXT NOT NULL,
+            groups TEXT NOT NULL,
+            source TEXT NOT NULL,
+            claims TEXT NOT NULL,
+            client TEXT NOT NULL,
+            secret_hash BLOB NOT NULL UNIQUE,
+            previous_hash BLOB,
+            renewed_at FLOAT NOT NULL,
+            created_at FLOAT NOT NULL,
+            expires_at FLOAT NOT NULL,
+            source_ip TEXT NOT NULL,
+            user_agent TEXT NOT NULL,
+            ended_at FLOAT,
+            ended_because TEXT NOT NULL
+        )""",
+        "CREATE INDEX sign_ins_by_person ON sign_ins (person, created_at)",
+        "CREATE INDEX sign_ins_by_previous ON sign_ins (previous_hash)",
+        "CREATE INDEX sign_ins_by_end ON sign_ins (ended_at)",
+        """CREATE TABLE once (
+            key_hash BLOB NOT NULL PRIMARY KEY,
+            purpose TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            expires_at FLOAT NOT NULL
+        )""",
+        "CREATE INDEX once_by_expiry ON once (expires_at)",
+        """CREATE TABLE role_grants (
+            person TEXT NOT NULL,
+            role TEXT NOT NULL,
+            given_by TEXT NOT NULL,
+            given_at FLOAT NOT NULL,
+            PRIMARY KEY (person, role)
+        )""",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.sign_in import SignIn
 
 PolicyFiles = tuple[tuple[str, str], ...]
 """Name and text of each policy file, sorted by name."""
@@ -59,15 +60,111 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     by: str
     action: str
-    """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`."""
+    """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
+    `role.given`, `role.taken`."""
     subject: str
-    """What was changed: the agent's name, the revision's number."""
+    """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
     """JSON of what matters about it; never a secret or its hash."""
 
 
+class RoleGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A role in the gate that one person was given by name; roles of groups are in the configuration."""
+
+    person: str
+    role: str
+    given_by: str
+    given_at: float
+
+
+class SignIns(Protocol):
+    """People's sign-ins. Only ending one is a change that the data plane must hear of (`Store.change_stamp`)."""
+
+    def add(self, sign_in: SignIn, *, by: str, at: float) -> None:
+        """Keep a new one. Raises AlreadyThere when its id or secret is taken."""
+        ...
+
+    def get(self, sign_in_id: str) -> SignIn:
+        """That sign-in, ended ones too. Raises NotThere."""
+        ...
+
+    def by_secret(self, secret_hash: bytes) -> SignIn:
+        """The sign-in whose current or previous secret this is, ended ones too. Raises NotThere."""
+        ...
+
+    def renew(self, sign_in_id: str, old_hash: bytes, new_hash: bytes, *, at: float) -> bool:
+        """Put a new secret in the place of the current one; False where `old_hash` is not the current one any more."""
+        ...
+
+    def end(self, sign_in_id: str, because: str, *, by: str, at: float) -> None:
+        """End it; ending it again changes nothing. Raises NotThere."""
+        ...
+
+    def listed(self, person: str = "", *, running_at: float | None = None, limit: int = 100) -> tuple[SignIn, ...]:
+        """The newest, newest first: of one person where named, only those that run then where a time is given."""
+        ...
+
+    def ended_since(self, at: float) -> frozenset[str]:
+        """Ids of all that were ended at or after `at`: whose credentials must not be believed although they verify."""
+        ...
+
+
+class Once(Protocol):
+    """Things that count once and not for long: codes, states, ids of assertions, idempotency keys.
+
+    `key` is secret more often than not, so what is kept is its SHA-256 together with `purpose`.
+    """
+
+    def put(self, purpose: str, key: str, payload: str, *, expires_at: float, now: float) -> bool:
+        """Keep it until then; False, changing nothing, where an unexpired one is there already."""
+        ...
+
+    def look(self, purpose: str, key: str, *, now: float) -> str | None:
+        """The payload, which stays; None where there is none, or not any more."""
+        ...
+
+    def take(self, purpose: str, key: str, *, now: float) -> str | None:
+        """The payload, for the one caller who gets it; None for everybody after."""
+        ...
+
+    def change(self, purpose: str, key: str, payload: str, *, now: float) -> bool:
+        """Replace the payload of one that is there; False where it is not (any more)."""
+        ...
+
+
+class Roles(Protocol):
+    """Roles given to people by name."""
+
+    def give(self, grant: RoleGrant) -> None:
+        """Give it; giving it again changes nothing."""
+        ...
+
+    def take(self, person: str, role: str, *, by: str, at: float) -> None:
+        """Take it. Raises NotThere."""
+        ...
+
+    def listed(self) -> tuple[RoleGrant, ...]:
+        """All, by person and role."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """People's sign-ins."""
+        ...
+
+    @property
+    def once(self) -> Once:
+        """What counts once."""
+        ...
+
+    @property
+    def roles(self) -> Roles:
+        """Roles of people by name."""
+        ...
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """All agents, by name."""
@@ -101,12 +198,13 @@ class Store(Protocol):
         """The newest revisions, newest first."""
         ...
 
-    def changes(self, limit: int = 100) -> tuple[Change, ...]:
-        """The newest changes, newest first."""
+    def changes(self, limit: int = 100, *, before: int | None = None) -> tuple[Change, ...]:
+        """The newest changes (of those with a number below `before`), newest first."""
         ...
 
     def change_stamp(self) -> int | str:
-        """A value that differs from the last one when anybody, in any process, has changed anything since.
+        """A value that differs from the last one when anybody, in any process, has changed since what requests are
+        judged by: agents, policies, the end of a sign-in.
 
         Cheap (under 50 µs), so that it can be asked several times a second. Compare stamps of one Store object only.
         """

@@ -1,26 +1,17 @@
-"""The store in one SQLite file: the default, and enough for any number of gate processes on one machine.
-
-WAL, so that readers never wait for the writer; synchronous=FULL, so that an acknowledged change survives a power cut.
-"""
+"""The store in one SQLite file: the default, and enough for any number of gate processes on one machine."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, event, func, insert, select, update
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from narrowgate.core.agent import AgentRecord
-from narrowgate.store.migrations import migrate
+from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.store.changes import move_generation, note_change
+from narrowgate.store.once import OnceTable
 from narrowgate.store.port import (
     AlreadyThere,
     Change,
@@ -28,16 +19,12 @@ from narrowgate.store.port import (
     PolicyFiles,
     PolicyRevision,
     RevisionSummary,
-    StoreUnavailable,
     digest_of,
 )
+from narrowgate.store.roles import RoleTable
+from narrowgate.store.sign_ins import SignInTable
+from narrowgate.store.sqlite_file import SQLiteFile
 from narrowgate.store.tables import agents, changes, revisions
-
-BUSY_SECONDS = 5.0
-"""How long a writer waits for another one. Our transactions take milliseconds; longer means that something hangs."""
-
-CONNECTIONS = 4
-"""Open at once: the data plane's refresh, the control plane, and two to spare."""
 
 
 class SQLiteStore:
@@ -45,33 +32,20 @@ class SQLiteStore:
 
     def __init__(self, path: Path) -> None:
         """Open, or make, the database. Raises StoreUnavailable."""
-        self._path = path
-        self._stamp_lock = threading.Lock()
-        self._closed = False
-        _make_private(path)
-        self._engine = _engine(path)
-        self._stamp_connection: sqlite3.Connection | None = None
-        try:
-            with self._writing() as connection:
-                migrate(connection, str(path))
-            with self._translated():
-                # A connection that never writes: for it SQLite counts what all others commit, this process's too.
-                self._stamp_connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-                self._inode = path.stat().st_ino
-                self._stamp_connection.execute("PRAGMA data_version").fetchone()
-        except BaseException:
-            self.close()
-            raise
+        self._file = SQLiteFile(path)
+        self.sign_ins = SignInTable(self._file)
+        self.once = OnceTable(self._file)
+        self.roles = RoleTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             rows = connection.execute(select(agents).order_by(agents.c.name)).all()
         return tuple(_agent(row) for row in rows)
 
     def agent(self, name: str) -> AgentRecord:
         """See the port."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             row = connection.execute(select(agents).where(agents.c.name == name)).one_or_none()
         if row is None:
             raise NotThere(f'there is no agent "{name}"; look at the list of agents')
@@ -79,40 +53,38 @@ class SQLiteStore:
 
     def add_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
         """See the port."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             if connection.execute(select(agents.c.name).where(agents.c.name == agent.name)).first():
                 raise AlreadyThere(f'there is an agent "{agent.name}" already; rotate it, or use another name')
             _refuse_taken_credential(connection, agent)
             connection.execute(insert(agents).values(_columns(agent)))
-            _note(
-                connection,
-                Change(number=0, at=at, by=by, action="agent.added", subject=agent.name, detail=_told(agent)),
-            )
+            note_change(connection, "agent.added", agent.name, _told(agent), by=by, at=at)
+            move_generation(connection)
 
     def change_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
         """See the port."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             _refuse_taken_credential(connection, agent)
             done = connection.execute(update(agents).where(agents.c.name == agent.name).values(_columns(agent)))
             if done.rowcount == 0:
                 raise NotThere(f'there is no agent "{agent.name}"; look at the list of agents')
-            detail = _told(agent)
-            _note(connection, Change(number=0, at=at, by=by, action="agent.changed", subject=agent.name, detail=detail))
+            note_change(connection, "agent.changed", agent.name, _told(agent), by=by, at=at)
+            move_generation(connection)
 
     def remove_agent(self, name: str, *, by: str, at: float) -> None:
         """See the port."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = connection.execute(select(agents).where(agents.c.name == name)).one_or_none()
             if row is None:
                 raise NotThere(f'there is no agent "{name}"; look at the list of agents')
             connection.execute(delete(agents).where(agents.c.name == name))
-            detail = _told(_agent(row))
-            _note(connection, Change(number=0, at=at, by=by, action="agent.removed", subject=name, detail=detail))
+            note_change(connection, "agent.removed", name, _told(_agent(row)), by=by, at=at)
+            move_generation(connection)
 
     def add_revision(self, files: Sequence[tuple[str, str]], *, by: str, at: float) -> PolicyRevision:
         """See the port."""
         digest = digest_of(files)
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             newest = connection.execute(select(revisions).order_by(revisions.c.number.desc()).limit(1)).one_or_none()
             if newest is not None and newest.digest == digest:
                 return _revision(newest)
@@ -126,10 +98,8 @@ class SQLiteStore:
                 )
             )
             detail = msgspec.json.encode({"digest": digest, "files": [name for name, _ in kept]}).decode()
-            _note(
-                connection,
-                Change(number=0, at=at, by=by, action="policies.revised", subject=str(number), detail=detail),
-            )
+            note_change(connection, "policies.revised", str(number), detail, by=by, at=at)
+            move_generation(connection)
             return made
 
     def revision(self, number: int | None = None) -> PolicyRevision:
@@ -137,7 +107,7 @@ class SQLiteStore:
         query = select(revisions).order_by(revisions.c.number.desc()).limit(1)
         if number is not None:
             query = query.where(revisions.c.number == number)
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise NotThere(
@@ -148,139 +118,42 @@ class SQLiteStore:
     def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:
         """See the port."""
         wanted = [column for column in revisions.c if column.name != "files"]
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             rows = connection.execute(select(*wanted).order_by(revisions.c.number.desc()).limit(limit)).all()
         return tuple(RevisionSummary(**row._mapping) for row in rows)
 
-    def changes(self, limit: int = 100) -> tuple[Change, ...]:
+    def changes(self, limit: int = 100, *, before: int | None = None) -> tuple[Change, ...]:
         """See the port."""
-        with self._reading() as connection:
-            rows = connection.execute(select(changes).order_by(changes.c.number.desc()).limit(limit)).all()
+        query = select(changes).order_by(changes.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(changes.c.number < before)
+        with self._file.reading() as connection:
+            rows = connection.execute(query).all()
         return tuple(Change(**row._mapping) for row in rows)
 
     def change_stamp(self) -> int | str:
         """See the port."""
-        with self._stamp_lock, self._translated():
-            if self._stamp_connection is None:
-                raise StoreUnavailable(f"{self._path}: the store is closed")
-            # A file that was removed or replaced under us still answers, and would never change again.
-            if os.stat(self._path).st_ino != self._inode:
-                raise StoreUnavailable(f"{self._path}: the store's file was replaced; restart the gate")
-            stamp: int = self._stamp_connection.execute("PRAGMA data_version").fetchone()[0]
-            return stamp
+        return self._file.stamp()
 
     def close(self) -> None:
         """See the port."""
-        self._closed = True
-        with self._stamp_lock:
-            if self._stamp_connection is not None:
-                self._stamp_connection.close()
-                self._stamp_connection = None
-        self._engine.dispose()
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        self._refuse_when_closed()
-        with self._translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        self._refuse_when_closed()
-        with self._translated(), self._engine.connect() as plain:
-            # The write lock is taken at the beginning: a transaction that reads first and is then refused it would have
-            # decided on what is no longer so.
-            connection = plain.execution_options(narrowgate_begin="BEGIN IMMEDIATE")
-            with connection.begin():
-                yield connection
-
-    def _refuse_when_closed(self) -> None:
-        if self._closed:
-            raise StoreUnavailable(f"{self._path}: the store is closed")
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise StoreUnavailable(f"{self._path}: {_reason(error.orig)}") from error
-        except PoolTimeout as error:
-            raise StoreUnavailable(f"{self._path}: no connection within {BUSY_SECONDS:g} s; try again") from error
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"{self._path}: {_reason(error)}") from error
-
-
-def _engine(path: Path) -> Engine:
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: _connect(path),
-        poolclass=QueuePool,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-    )
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("narrowgate_begin", "BEGIN"))
-
-    return engine
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # isolation_level None: the driver begins nothing by itself, `begin` above says how each transaction starts.
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _make_private(path: Path) -> None:
-    """Make the file, for this user alone; SQLite gives its -wal and -shm files the same mode."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(f"{path}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException | None) -> str:
-    """Why, and what to do about the reasons that people meet."""
-    text = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown error"
-    advice = {
-        "locked": "another process holds it; find and stop that one",
-        "readonly": "make it writable for this user",
-        "full": "make room on its disk",
-        "not a database": "it is another kind of file; correct `store`, or restore a backup",
-        "malformed": "it is damaged; restore a backup",
-        "No such file": "restore it, or correct `store`, and restart the gate",
-        "denied": "correct its owner or mode",
-    }
-    for sign, what_to_do in advice.items():
-        if sign in text:
-            return f"the store cannot be used: {text}; {what_to_do}"
-    return f"the store cannot be used: {text}; look at the file and its disk"
+        self._file.close()
 
 
 def _refuse_taken_credential(connection: Connection, agent: AgentRecord) -> None:
+    if not agent.credential_id:
+        return
     same = (agents.c.credential_id == agent.credential_id) | (agents.c.credential_hash == agent.credential_hash)
     if connection.execute(select(agents.c.name).where(same, agents.c.name != agent.name)).first():
         raise AlreadyThere("another agent holds this credential; make a new one for each")
 
 
-def _note(connection: Connection, change: Change) -> None:
-    number = (connection.execute(select(func.max(changes.c.number))).scalar() or 0) + 1
-    connection.execute(insert(changes).values(msgspec.structs.asdict(change) | {"number": number}))
-
-
 def _columns(agent: AgentRecord) -> dict[str, Any]:
+    listed = ("groups", "labels", "keys", "certificate_names")
     return msgspec.structs.asdict(agent) | {
-        "groups": msgspec.json.encode(agent.groups).decode(),
-        "labels": msgspec.json.encode(agent.labels).decode(),
+        "credential_id": agent.credential_id or None,
+        "credential_hash": agent.credential_hash or None,
+        **{name: msgspec.json.encode(getattr(agent, name)).decode() for name in listed},
     }
 
 
@@ -288,6 +161,10 @@ def _agent(row: Row[Any]) -> AgentRecord:
     columns = dict(row._mapping)
     columns["groups"] = msgspec.json.decode(columns["groups"], type=tuple[str, ...])
     columns["labels"] = msgspec.json.decode(columns["labels"], type=tuple[tuple[str, str], ...])
+    columns["keys"] = msgspec.json.decode(columns["keys"], type=tuple[AgentKey, ...])
+    columns["certificate_names"] = msgspec.json.decode(columns["certificate_names"], type=tuple[str, ...])
+    columns["credential_id"] = columns["credential_id"] or ""
+    columns["credential_hash"] = columns["credential_hash"] or b""
     return AgentRecord(**columns)
 
 

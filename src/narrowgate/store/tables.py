@@ -20,15 +20,69 @@ agents = Table(
     Column("owner", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("cluster", Text, nullable=False),
-    Column("credential_id", Text, nullable=False, unique=True),
-    Column("credential_hash", LargeBinary, nullable=False, unique=True),
+    Column("credential_id", Text, unique=True),
+    Column("credential_hash", LargeBinary, unique=True),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("groups", Text, nullable=False),
     Column("labels", Text, nullable=False),
+    Column("ends_at", Float),
+    Column("keys", Text, nullable=False),
+    Column("certificate_names", Text, nullable=False),
 )
-"""`groups` is a JSON list, `labels` a JSON list of pairs: they are read whole, never searched."""
+"""`groups`, `keys` and `certificate_names` are JSON lists, `labels` a JSON list of pairs: they are read whole, never
+searched. `credential_id` and `credential_hash` are NULL for an agent without a simple credential."""
+
+generation = Table(
+    "generation",
+    metadata,
+    Column("number", Integer, nullable=False),
+)
+"""One row, which grows whenever something changes that requests are judged by."""
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("claims", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("previous_hash", LargeBinary),
+    Column("renewed_at", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("source_ip", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("ended_at", Float),
+    Column("ended_because", Text, nullable=False),
+    Index("sign_ins_by_person", "person", "created_at"),
+    Index("sign_ins_by_previous", "previous_hash"),
+    Index("sign_ins_by_end", "ended_at"),
+)
+"""`groups` is a JSON list, `claims` a JSON list of pairs."""
+
+once = Table(
+    "once",
+    metadata,
+    Column("key_hash", LargeBinary, primary_key=True, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("once_by_expiry", "expires_at"),
+)
+
+role_grants = Table(
+    "role_grants",
+    metadata,
+    Column("person", Text, primary_key=True, nullable=False),
+    Column("role", Text, primary_key=True, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("given_at", Float, nullable=False),
+)
 
 revisions = Table(
     "policy_revisions",

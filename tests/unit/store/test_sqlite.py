@@ -10,6 +10,7 @@ import pytest
 
 from narrowgate.store.port import StoreUnavailable
 from narrowgate.store.sqlite import SQLiteStore
+from narrowgate.store.sqlite_file import SQLiteFile
 
 
 def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_an_acknowledged_change_is_on_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "gate.db"
-    with closing(SQLiteStore(path)) as store, store._reading() as connection:
+    with closing(SQLiteFile(path)) as database, database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2, "FULL is 2"
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 

@@ -1,0 +1,27 @@
+"""How projected ServiceAccount tokens of the registered clusters are taken, as configured."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Verify(enum.Enum):
+    """Who says that a token is good."""
+
+    TOKEN_REVIEW = "tokenReview"
+    """Its cluster (`authentication.k8s.io/v1` TokenReview), which also knows that the pod is still there."""
+    KEYS = "keys"
+    """The cluster's public keys alone: a deleted pod's token stays good until it expires."""
+
+
+class ServiceAccountRules(msgspec.Struct, frozen=True, kw_only=True):
+    """For all clusters alike."""
+
+    audience: str = "narrowgate"
+    """What a token must be for (`audience` of the projected volume): never the API server's own."""
+    verify: tuple[Verify, ...] = (Verify.KEYS, Verify.TOKEN_REVIEW)
+    """All of these must agree."""
+    clusters: tuple[str, ...] = ()
+    """Whose tokens are taken; empty never happens here: the configuration fills in all."""
