@@ -1,4 +1,4 @@
-"""The port: what an authenticator is given, and the three things it may answer."""
+"""The port: what an authenticator is given, and the four things it may answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ class Rejected(msgspec.Struct, frozen=True):
     reason: str
 
 
-Answer = Identity | NotMine | Rejected
+class Unavailable(msgspec.Struct, frozen=True):
+    """The credential is of this authenticator's sort, and whoever could vouch for it does not answer now: nobody else
+    is asked. 503 with this reason, which begins in lower case and says who does not answer; asking again may help."""
+
+    reason: str
+
+
+Answer = Identity | NotMine | Rejected | Unavailable
 
 
 class Authenticator(Protocol):

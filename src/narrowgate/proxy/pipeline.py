@@ -15,7 +15,7 @@ from typing import assert_never
 
 import msgspec
 
-from narrowgate.authenticators.port import NotMine, Rejected
+from narrowgate.authenticators.port import NotMine, Rejected, Unavailable
 from narrowgate.core import status
 from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
@@ -57,6 +57,10 @@ log = logging.getLogger("narrowgate.pipeline")
 
 class Unauthenticated(Exception):
     """Nobody proved who sends this; the message says what was wrong with the credential, or that there was none."""
+
+
+class NobodyVouches(Exception):
+    """Who sends this cannot be told now: whoever could vouch for the credential does not answer."""
 
 
 class Misdirected(Exception):
@@ -163,6 +167,8 @@ class Pipeline:
                 raise Unauthenticated(reason)
             case NotMine():
                 raise Unauthenticated("no credential that the gate knows: use the kubeconfig that the gate issued")
+            case Unavailable(reason=reason):
+                raise NobodyVouches(reason)
             case _:
                 assert_never(answer)
 
@@ -247,6 +253,9 @@ class Pipeline:
                 return Deny(message=reason)
             case NotMine():
                 return Deny(message="the credential is not known any more")
+            case Unavailable(reason=reason):
+                # How long a proof is good without being looked at again is its authenticator's affair; here it is over.
+                return Deny(message=reason)
             case _:
                 assert_never(answer)
 
@@ -276,7 +285,7 @@ class Pipeline:
                 return Malformed(str(error), code), status.failure(code, str(error))
             case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
-            case UpstreamUnreachable() | ClusterNotReady() | StateStale():
+            case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches():
                 return Failed(message=str(error)), status.unavailable(str(error))
             case TrailUnwritable():
                 log.error("the trail cannot be written: %s", error)
