@@ -84,14 +84,54 @@ def test_an_agents_removal_reaches_both(gate: Gate, agent: Agent) -> None:
     assert answers(agent) == {200}
 
 
-def test_a_worker_that_dies_ends_the_gate_with_exit_code_1(gate: Gate) -> None:
-    first, second = children(gate)
+@pytest.mark.parametrize("who", [1, 2], ids=["a worker", "the control plane"])
+def test_a_process_that_dies_ends_the_gate_with_exit_code_1(gate: Gate, who: int) -> None:
+    processes = children(gate)
 
-    os.kill(second, signal.SIGKILL)
+    os.kill(processes.pop(who), signal.SIGKILL)
 
     assert gate.wait_for_end() == 1
-    assert not Path(f"/proc/{first}").exists()
+    assert not any(Path(f"/proc/{process}").exists() for process in processes)
     assert "stopping the others" in gate.last_words()
+
+
+@pytest.fixture
+def single(stub: Stub, tmp_path: Path) -> Iterator[Gate]:
+    """One data plane, which is the process that was started, and the control plane."""
+    gate = Gate(tmp_path / "single", [stub.cluster("dev")]).start()
+    yield gate
+    if gate.running():
+        gate.stop()
+
+
+def test_a_gate_without_its_control_plane_ends_with_exit_code_1(single: Gate) -> None:
+    (control,) = children(single)
+    os.kill(control, signal.SIGKILL)
+    assert single.wait_for_end() == 1
+    assert "control plane ended" in single.last_words()
+
+
+def test_a_control_plane_without_its_gate_ends(single: Gate) -> None:
+    (control,) = children(single)
+    os.kill(single.pid, signal.SIGKILL)
+    single.wait_for_end()
+    single.wait_until(lambda: not Path(f"/proc/{control}").exists(), "the control plane has ended")
+
+
+def test_a_gate_and_its_control_plane_end_together_on_sigterm(single: Gate) -> None:
+    (control,) = children(single)
+    assert single.stop() == 0
+    assert not Path(f"/proc/{control}").exists()
+    assert single.command("audit", "verify").code == 0
+
+
+def test_a_taken_control_port_is_said_once(single: Gate, stub: Stub, tmp_path: Path) -> None:
+    second = Gate(tmp_path / "second", [stub.cluster("dev")])
+    second.config.write_text(second.config.read_text().replace(str(second.control_port), str(single.control_port)))
+    second.start(ready=False)
+    assert second.wait_for_end() == 1
+    assert second.last_words().count("cannot listen") == 1
+    assert "listen.control" in second.last_words()
 
 
 def test_workers_whose_parent_is_gone_end(gate: Gate) -> None:
@@ -176,12 +216,12 @@ def test_sighup_puts_a_new_certificate_in_force_and_a_broken_one_never(stub: Stu
         mark = "-----BEGIN CERTIFICATE-----"
         pair.write_text(other[: other.index(mark)] + good[good.index(mark) :])
         os.kill(gate.pid, signal.SIGHUP)
-        gate.wait_until(lambda: gate.log.read_text().count("was not reloaded") == 2, "both workers complain")
+        gate.wait_until(lambda: gate.log.read_text().count("was not reloaded") == 3, "all processes complain")
         assert presented(gate) == first
 
         pair.write_text(other)
         os.kill(gate.pid, signal.SIGHUP)
-        gate.wait_until(lambda: gate.log.read_text().count("reloaded the serving") == 2, "both workers reload")
+        gate.wait_until(lambda: gate.log.read_text().count("reloaded the serving") == 3, "all processes reload")
         second = presented(gate)
         assert len(second) == 1
         assert second != first

@@ -20,7 +20,7 @@ MISUSE = 2
 
 WORDED = (
     "narrowgate.config.errors:ConfigError",
-    "narrowgate.control.health:HealthPortTaken",
+    "narrowgate.control.serving:AddressTaken",
     "narrowgate.core.yaml_reader:PolicyErrors",
     "narrowgate.keys:KeysUnusable",
     "narrowgate.main.boot_check:AccountTooWide",

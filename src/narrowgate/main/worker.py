@@ -7,20 +7,20 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import prometheus_client
 
-from narrowgate.authenticators.agent_credentials import AgentCredentials
-from narrowgate.authenticators.first_match import FirstMatch
-from narrowgate.authenticators.port import Authenticator
+from narrowgate.authenticators.access_credential import Port
 from narrowgate.config import Config, ReadLevel, cluster_access
 from narrowgate.control.health import serve_health
-from narrowgate.core.rulebook import Rulebook
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
-from narrowgate.main.policy_folder import PolicyFolder, rulebook_of
+from narrowgate.main.identification import Identification
+from narrowgate.main.loading import Loading
+from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.trails import open_trail
 from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.cluster import Cluster
@@ -31,7 +31,6 @@ from narrowgate.proxy.state import ServedCluster, State
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
-from narrowgate.trail.journal import Bounds
 
 FIRST_LOOK_SECONDS = 5.0
 """How long starting waits for a cluster's discovery before it serves anyway (that cluster's requests are refused)."""
@@ -61,45 +60,50 @@ class Worker:
         }
         self._state = State(served)
         self._folder = PolicyFolder(config, self._store)
+        self._identification = Identification(keys, Port.KUBERNETES)
+        self._loading = Loading(self._store, self._identification)
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._listener: Listener
         self._context = server_context(str(keys.certificate_path), str(keys.key_path))
+        self.on_reload: list[Callable[[], None]] = []
+        """Called on SIGHUP as well."""
 
-    async def run(self, parent_lives: int | None = None) -> None:
+    async def run(self, others_live: int) -> None:
         """Serve until SIGTERM or SIGINT, then drain. Raises what makes starting impossible.
 
-        `parent_lives` is the end of a pipe that can be read when the process is gone that other workers answer to.
+        `others_live` is the end of a pipe that can be read when the other processes of this gate are gone.
         """
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        if parent_lives is not None:
 
-            def orphaned() -> None:
-                loop.remove_reader(parent_lives)
-                stop.set()
+        def alone() -> None:
+            loop.remove_reader(others_live)
+            stop.set()
 
-            loop.add_reader(parent_lives, orphaned)
+        loop.add_reader(others_live, alone)
         if self._number == 0:
             self._folder.load_first()
-        self._trail = _open_trail(self._config, self._keys, self._number)
+        self._trail = open_trail(self._config, self._keys, f"gate-{self._number}")
         try:
             await self._serve_until(stop)
         finally:
             # Whatever ended it: the last notes are written and the head is sealed.
             await self._trail.close()
+            await self._identification.close()
             self._store.close()
 
     async def _serve_until(self, stop: asyncio.Event) -> None:
         self._listener = self._make_listener()
         async with asyncio.TaskGroup() as connections, asyncio.TaskGroup() as followers:
             tasks = [followers.create_task(cluster.follow_discovery()) for cluster in self._clusters.values()]
-            tasks.append(followers.create_task(self._state.follow(self._stamp, self._load)))
+            tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
             await refuse_wide_accounts(self._clusters.values())
+            tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
             tasks.append(followers.create_task(self._listener.sweep()))
@@ -147,6 +151,8 @@ class Worker:
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""
+        for also in self.on_reload:
+            also()
         files = str(self._keys.certificate_path), str(self._keys.key_path)
         try:
             # In a context of its own first: a pair that does not match would leave the one in use without a key.
@@ -155,20 +161,6 @@ class Worker:
             log.info("reloaded the serving certificate")
         except (OSError, ValueError) as error:
             log.error("the serving certificate was not reloaded: %s", error)
-
-    # --- what the state follows
-
-    async def _stamp(self) -> object:
-        # On the loop: it takes some microseconds; handing it to a thread ten times a second takes thirty times that.
-        return self._store.change_stamp()
-
-    async def _load(self) -> tuple[Authenticator, Rulebook]:
-        return await asyncio.to_thread(self._load_now)
-
-    def _load_now(self) -> tuple[Authenticator, Rulebook]:
-        rulebook = rulebook_of(self._store.revision())
-        log.info("policies of revision %d are in force", rulebook.revision)
-        return FirstMatch([AgentCredentials.of(self._store.agents())]), rulebook
 
     # --- health
 
@@ -202,11 +194,3 @@ def _settle_memory() -> None:
 
 def _read_token(path: str) -> str:
     return Path(path).read_text("ascii").strip()
-
-
-def _open_trail(config: Config, keys: Keys, number: int) -> TrailWriter:
-    """The trail of one process: a journal of its own, `gate-<number>`. Raises TrailUnwritable, JournalInUse."""
-    audit = config.audit
-    bounds = Bounds(segment_bytes=audit.segment_bytes, retain_age=audit.retention)
-    folder = config.data_dir / "trail"
-    return TrailWriter.open(folder, f"gate-{number}", keys.signing_key_pem, bounds=bounds, copy_to=audit.checkpoints)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from narrowgate.control.health import HealthPortTaken, health_app, listening, serve_health
+from narrowgate.control.health import health_app, serve_health
+from narrowgate.control.serving import AddressTaken, listening
 
 Answer = tuple[int, str]
 
@@ -71,15 +72,15 @@ def test_metrics_come_in_the_text_form_of_prometheus() -> None:
 
 
 def test_a_taken_port_is_named_before_anything_is_served() -> None:
-    with listening("127.0.0.1", 0) as first:
+    with listening("127.0.0.1", 0, "listen.health") as first:
         first.listen()
         port = first.getsockname()[1]
-        with pytest.raises(HealthPortTaken, match=rf"cannot listen on 127.0.0.1:{port} .*: stop what listens there"):
+        with pytest.raises(AddressTaken, match=rf"cannot listen on 127.0.0.1:{port} .*: stop what listens there"):
             asyncio.run(serve_health("127.0.0.1", port, dict, CollectorRegistry()))
 
 
 def test_it_serves_until_cancelled_and_then_lets_the_port_go() -> None:
-    with listening("127.0.0.1", 0) as probe:
+    with listening("127.0.0.1", 0, "listen.health") as probe:
         port = probe.getsockname()[1]
 
     async def scenario() -> bytes:

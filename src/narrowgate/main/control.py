@@ -1,0 +1,126 @@
+"""The control process of the gate: sign-in, the gate's own API, pages. It shares files with the data plane, no more.
+
+A process of its own, because it may be comfortable: what it waits for, or breaks on, must not delay a request to a
+cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+
+from narrowgate.authenticators.access_credential import AccessSigner, Port
+from narrowgate.config import Config
+from narrowgate.control.app import ControlParts, control_app
+from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.recorder import Recorder
+from narrowgate.control.serving import ServerLimits, serve_app
+from narrowgate.control.settings import ControlSettings
+from narrowgate.keys import Keys
+from narrowgate.main.identification import Identification
+from narrowgate.main.loading import Loading
+from narrowgate.main.trails import open_trail
+from narrowgate.proxy.listener import server_context
+from narrowgate.proxy.state import State
+from narrowgate.store.open import open_store
+
+MOST_CONNECTIONS = 512
+"""Browsers, commands and plugins at one time; each asks rarely and briefly."""
+
+GOODBYE_SECONDS = 3
+"""Calls under way when the gate stops get this long: they are short."""
+
+log = logging.getLogger("narrowgate.control")
+
+
+class ControlProcess:
+    """Serves the control port. Made inside its event loop; `run` serves until it is told to stop."""
+
+    def __init__(self, config: Config, keys: Keys, bound: socket.socket) -> None:
+        self._config = config
+        self._keys = keys
+        self._bound = bound
+        self._store = open_store(config.store, config.data_dir)
+        self._identification = Identification(keys, Port.CONTROL)
+        self._loading = Loading(self._store, self._identification, needs_policies=False)
+        self._state = State({})
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path))
+
+    async def run(self, parent_lives: int) -> None:
+        """Serve until SIGTERM or SIGINT, or until `parent_lives` (a pipe's end) tells that the data plane is gone."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+        def orphaned() -> None:
+            loop.remove_reader(parent_lives)
+            stop.set()
+
+        loop.add_reader(parent_lives, orphaned)
+        trail = open_trail(self._config, self._keys, "control-0")
+        try:
+            parts = ControlParts(
+                settings=self._settings(),
+                store=self._store,
+                issuer=AccessIssuer(AccessSigner(self._keys.access_key), self._settings()),
+                recorder=Recorder(trail),
+            )
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(trail.run()),
+                    tasks.create_task(self._state.follow(self._loading.stamp, self._loading.load)),
+                    tasks.create_task(self._identification.follow()),
+                    tasks.create_task(self._serve(parts)),
+                ]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            await trail.close()
+            await self._identification.close()
+            self._store.close()
+
+    async def _serve(self, parts: ControlParts) -> None:
+        limits = ServerLimits(connections=MOST_CONNECTIONS, goodbye=GOODBYE_SECONDS)
+        host, port = self._config.listen.control
+        log.info("serving sign-in and the API on https://%s:%d", host, port)
+        await serve_app(control_app(parts), self._bound, limits, self._context)
+
+    def _settings(self) -> ControlSettings:
+        config = self._config
+        return ControlSettings(
+            url=control_url(config),
+            kubernetes_url=_url(config.listen.kubernetes, config),
+            ca_pem=self._keys.ca_pem.decode("ascii"),
+            clusters=tuple(cluster.name for cluster in config.clusters),
+            sign_in_seconds=config.authentication.sign_in.lifetime,
+            access_seconds=config.authentication.sign_in.access_lifetime,
+        )
+
+    def _reload(self) -> None:
+        """SIGHUP: the serving certificate again."""
+        files = str(self._keys.certificate_path), str(self._keys.key_path)
+        try:
+            server_context(*files)
+            self._context.load_cert_chain(*files)
+            log.info("reloaded the serving certificate")
+        except (OSError, ValueError, ssl.SSLError) as error:
+            log.error("the serving certificate was not reloaded: %s", error)
+
+
+def control_url(config: Config) -> str:
+    """Where people and programs reach the control port."""
+    return config.control_url or _url(config.listen.control, config)
+
+
+def _url(address: tuple[str, int], config: Config) -> str:
+    host, port = address
+    if host in ("0.0.0.0", "::"):
+        named = [name for name in config.server_names if not name.startswith("*")]
+        host = named[0] if named else "localhost"
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

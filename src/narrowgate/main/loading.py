@@ -1,0 +1,57 @@
+"""From the store to what a process judges by: the authenticator, the rules, the agents; read anew when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from narrowgate.authenticators.port import Authenticator
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.rulebook import Rulebook, compile_policies
+from narrowgate.main.identification import Identification
+from narrowgate.main.policy_folder import rulebook_of
+from narrowgate.store.port import NotThere, Store
+
+log = logging.getLogger("narrowgate")
+
+
+class Loading:
+    """What `proxy.state.State.follow` asks, answered from a store."""
+
+    def __init__(self, store: Store, identification: Identification, *, needs_policies: bool = True) -> None:
+        """`needs_policies` False: before the first revision there are none, rather than nothing to judge by."""
+        self._store = store
+        self._needs_policies = needs_policies
+        self._identification = identification
+        self._rulebook: Rulebook | None = None
+        self.agents: Mapping[str, AgentRecord] = {}
+        """By name, as of the last reading."""
+
+    async def stamp(self) -> object:
+        """Whether there is anything new. On the loop: it takes microseconds; handing it to a thread takes far more."""
+        return self._store.change_stamp()
+
+    async def load(self) -> tuple[Authenticator, Rulebook]:
+        """Everything, as it is now. Raises StoreUnavailable, NotThere, PolicyErrors."""
+        return await asyncio.to_thread(self._load)
+
+    def _load(self) -> tuple[Authenticator, Rulebook]:
+        rulebook = self._current_rulebook()
+        authenticator, agents = self._identification.load(self._store, time.time())
+        self.agents = {agent.name: agent for agent in agents}
+        return authenticator, rulebook
+
+    def _current_rulebook(self) -> Rulebook:
+        try:
+            revision = self._store.revision()
+        except NotThere:
+            if self._needs_policies:
+                raise
+            return compile_policies((), 0)
+        if self._rulebook is None or self._rulebook.revision != revision.number:
+            # Compiling takes a second for the largest sets, and agents change far more often than policies do.
+            self._rulebook = rulebook_of(revision)
+            log.info("policies of revision %d are in force", revision.number)
+        return self._rulebook
