@@ -1,0 +1,33 @@
+"""What the API is made of: the slice of the control port that its calls work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from narrowgate.control.callers import Callers
+from narrowgate.control.recorder import Recorder
+from narrowgate.control.settings import ControlSettings
+from narrowgate.control.sign_in import Provider
+from narrowgate.core.cluster import UpstreamMode
+from narrowgate.core.roles import RoleBinding
+from narrowgate.core.rulebook import Rulebook
+from narrowgate.store.port import Store
+
+
+class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
+    """Once per control process."""
+
+    settings: ControlSettings
+    store: Store
+    recorder: Recorder
+    callers: Callers
+    bindings: tuple[RoleBinding, ...] = ()
+    """Roles from the configuration."""
+    rulebook: Callable[[], Rulebook]
+    """What is in force now, for the clusters that somebody may name."""
+    modes: Mapping[str, UpstreamMode] = {}
+    """How each cluster is reached, by its name."""
+    providers: tuple[Provider, ...] = ()
+    """How people sign in."""
