@@ -1,0 +1,80 @@
+"""An agent as programs read it: the one document of `narrowgate agents -o json` and of the API.
+
+No secret and no hash is in it. Fields are added at the end and never taken away: programs outside depend on them.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.moment import moment_text
+
+
+class AgentState(enum.Enum):
+    """What an agent can do now, by its record alone."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    EXPIRED = "expired"
+    """Its credential is, and it has no other proof."""
+    ENDED = "ended"
+    """Its end date has passed: no proof of it counts any more."""
+
+
+class AgentKeyDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A registered key, by the name it signs under."""
+
+    id: str
+    added_at: str
+
+
+class AgentDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One agent. Moments are RFC 3339."""
+
+    name: str
+    owner: str
+    purpose: str
+    cluster: str
+    groups: tuple[str, ...]
+    labels: dict[str, str]
+    state: AgentState
+    credential_id: str
+    """Empty for an agent without a simple credential."""
+    created_at: str
+    expires_at: str
+    """When the simple credential ends."""
+    ends_at: str | None
+    """When the agent itself ends; null: only its proofs do."""
+    keys: tuple[AgentKeyDocument, ...]
+    certificate_names: tuple[str, ...]
+
+
+def agent_document(agent: AgentRecord, now: float) -> AgentDocument:
+    """The document of a record at `now` (Unix seconds)."""
+    return AgentDocument(
+        name=agent.name,
+        owner=agent.owner,
+        purpose=agent.purpose,
+        cluster=agent.cluster,
+        groups=agent.groups,
+        labels=dict(agent.labels),
+        state=agent_state(agent, now),
+        credential_id=agent.credential_id,
+        created_at=moment_text(agent.created_at),
+        expires_at=moment_text(agent.expires_at),
+        ends_at=None if agent.ends_at is None else moment_text(agent.ends_at),
+        keys=tuple(AgentKeyDocument(id=key.id, added_at=moment_text(key.added_at)) for key in agent.keys),
+        certificate_names=agent.certificate_names,
+    )
+
+
+def agent_state(agent: AgentRecord, now: float) -> AgentState:
+    """What the agent can do at `now`; the strongest reason against it wins."""
+    if agent.ends_at is not None and not now < agent.ends_at:
+        return AgentState.ENDED
+    if agent.credential_id and not (agent.keys or agent.certificate_names) and not now < agent.expires_at:
+        return AgentState.EXPIRED
+    return AgentState.PAUSED if agent.paused else AgentState.ACTIVE
