@@ -108,6 +108,10 @@ class _Authentication(_Shape, frozen=True):
     sign_in: _SignIn = _SignIn()
 
 
+class _Encryption(_Shape, frozen=True):
+    key_file: str = ""
+
+
 class _Control(_Shape, frozen=True):
     url: str = ""
 
@@ -143,6 +147,7 @@ class _Config(_Shape, frozen=True):
     data_dir: str = DEFAULT_DATA_DIR
     listen: _Listen = _Listen()
     tls: _TLS = _TLS()
+    encryption: _Encryption = _Encryption()
     store: str = ""
     recordings: str = ""
     policies: str = "policies"
@@ -208,6 +213,7 @@ class _Reader:
             data_dir=data_dir,
             listen=self._listen(written.listen),
             tls=self._tls(written.tls),
+            encryption_key=self._optional(written.encryption.key_file, ("encryption", "keyFile")),
             server_names=self._server_names(written.tls),
             store=self._store(written.store, data_dir),
             recordings=self._recordings(written.recordings, data_dir),
@@ -263,6 +269,9 @@ class _Reader:
         if not text or "\0" in text:
             self._document.refuse(key, "expected a path, found nothing usable; write one or leave the key out")
         return Path(os.path.normpath(self._folder / Path(text).expanduser()))
+
+    def _optional(self, text: str, key: Path_) -> Path | None:
+        return self._path(text, key) if text else None
 
     def _listen(self, written: _Listen) -> Listen:
         addresses = {name: self._address(getattr(written, name), name) for name in ("kubernetes", "control", "health")}

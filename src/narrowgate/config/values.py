@@ -119,6 +119,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: Listen = Listen()
     tls: TLSFiles | None = None
     """None: a CA and a serving certificate are made in `data_dir`."""
+    encryption_key: Path | None = None
+    """File with the key that encrypts private keys at rest; None: the environment's, or none."""
     server_names: tuple[str, ...] = ()
     """Further DNS names and addresses that clients call the gate by, for the certificate that the gate makes."""
     store: str

@@ -47,7 +47,7 @@ class ControlProcess:
         self._identification = Identification(keys, Port.CONTROL)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
-        self._context = server_context(str(keys.certificate_path), str(keys.key_path))
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.passphrase)
 
     async def run(self, parent_lives: int) -> None:
         """Serve until SIGTERM or SIGINT, or until `parent_lives` (a pipe's end) tells that the data plane is gone."""
@@ -104,10 +104,10 @@ class ControlProcess:
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again."""
-        files = str(self._keys.certificate_path), str(self._keys.key_path)
+        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.passphrase
         try:
             server_context(*files)
-            self._context.load_cert_chain(*files)
+            self._context.load_cert_chain(files[0], files[1], lambda: files[2])
             log.info("reloaded the serving certificate")
         except (OSError, ValueError, ssl.SSLError) as error:
             log.error("the serving certificate was not reloaded: %s", error)

@@ -65,7 +65,7 @@ class Worker:
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._listener: Listener
-        self._context = server_context(str(keys.certificate_path), str(keys.key_path))
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.passphrase)
         self.on_reload: list[Callable[[], None]] = []
         """Called on SIGHUP as well."""
 
@@ -153,11 +153,11 @@ class Worker:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""
         for also in self.on_reload:
             also()
-        files = str(self._keys.certificate_path), str(self._keys.key_path)
+        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.passphrase
         try:
             # In a context of its own first: a pair that does not match would leave the one in use without a key.
             server_context(*files)
-            self._context.load_cert_chain(*files)
+            self._context.load_cert_chain(files[0], files[1], lambda: files[2])
             log.info("reloaded the serving certificate")
         except (OSError, ValueError) as error:
             log.error("the serving certificate was not reloaded: %s", error)

@@ -19,12 +19,13 @@ GOODBYE_SECONDS = 1.0
 BACKLOG = 1024
 
 
-def server_context(certificate: str, key: str) -> ssl.SSLContext:
+def server_context(certificate: str, key: str, passphrase: str = "") -> ssl.SSLContext:
     """TLS towards clients: 1.2 or later, http/1.1 alone in ALPN. Raises ssl.SSLError, OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
+    # A function, because OpenSSL asks on the terminal where it is given nothing.
+    context.load_cert_chain(certificate, key, lambda: passphrase)
     return context
 
 

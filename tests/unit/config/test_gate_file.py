@@ -160,7 +160,14 @@ MISTAKES = {
     "store": (HEAD + "store: gate.db\n", r':3: store: cannot tell what "gate\.db" is; write sqlite:<file>'),
     "empty store": (HEAD + "store: 'sqlite:'\n", r":3: store: expected a path"),
     "s3": (HEAD + "recordings: s3://b\n", r":3: recordings: object storage is not in this version"),
-    "jwt": (HEAD + "authentication:\n  jwt:\n  - issuer: {}\n", r":4: authentication\.jwt: .*not in this version yet"),
+    "a role": (HEAD + "roles:\n- {role: king, groups: [a]}\n", r":4: roles\[0\]\.role: unknown value \"king\""),
+    "a role of nobody": (HEAD + "roles:\n- {role: admin}\n", r":4: roles\[0\]: names nobody"),
+    "a reserved group": (HEAD + "roles:\n- {role: admin, groups: ['system:masters']}\n", r":4: .*reserved"),
+    "a control url": (HEAD + "control: {url: 'http://gate'}\n", r":3: control\.url: \"http://gate\" is not https"),
+    "an access life": (
+        HEAD + "authentication:\n  signIn: {lifetime: 1h, accessLifetime: 2h}\n",
+        r":4: authentication\.signIn\.accessLifetime: longer than a sign-in",
+    ),
     "cluster name": (HEAD + "clusters:\n- name: Prod\n  inCluster: true\n", r':4: clusters\[0\]\.name: "Prod" is no'),
     "cluster twice": (
         HEAD + "clusters:\n- {name: a, inCluster: true}\n- {name: a, inCluster: true}\n",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
-from narrowgate.config import gate_keys, parse_config
+from narrowgate.config import ConfigError, gate_keys, parse_config
+from narrowgate.keys import KeysUnusable
 
 HEAD = "apiVersion: narrowgate.dev/v1alpha1\nkind: Config\n"
 
@@ -28,3 +30,15 @@ def test_a_given_pair_takes_the_place_of_the_made_one(tmp_path: Path) -> None:
     keys = gate_keys(parse_config(text, tmp_path / "narrowgate.yaml"))
     assert (keys.certificate_path, keys.key_path) == (made.certificate_path, made.key_path)
     assert keys.verify_key != made.verify_key
+
+
+def test_the_encryption_key_comes_from_a_file_or_the_environment_never_from_both(tmp_path: Path) -> None:
+    (tmp_path / "sealing").write_text("k" * 40 + "\n")
+    config = parse_config(HEAD + "encryption: {keyFile: sealing}\n", tmp_path / "narrowgate.yaml")
+    assert gate_keys(config, {}).passphrase == "k" * 40
+    with pytest.raises(ConfigError, match="both encryption"):
+        gate_keys(config, {"NARROWGATE_ENCRYPTION_KEY": "k" * 40})
+    without = parse_config(HEAD, tmp_path / "narrowgate.yaml")
+    assert gate_keys(without, {"NARROWGATE_ENCRYPTION_KEY": "k" * 40}).passphrase == "k" * 40
+    with pytest.raises(KeysUnusable, match="no key to decrypt"):
+        gate_keys(without, {})

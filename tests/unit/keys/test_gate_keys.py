@@ -39,8 +39,8 @@ def test_everything_is_made_on_the_first_start_for_the_owner_alone(tmp_path: Pat
     Keys.load_or_make(tmp_path / "data")
     folder = tmp_path / "data" / "keys"
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    files = (".lock", "ca.key", "ca.pem", "checkpoint.key", "checkpoint.pub", "serving.key", "serving.pem")
-    assert made == dict.fromkeys(files, 0o600)
+    pairs = ("access.key", "access.pub", "checkpoint.key", "checkpoint.pub")
+    assert made == dict.fromkeys((".lock", "ca.key", "ca.pem", "serving.key", "serving.pem", *pairs), 0o600)
     assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder.parent)} == {0o700}
 
 
@@ -216,7 +216,8 @@ def test_a_given_pair_is_used_and_no_ca_is_made(tmp_path: Path) -> None:
     files = TLSFiles(certificate=given.certificate_path, key=given.key_path)
     keys = Keys.load_or_make(tmp_path / "data", given=files)
     assert (keys.certificate_path, keys.key_path, keys.ca_pem) == (given.certificate_path, given.key_path, b"")
-    assert sorted(os.listdir(tmp_path / "data" / "keys")) == [".lock", "checkpoint.key", "checkpoint.pub"]
+    pairs = ["access.key", "access.pub", "checkpoint.key", "checkpoint.pub"]
+    assert sorted(os.listdir(tmp_path / "data" / "keys")) == [".lock", *pairs]
     with_ca = TLSFiles(certificate=files.certificate, key=files.key, certificate_authority=tmp_path / "ca.pem")
     assert Keys.load_or_make(tmp_path / "data", given=with_ca).ca_pem == given.ca_pem
 

@@ -13,7 +13,6 @@ import fcntl
 import ipaddress
 import os
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +23,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from narrowgate.keys.secret_files import PRIVATE, KeysUnusable, SecretFiles, read, read_if_present, write_whole
 
 CA_LIFETIME = timedelta(days=3652)
 """Ten years, as kubeadm's: replacing a CA means new kubeconfigs for everyone."""
@@ -38,13 +38,6 @@ RENEW_BEFORE = timedelta(days=30)
 
 BACKDATED = timedelta(minutes=5)
 """Certificates are valid from a little earlier: clients' clocks are not all exact."""
-
-_PRIVATE = 0o077
-"""Mode bits that must be off: a key that others can read is no longer a key."""
-
-
-class KeysUnusable(Exception):
-    """A key or certificate cannot be read, made or trusted. The text is one line: which file, why, what to do."""
 
 
 class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +62,17 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 private key (PKCS #8) that signs checkpoints."""
     verify_key: bytes
     """Its public half (SubjectPublicKeyInfo), which may be copied elsewhere to verify the trail."""
-    access_key: ed25519.Ed25519PrivateKey
-    """Signs access credentials and nothing else; the data plane needs its public half only."""
+    access_key_pem: bytes
+    """Ed25519 private key (PKCS #8) that signs access credentials and nothing else."""
+    passphrase: str = ""
+    """What the file at `key_path` is encrypted with; empty where it is not."""
+
+    @property
+    def access_key(self) -> ed25519.Ed25519PrivateKey:
+        """The key of `access_key_pem`; who only believes credentials needs its public half."""
+        key = serialization.load_pem_private_key(self.access_key_pem, password=None)
+        assert isinstance(key, ed25519.Ed25519PrivateKey)
+        return key
 
     @classmethod
     def load_or_make(
@@ -79,8 +81,9 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         names: Iterable[str] = (),
         given: TLSFiles | None = None,
         now: datetime | None = None,
+        passphrase: str = "",
     ) -> Self:
-        """The keys of `data_dir`, made where they are missing.
+        """The keys of `data_dir`, made where they are missing, encrypted when there is a passphrase.
 
         `names` are the addresses and DNS names clients call the gate by, besides localhost and this machine's name.
         With `given` no CA or serving certificate is made, and the given ones are checked. Safe to call from several
@@ -88,10 +91,11 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         """
         now = now or datetime.now(UTC)
         folder = data_dir / "keys"
+        files = SecretFiles(passphrase)
         with _locked(data_dir, folder):
-            signing, access = _signing_key(folder, "checkpoint"), _signing_key(folder, "access")
+            signing, access = _signing_key(files, folder, "checkpoint"), _signing_key(files, folder, "access")
             if given is None:
-                ca_pem = _made_serving(folder, _subject_names(names), now)
+                ca_pem = _made_serving(files, folder, _subject_names(names), now)
                 certificate_path, key_path = folder / "serving.pem", folder / "serving.key"
             else:
                 ca_pem = _given_authority(given, now)
@@ -100,9 +104,10 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
             ca_pem=ca_pem,
             certificate_path=certificate_path,
             key_path=key_path,
-            signing_key_pem=_private_pem(signing),
+            signing_key_pem=_plain_pem(signing),
             verify_key=_public_pem(signing),
-            access_key=access,
+            access_key_pem=_plain_pem(access),
+            passphrase="" if given else passphrase,
         )
 
 
@@ -151,28 +156,28 @@ def _locked(data_dir: Path, folder: Path) -> Iterator[None]:
     try:
         # Held for the milliseconds that making keys takes; a holder that dies gives it up.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.stat().st_mode & _PRIVATE:
+        if folder.stat().st_mode & PRIVATE:
             raise KeysUnusable(f"{folder}: other users may enter the folder with the keys; run: chmod 700 {folder}")
         yield
     finally:
         os.close(lock)
 
 
-def _made_serving(folder: Path, names: frozenset[str], now: datetime) -> bytes:
+def _made_serving(files: SecretFiles, folder: Path, names: frozenset[str], now: datetime) -> bytes:
     """Make or renew CA and serving certificate as needed; the CA's PEM."""
-    ca_key = _ec_key(folder / "ca.key", beside=folder / "ca.pem")
+    ca_key = _ec_key(files, folder / "ca.key", beside=folder / "ca.pem")
     ca = _authority(folder / "ca.pem", ca_key, now)
     # The key outlives its certificates: replacing one file is atomic, replacing two is not.
-    key = _ec_key(folder / "serving.key", beside=None)
-    present = _read_if_present(folder / "serving.pem")
+    key = _ec_key(files, folder / "serving.key", beside=None)
+    present = read_if_present(folder / "serving.pem")
     if present is None or not _still_good(present, ca, key, names, now):
         certificate = _issue(ca, ca_key, key, names, now)
-        _write_whole(folder / "serving.pem", _certificate_pem(certificate))
+        write_whole(folder / "serving.pem", _certificate_pem(certificate))
     return _certificate_pem(ca)
 
 
 def _authority(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    content = _read_if_present(path)
+    content = read_if_present(path)
     if content is not None:
         # Clients trust this certificate by its bytes: never replace it, not even when it can no longer be used.
         ca = check_certificates(content, f"{path} (the gate's CA)")[0]
@@ -193,7 +198,7 @@ def _authority(path: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> x5
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write_whole(path, _certificate_pem(ca))
+    write_whole(path, _certificate_pem(ca))
     return ca
 
 
@@ -271,92 +276,40 @@ def _still_good(
 
 def _given_authority(given: TLSFiles, now: datetime) -> bytes:
     """Check what the operator provides; the PEM of the CA for kubeconfigs, empty when clients need none."""
-    certificates = _read(given.certificate)
-    check_pair(certificates, _read(given.key), f"{given.certificate}", now)
+    certificates = read(given.certificate)
+    check_pair(certificates, read(given.key), f"{given.certificate}", now)
     if given.certificate_authority is None:
         return b""
-    authority = _read(given.certificate_authority)
+    authority = read(given.certificate_authority)
     check_certificates(authority, f"{given.certificate_authority}")
     return authority
 
 
-def _signing_key(folder: Path, name: str) -> ed25519.Ed25519PrivateKey:
+def _signing_key(files: SecretFiles, folder: Path, name: str) -> ed25519.Ed25519PrivateKey:
     path = folder / f"{name}.key"
-    content = _read_secret(path)
-    if content is not None:
-        key = _parsed_key(content, path)
-        if not isinstance(key, ed25519.Ed25519PrivateKey):
-            raise KeysUnusable(f"{path}: not an Ed25519 key; restore it from a backup")
-    else:
+    key = files.read(path)
+    if key is None:
         key = ed25519.Ed25519PrivateKey.generate()
-        _write_whole(path, _private_pem(key))
-    if _read_if_present(folder / f"{name}.pub") != _public_pem(key):
-        _write_whole(folder / f"{name}.pub", _public_pem(key))
+        files.write(path, key)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise KeysUnusable(f"{path}: not an Ed25519 key; restore it from a backup")
+    if read_if_present(folder / f"{name}.pub") != _public_pem(key):
+        write_whole(folder / f"{name}.pub", _public_pem(key))
     return key
 
 
-def _ec_key(path: Path, beside: Path | None) -> ec.EllipticCurvePrivateKey:
+def _ec_key(files: SecretFiles, path: Path, beside: Path | None) -> ec.EllipticCurvePrivateKey:
     """The key in `path`, made when missing, but not when the certificate `beside` it says that there was one."""
-    content = _read_secret(path)
-    if content is not None:
-        key = _parsed_key(content, path)
+    key = files.read(path)
+    if key is not None:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise KeysUnusable(f"{path}: not an ECDSA key; restore it from a backup")
         return key
     if beside is not None and beside.exists():
         raise KeysUnusable(f"{path}: missing, though {beside.name} is there; restore it, or remove that for a new CA")
     made = ec.generate_private_key(ec.SECP256R1())
-    _write_whole(path, _private_pem(made))
+    files.write(path, made)
     return made
-
-
-def _parsed_key(content: bytes, path: Path) -> PrivateKeyTypes:
-    try:
-        return serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError):
-        raise KeysUnusable(f"{path}: not a private key in PEM; restore it from a backup") from None
-
-
-def _read_secret(path: Path) -> bytes | None:
-    content = _read_if_present(path)
-    if content is not None and path.stat().st_mode & _PRIVATE:
-        raise KeysUnusable(f"{path}: other users may read this key; run: chmod 600 {path}")
-    return content
-
-
-def _read_if_present(path: Path) -> bytes | None:
-    return _read(path) if path.exists() else None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise KeysUnusable(f"{path}: cannot be read: {reason}; correct the path or its owner") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write so that the file is there complete or not at all, even after a power cut."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            os.unlink(temporary)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise KeysUnusable(f"{path}: cannot be written: {reason}; make room or correct its owner") from error
 
 
 def _subject_names(names: Iterable[str]) -> frozenset[str]:
@@ -399,7 +352,7 @@ def _public_pem(key: ed25519.Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
+def _plain_pem(key: ed25519.Ed25519PrivateKey) -> bytes:
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
 
