@@ -26,6 +26,7 @@ WORDED = (
     "narrowgate.main.boot_check:AccountTooWide",
     "narrowgate.main.workers:PortTaken",
     "narrowgate.store.port:AlreadyThere",
+    "narrowgate.store.port:ChangedMeanwhile",
     "narrowgate.store.port:NotThere",
     "narrowgate.store.port:StoreUnavailable",
     "narrowgate.trail.index:IndexUnusable",

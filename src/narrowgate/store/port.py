@@ -27,6 +27,10 @@ class AlreadyThere(Exception):
     """What was to be added exists. The text names it and says what to do."""
 
 
+class ChangedMeanwhile(Exception):
+    """What was to be changed is not any more what the change was made from. The text names it and says what to do."""
+
+
 class NotThere(Exception):
     """What was to be changed, removed or shown does not exist. The text names it."""
 
@@ -100,8 +104,18 @@ class SignIns(Protocol):
         """End it; ending it again changes nothing. Raises NotThere."""
         ...
 
-    def listed(self, person: str = "", *, running_at: float | None = None, limit: int = 100) -> tuple[SignIn, ...]:
-        """The newest, newest first: of one person where named, only those that run then where a time is given."""
+    def listed(
+        self,
+        person: str = "",
+        *,
+        running_at: float | None = None,
+        limit: int = 100,
+        behind: tuple[float, str] | None = None,
+    ) -> tuple[SignIn, ...]:
+        """The newest, newest first: of one person where named, only those that run then where a time is given.
+
+        `behind` is the `created_at` and id of the last one that the caller has seen: only those after it come.
+        """
         ...
 
     def ended_since(self, at: float) -> frozenset[str]:
@@ -178,8 +192,12 @@ class Store(Protocol):
         """Add an agent. Raises AlreadyThere when the name, the credential's id or its hash is taken."""
         ...
 
-    def change_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
-        """Replace the agent of that name (a rotated credential, a pause). Raises NotThere, or AlreadyThere as above."""
+    def change_agent(self, agent: AgentRecord, *, by: str, at: float, was: AgentRecord | None = None) -> None:
+        """Replace the agent of that name (a rotated credential, a pause). Raises NotThere, or AlreadyThere as above.
+
+        `was` is the record that the new one was made from: where another one is there by now, ChangedMeanwhile is
+        raised, so that no change undoes another (a new purpose, a pause). None replaces whatever is there.
+        """
         ...
 
     def remove_agent(self, name: str, *, by: str, at: float) -> None:
@@ -194,8 +212,8 @@ class Store(Protocol):
         """That revision, or the newest. Raises NotThere."""
         ...
 
-    def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:
-        """The newest revisions, newest first."""
+    def revisions(self, limit: int = 100, *, before: int | None = None) -> tuple[RevisionSummary, ...]:
+        """The newest revisions (of those with a number below `before`), newest first."""
         ...
 
     def changes(self, limit: int = 100, *, before: int | None = None) -> tuple[Change, ...]:

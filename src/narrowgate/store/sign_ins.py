@@ -73,13 +73,24 @@ class SignInTable:
             note_change(connection, "signin.ended", sign_in_id, detail, by=by, at=at)
             move_generation(connection)
 
-    def listed(self, person: str = "", *, running_at: float | None = None, limit: int = 100) -> tuple[SignIn, ...]:
+    def listed(
+        self,
+        person: str = "",
+        *,
+        running_at: float | None = None,
+        limit: int = 100,
+        behind: tuple[float, str] | None = None,
+    ) -> tuple[SignIn, ...]:
         """See the port."""
         query = select(sign_ins).order_by(sign_ins.c.created_at.desc(), sign_ins.c.id).limit(limit)
         if person:
             query = query.where(sign_ins.c.person == person)
         if running_at is not None:
             query = query.where(sign_ins.c.ended_at.is_(None) & (sign_ins.c.expires_at > running_at))
+        if behind is not None:
+            at, last = behind
+            older = sign_ins.c.created_at < at
+            query = query.where(older | ((sign_ins.c.created_at == at) & (sign_ins.c.id > last)))
         with self._database.reading() as connection:
             return tuple(_sign_in(row) for row in connection.execute(query).all())
 
