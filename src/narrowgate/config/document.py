@@ -140,6 +140,9 @@ class Document:
                         self._check_keys(inner, fields[key], (*path, key))
                     elif kind.forbid_unknown_fields:
                         self.refuse((*path, key), f"unknown key{suggestion(key, fields)}")
+            case msgspec.inspect.UnionType():
+                for one in kind.types:
+                    self._check_keys(value, one, path)
             case msgspec.inspect.ListType() if isinstance(value, list):
                 for index, inner in enumerate(value):
                     self._check_keys(inner, kind.item_type, (*path, index))

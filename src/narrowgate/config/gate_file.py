@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -219,7 +219,7 @@ class _Reader:
             recordings=self._recordings(written.recordings, data_dir),
             policies=self._path(written.policies, ("policies",)),
             clusters=self._clusters(written.clusters),
-            authentication=self._authentication(written.authentication),
+            authentication=self._authentication(written.authentication, [cluster.name for cluster in written.clusters]),
             control_url=self._control_url(written.control.url),
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
@@ -227,7 +227,7 @@ class _Reader:
             limits=self._limits(written.limits),
         )
 
-    def _authentication(self, written: _Authentication) -> Authentication:
+    def _authentication(self, written: _Authentication, clusters: Sequence[str]) -> Authentication:
         here = ("authentication",)
         of = written.service_accounts
         sign_in = SignInRules(
@@ -241,7 +241,9 @@ class _Reader:
         return Authentication(
             jwt=read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder),
             saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder),
-            service_accounts=read_service_accounts(self._document, (*here, "serviceAccounts"), of) if of else None,
+            service_accounts=read_service_accounts(self._document, (*here, "serviceAccounts"), of, clusters)
+            if of
+            else None,
             client_certificates=read_client_certificates(
                 self._document, (*here, "clientCertificates"), written.client_certificates, self._folder
             ),

@@ -77,6 +77,7 @@ class ClientConnection(asyncio.Protocol):
         "_task",
         "_waiter",
         "busy",
+        "certificate",
         "deadline",
         "limits",
         "listener_forget",
@@ -98,6 +99,8 @@ class ClientConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.peer = ""
         """The client's address, as recorded."""
+        self.certificate = b""
+        """DER of the client's certificate, verified by TLS; empty where it brought none, or none was asked for."""
         self.lost = False
         self.busy = False
         """A request is being served."""
@@ -133,6 +136,10 @@ class ClientConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         address = transport.get_extra_info("peername")
         self.peer = str(address[0]) if address else ""
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            # A resumed session has it too; renegotiation is off, so that it stays the same while the connection lives.
+            self.certificate = tls.getpeercert(binary_form=True) or b""
         self._task = self._serve[2](self)
 
     def data_received(self, data: bytes) -> None:

@@ -48,7 +48,7 @@ class Exchange:
         self.client = client
         self.received_at = time.time()
         self.audit_id = new_audit_id()
-        self.presented = _presented(head.fields.get(b"authorization", b""))
+        self.presented = _presented(head.fields.get(b"authorization", b""), client.certificate)
         self.user_agent = _text(head.fields.get(b"user-agent", b"")[:MAX_USER_AGENT])
 
     def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
@@ -65,10 +65,12 @@ class Exchange:
         )
 
 
-def _presented(authorization: bytes) -> Presented:
-    """The token of `Authorization: Bearer ...` (RFC 6750 2.1); none for every other scheme."""
+def _presented(authorization: bytes, certificate: bytes) -> Presented:
+    """The token of `Authorization: Bearer ...` (RFC 6750 2.1), none for every other scheme; and the certificate."""
     # Whoever has no credential must not fill the memory with what is taken for one.
-    return (_remembered if len(authorization) <= MAX_REMEMBERED_CREDENTIAL else _read_presented)(authorization)
+    read = _remembered if len(authorization) <= MAX_REMEMBERED_CREDENTIAL else _read_presented
+    presented = read(authorization)
+    return Presented(presented.bearer, certificate) if certificate else presented
 
 
 def _read_presented(authorization: bytes) -> Presented:

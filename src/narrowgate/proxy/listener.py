@@ -26,7 +26,20 @@ def server_context(certificate: str, key: str, passphrase: str = "") -> ssl.SSLC
     context.set_alpn_protocols(["http/1.1"])
     # A function, because OpenSSL asks on the terminal where it is given nothing.
     context.load_cert_chain(certificate, key, lambda: passphrase)
+    # A client proves itself once, in the handshake: what it proved there must not change under running requests.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
+
+
+def ask_for_certificates(context: ssl.SSLContext, authorities: str) -> None:
+    """Let clients prove themselves by certificates of these CAs (PEM); any other certificate ends the handshake.
+
+    Who brings none is served as before. Raises ssl.SSLError for what is no PEM.
+    """
+    context.load_verify_locations(cadata=authorities)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    # A CA in the file is trusted as it is, also where it is an intermediate one whose root is not there.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
 class Listener:

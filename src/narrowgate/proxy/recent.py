@@ -2,7 +2,8 @@
 
 Clients ask the same thing again and again: the same head, credential included, on one connection. For requests that
 are a head and nothing else, who sends it, what it means and that it is allowed is remembered for at most ten seconds,
-and only under the snapshot and discovery that it was judged by: a changed policy, agent or API forgets it at once.
+and only under the snapshot and discovery that it was judged by: a changed policy, agent or API forgets it at once. What
+TLS proved of the client counts with the head: the same bytes may be somebody else's on another connection.
 What is refused is never remembered, and every request is recorded by itself.
 """
 
@@ -41,11 +42,11 @@ class Recent:
     """The memory of one process."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[bytes, str], Judged] = {}
+        self._kept: dict[tuple[bytes, str, bytes], Judged] = {}
 
     def find(self, exchange: Exchange, snapshot: Snapshot) -> Judged | None:
-        """The judgement on the same bytes from the same address, if nothing that it rests on has changed."""
-        found = self._kept.get((exchange.head.block, exchange.client.peer))
+        """The judgement on the same bytes of the same client, if nothing that it rests on has changed."""
+        found = self._kept.get(_sent_by(exchange))
         if (
             found is None
             or found.what.snapshot is not snapshot
@@ -64,6 +65,9 @@ class Recent:
         until = exchange.received_at + SECONDS
         if allowed.deadline is not None:
             until = min(until, allowed.deadline)
-        self._kept[exchange.head.block, exchange.client.peer] = Judged(
-            who, what, allowed, events, what.served.cluster.discovery, until
-        )
+        self._kept[_sent_by(exchange)] = Judged(who, what, allowed, events, what.served.cluster.discovery, until)
+
+
+def _sent_by(exchange: Exchange) -> tuple[bytes, str, bytes]:
+    """Everything that a judgement rests on and that the client chose."""
+    return exchange.head.block, exchange.client.peer, exchange.client.certificate
