@@ -1,4 +1,4 @@
-"""What the authorization server is made of, and whom it asks. Only values; the routes are put together in `routes.py`."""
+"""What the authorization server is made of, and whom it asks. Only values: `routes.py` puts the routes together."""
 
 from __future__ import annotations
 
