@@ -8,13 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.store.open import open_store
-from narrowgate.store.port import AlreadyThere, NotThere, Store, StoreUnavailable
+from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere, Store, StoreUnavailable
 
 OPENERS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store("sqlite:gate.db", folder)}
 """A store of each kind; called again with the same folder it opens the same store."""
@@ -68,6 +69,71 @@ def test_an_agent_comes_back_as_it_was_added(store: Store) -> None:
     store.add_agent(agent, by="local:root", at=1.0)
     assert store.agent("ci-bot") == agent
     assert store.agents() == (agent,)
+
+
+KEY = AgentKey(id="thumb", public=bytes(range(32)), added_at=5.5)
+OLD = OldCredential(id="older", hash=b"o" * 32, expires_at=1_500.5)
+
+
+def test_every_proof_of_an_agent_comes_back_as_it_was_added(store: Store) -> None:
+    agent = an_agent(
+        ends_at=9_000.125,
+        keys=(KEY,),
+        certificate_names=("spiffe://prod/ci", "cn:ci bot"),
+        paused=True,
+        paused_because='it is "loose"\u00fc',
+        old_credential=OLD,
+    )
+    store.add_agent(agent, by="local:root", at=1.0)
+    assert store.agent("ci-bot") == agent
+    assert store.agents() == (agent,)
+
+
+def test_any_number_of_agents_may_be_without_a_credential(store: Store) -> None:
+    bare = [an_agent(name, credential_id="", credential_hash=b"") for name in ("a", "b", "c")]
+    for agent in bare:
+        store.add_agent(agent, by="local:root", at=1.0)
+    store.change_agent(msgspec.structs.replace(bare[0], purpose="other"), by="local:root", at=2.0)
+    assert [(agent.credential_id, agent.credential_hash) for agent in store.agents()] == [("", b"")] * 3
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "says"),
+    [
+        ({"keys": (KEY,)}, {"keys": (KEY,)}, 'agent "ci-bot" has this key already'),
+        ({"keys": (KEY,)}, {"keys": (msgspec.structs.replace(KEY, id="x"),)}, 'agent "ci-bot" has this key already'),
+        ({"certificate_names": ("cn:a", "cn:b")}, {"certificate_names": ("cn:b",)}, 'named "cn:b" stand for'),
+        ({"old_credential": OLD}, {"credential_id": "older"}, "another agent holds this credential"),
+        ({"old_credential": OLD}, {"credential_hash": OLD.hash}, "another agent holds this credential"),
+        ({}, {"old_credential": OldCredential(id="id-ci-bot", hash=b"x", expires_at=1.0)}, "another agent holds"),
+        ({"old_credential": OLD}, {"old_credential": OLD}, "another agent holds this credential"),
+    ],
+)
+def test_no_proof_is_of_two_agents(store: Store, mine: dict[str, Any], others: dict[str, Any], says: str) -> None:
+    store.add_agent(an_agent(**mine), by="local:root", at=1.0)
+    other = an_agent("other", **others)
+    with pytest.raises(AlreadyThere, match=says):
+        store.add_agent(other, by="local:root", at=2.0)
+    store.add_agent(an_agent("other"), by="local:root", at=2.0)
+    with pytest.raises(AlreadyThere, match=says):
+        store.change_agent(other, by="local:root", at=3.0)
+    assert store.agents() == (an_agent(**mine), an_agent("other"))
+    store.remove_agent("ci-bot", by="local:root", at=4.0)
+    store.change_agent(other, by="local:root", at=5.0)
+    assert store.agents() == (other,)
+
+
+def test_a_change_that_was_made_from_an_older_record_is_refused_and_undoes_nothing(store: Store) -> None:
+    store.add_agent(an_agent(), by="local:root", at=1.0)
+    seen = store.agent("ci-bot")
+    store.change_agent(msgspec.structs.replace(seen, paused=True), by="local:bob", at=2.0, was=seen)
+    with pytest.raises(ChangedMeanwhile, match='"ci-bot" was changed in the meantime'):
+        store.change_agent(msgspec.structs.replace(seen, purpose="other"), by="local:alice", at=3.0, was=seen)
+    assert store.agent("ci-bot") == an_agent(paused=True)
+    assert len(store.changes()) == 2
+    store.remove_agent("ci-bot", by="local:bob", at=4.0)
+    with pytest.raises(NotThere):
+        store.change_agent(seen, by="local:alice", at=5.0, was=seen)
 
 
 def test_agents_are_listed_by_name(store: Store) -> None:
@@ -162,7 +228,8 @@ def test_revisions_and_changes_are_listed_newest_first_and_no_more_than_asked(st
 
 
 def test_every_change_is_kept_with_who_and_when_and_without_the_hash(store: Store) -> None:
-    agent = an_agent(credential_hash=b"SECRET-HASH".ljust(32, b"\0"))
+    old = OldCredential(id="older", hash=b"SECRET-HASH", expires_at=9.0)
+    agent = an_agent(credential_hash=b"SECRET-HASH".ljust(32, b"\0"), old_credential=old)
     store.add_agent(agent, by="local:alice", at=1.0)
     store.change_agent(msgspec.structs.replace(agent, paused=True), by="person:bob", at=2.0)
     store.remove_agent("ci-bot", by="local:carol", at=3.0)

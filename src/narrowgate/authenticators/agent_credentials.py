@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
 from narrowgate.authenticators.credential import PREFIX, credential_problem
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.names import agent_name_problem, groups_problem
 
 PROVEN_BY = "agent-credential"
 
@@ -26,9 +25,18 @@ _sha256 = hashlib.sha256
 class _Entry(NamedTuple):
     """What a credential is worth, made beforehand so that a request costs one hash and one look-up."""
 
-    expires_at: float
+    ends_at: float
+    """Unix seconds: of the credential or of the agent, whichever comes first."""
     good: Identity | Rejected
-    expired: Rejected
+    over: Rejected
+
+
+class _Credential(NamedTuple):
+    """One of the credentials that an agent has at a time."""
+
+    id: str
+    hash: bytes
+    expires_at: float
 
 
 class AgentCredentials:
@@ -47,12 +55,13 @@ class AgentCredentials:
         """The authenticator for these agents. A record that must not be vouched for is kept as one that is refused."""
         entries: dict[bytes, _Entry] = {}
         for record in records:
-            entry = _entry(record)
-            if record.credential_hash in entries:
-                # The store never lets this happen. Should it: two names for one credential are a doubt, so refuse.
-                shared = Rejected("this credential belongs to two agents; ask for each to be rotated")
-                entry = _Entry(entry.expires_at, shared, shared)
-            entries[record.credential_hash] = entry
+            for credential in _credentials(record):
+                entry = _entry(record, credential)
+                if credential.hash in entries:
+                    # The store never lets this happen. Should it: two names for one credential are a doubt, so refuse.
+                    shared = Rejected("this credential belongs to two agents; ask for each to be rotated")
+                    entry = _Entry(entry.ends_at, shared, shared)
+                entries[credential.hash] = entry
         return cls(entries)
 
     async def authenticate(self, presented: Presented, now: float) -> Answer:
@@ -66,39 +75,43 @@ class AgentCredentials:
             entry = None
         if entry is None:
             return _unknown(bearer)
-        # Written so that a time that is no number (NaN) counts as expired.
-        if not now < entry.expires_at:
-            return entry.expired
+        # Written so that a time that is no number (NaN) counts as the end.
+        if not now < entry.ends_at:
+            return entry.over
         return entry.good
 
 
-def _entry(record: AgentRecord) -> _Entry:
-    ended = datetime.fromtimestamp(record.expires_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    expired = Rejected(
-        f'the credential of agent "{record.name}" expired on {ended}; its owner ({record.owner}) can make a new one: '
+def _credentials(record: AgentRecord) -> Iterator[_Credential]:
+    """The current one, unless the agent has none, and the one before while it is still good as well."""
+    if record.credential_id and record.credential_hash:
+        yield _Credential(record.credential_id, record.credential_hash, record.expires_at)
+    if (old := record.old_credential) is not None:
+        yield _Credential(old.id, old.hash, old.expires_at)
+
+
+def _entry(record: AgentRecord, credential: _Credential) -> _Entry:
+    ends_at = credential.expires_at
+    expired = datetime.fromtimestamp(ends_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    over = (
+        f'the credential of agent "{record.name}" expired on {expired}; its owner ({record.owner}) can make a new one: '
         f"narrowgate agents rotate {record.name}"
     )
-    if problem := agent_name_problem(record.name) or groups_problem(record.groups):
-        return _Entry(record.expires_at, Rejected(f"this agent cannot be let in: {_about(record, problem)}"), expired)
-    if record.paused:
-        paused = Rejected(f'agent "{record.name}" is paused; ask its owner ({record.owner}) to let it go on')
-        return _Entry(record.expires_at, paused, expired)
+    if record.ends_at is not None and record.ends_at <= ends_at:
+        ends_at, over = record.ends_at, refusal_of(record, record.ends_at)
+    # Whatever keeps it out now does so until its record changes, but for its end, which is looked at each time.
+    if refusal := refusal_of(record, float("-inf")):
+        return _Entry(ends_at, Rejected(refusal), Rejected(over))
     good = Identity(
         kind=Kind.AGENT,
         name=record.name,
         groups=record.groups,
         owner=record.owner,
         proven_by=PROVEN_BY,
-        credential=record.credential_id,
+        credential=credential.id,
         cluster=record.cluster,
-        expires_at=record.expires_at,
+        expires_at=ends_at,
     )
-    return _Entry(record.expires_at, good, expired)
-
-
-def _about(record: AgentRecord, problem: str) -> str:
-    named = problem if problem.startswith("group") or problem[:1].isdigit() else f'its name "{record.name}" {problem}'
-    return f"{named}; its owner ({record.owner}) must remove it and add it anew"
+    return _Entry(ends_at, good, Rejected(over))
 
 
 def _unknown(bearer: str) -> Rejected:

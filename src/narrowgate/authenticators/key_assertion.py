@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from narrowgate.authenticators.base64url import from_base64url, to_base64url
 from narrowgate.authenticators.strict_json import NotStrict, read_object
-from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.core.agent import AgentKey, AgentRecord, refusal_of
 
 MAX_CHARACTERS = 4096
 """Of a whole assertion; the usual one has some 400."""
@@ -86,7 +86,8 @@ def read_key_assertion(
         raise KeyAssertionRefused(_UNPROVEN) from None
     _check_audience(claims.get("aud"), audiences)
     expires_at = _check_times(claims, now)
-    _check_agent(agent, now)
+    if refusal := refusal_of(agent, now):
+        raise KeyAssertionRefused(f"proves an agent that may not come: {refusal}")
     return KeyAssertion(agent, key.id, _id(claims), expires_at)
 
 
@@ -173,14 +174,3 @@ def _id(claims: dict[str, Any]) -> str:
     if not fits:
         raise KeyAssertionRefused(f"has no jti: give each its own, of at most {MAX_ID_CHARACTERS} plain characters")
     return found
-
-
-def _check_agent(agent: AgentRecord, now: float) -> None:
-    if agent.paused:
-        raise KeyAssertionRefused(
-            f'is of agent "{agent.name}", which is paused: ask its owner ({agent.owner}) to let it go on'
-        )
-    if agent.ends_at is not None and not now < agent.ends_at:
-        raise KeyAssertionRefused(
-            f'is of agent "{agent.name}", which is over: ask its owner ({agent.owner}) for a new end date'
-        )

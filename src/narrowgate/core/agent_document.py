@@ -9,7 +9,7 @@ import enum
 
 import msgspec
 
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentRecord, OldCredential
 from narrowgate.core.moment import moment_text
 
 
@@ -31,6 +31,13 @@ class AgentKeyDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     added_at: str
 
 
+class OldCredentialDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A credential that was replaced and is good for a while yet."""
+
+    credential_id: str
+    expires_at: str
+
+
 class AgentDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One agent. Moments are RFC 3339."""
 
@@ -44,12 +51,16 @@ class AgentDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     credential_id: str
     """Empty for an agent without a simple credential."""
     created_at: str
-    expires_at: str
-    """When the simple credential ends."""
+    expires_at: str | None
+    """When the simple credential ends; null where there is none."""
     ends_at: str | None
     """When the agent itself ends; null: only its proofs do."""
     keys: tuple[AgentKeyDocument, ...]
     certificate_names: tuple[str, ...]
+    paused_because: str
+    """Empty while it is not paused, and where no reason was given."""
+    old_credential: OldCredentialDocument | None
+    """The one before the last rotation, while it is still good; else null."""
 
 
 def agent_document(agent: AgentRecord, now: float) -> AgentDocument:
@@ -64,11 +75,19 @@ def agent_document(agent: AgentRecord, now: float) -> AgentDocument:
         state=agent_state(agent, now),
         credential_id=agent.credential_id,
         created_at=moment_text(agent.created_at),
-        expires_at=moment_text(agent.expires_at),
+        expires_at=moment_text(agent.expires_at) if agent.credential_id else None,
         ends_at=None if agent.ends_at is None else moment_text(agent.ends_at),
         keys=tuple(AgentKeyDocument(id=key.id, added_at=moment_text(key.added_at)) for key in agent.keys),
         certificate_names=agent.certificate_names,
+        paused_because=agent.paused_because,
+        old_credential=_old_credential(agent.old_credential, now),
     )
+
+
+def _old_credential(old: OldCredential | None, now: float) -> OldCredentialDocument | None:
+    if old is None or not now < old.expires_at:
+        return None
+    return OldCredentialDocument(credential_id=old.id, expires_at=moment_text(old.expires_at))
 
 
 def agent_state(agent: AgentRecord, now: float) -> AgentState:

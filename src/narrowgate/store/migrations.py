@@ -103,6 +103,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (person, role)
         )""",
     ),
+    (
+        "ALTER TABLE agents ADD COLUMN paused_because TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE agents ADD COLUMN old_credential TEXT",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.store.changes import move_generation, note_change
 from narrowgate.store.once import OnceTable
 from narrowgate.store.port import (
     AlreadyThere,
     Change,
+    ChangedMeanwhile,
     NotThere,
     PolicyFiles,
     PolicyRevision,
@@ -56,15 +57,17 @@ class SQLiteStore:
         with self._file.writing() as connection:
             if connection.execute(select(agents.c.name).where(agents.c.name == agent.name)).first():
                 raise AlreadyThere(f'there is an agent "{agent.name}" already; rotate it, or use another name')
-            _refuse_taken_credential(connection, agent)
+            _refuse_taken_proofs(connection, agent)
             connection.execute(insert(agents).values(_columns(agent)))
             note_change(connection, "agent.added", agent.name, _told(agent), by=by, at=at)
             move_generation(connection)
 
-    def change_agent(self, agent: AgentRecord, *, by: str, at: float) -> None:
+    def change_agent(self, agent: AgentRecord, *, by: str, at: float, was: AgentRecord | None = None) -> None:
         """See the port."""
         with self._file.writing() as connection:
-            _refuse_taken_credential(connection, agent)
+            if was is not None:
+                _refuse_other(connection, was)
+            _refuse_taken_proofs(connection, agent)
             done = connection.execute(update(agents).where(agents.c.name == agent.name).values(_columns(agent)))
             if done.rowcount == 0:
                 raise NotThere(f'there is no agent "{agent.name}"; look at the list of agents')
@@ -115,11 +118,13 @@ class SQLiteStore:
             )
         return _revision(row)
 
-    def revisions(self, limit: int = 100) -> tuple[RevisionSummary, ...]:
+    def revisions(self, limit: int = 100, *, before: int | None = None) -> tuple[RevisionSummary, ...]:
         """See the port."""
-        wanted = [column for column in revisions.c if column.name != "files"]
+        query = select(*[column for column in revisions.c if column.name != "files"])
+        if before is not None:
+            query = query.where(revisions.c.number < before)
         with self._file.reading() as connection:
-            rows = connection.execute(select(*wanted).order_by(revisions.c.number.desc()).limit(limit)).all()
+            rows = connection.execute(query.order_by(revisions.c.number.desc()).limit(limit)).all()
         return tuple(RevisionSummary(**row._mapping) for row in rows)
 
     def changes(self, limit: int = 100, *, before: int | None = None) -> tuple[Change, ...]:
@@ -140,17 +145,41 @@ class SQLiteStore:
         self._file.close()
 
 
-def _refuse_taken_credential(connection: Connection, agent: AgentRecord) -> None:
-    if not agent.credential_id:
-        return
-    same = (agents.c.credential_id == agent.credential_id) | (agents.c.credential_hash == agent.credential_hash)
-    if connection.execute(select(agents.c.name).where(same, agents.c.name != agent.name)).first():
-        raise AlreadyThere("another agent holds this credential; make a new one for each")
+def _refuse_other(connection: Connection, was: AgentRecord) -> None:
+    """Refuse a change of an agent that is not any more what the change was made from."""
+    row = connection.execute(select(agents).where(agents.c.name == was.name)).one_or_none()
+    if row is not None and _agent(row) != was:
+        raise ChangedMeanwhile(f'agent "{was.name}" was changed in the meantime; look at it and try again')
+
+
+def _refuse_taken_proofs(connection: Connection, agent: AgentRecord) -> None:
+    """Refuse what would make two agents one: a credential, key or certificate name that another one has."""
+    # Changes are rare and agents are some thousands at most, so that all of them may be read.
+    rows = connection.execute(select(agents).where(agents.c.name != agent.name)).all()
+    for other in (_agent(row) for row in rows):
+        if not _credentials(other).isdisjoint(_credentials(agent)):
+            raise AlreadyThere("another agent holds this credential; make a new one for each")
+        if {key.public for key in other.keys} & {key.public for key in agent.keys}:
+            raise AlreadyThere(f'agent "{other.name}" has this key already; give each agent a key of its own')
+        if shared := sorted({*other.certificate_names} & {*agent.certificate_names}):
+            raise AlreadyThere(
+                f'certificates named "{shared[0]}" stand for agent "{other.name}" already; remove it there'
+            )
+
+
+def _credentials(agent: AgentRecord) -> set[str | bytes]:
+    """Ids and hashes of the simple credentials that open something for this agent."""
+    found: set[str | bytes] = {agent.credential_id, agent.credential_hash} if agent.credential_id else set()
+    if agent.old_credential is not None:
+        found |= {agent.old_credential.id, agent.old_credential.hash}
+    return found
 
 
 def _columns(agent: AgentRecord) -> dict[str, Any]:
     listed = ("groups", "labels", "keys", "certificate_names")
+    old = agent.old_credential
     return msgspec.structs.asdict(agent) | {
+        "old_credential": None if old is None else msgspec.json.encode(old).decode(),
         "credential_id": agent.credential_id or None,
         "credential_hash": agent.credential_hash or None,
         **{name: msgspec.json.encode(getattr(agent, name)).decode() for name in listed},
@@ -163,6 +192,8 @@ def _agent(row: Row[Any]) -> AgentRecord:
     columns["labels"] = msgspec.json.decode(columns["labels"], type=tuple[tuple[str, str], ...])
     columns["keys"] = msgspec.json.decode(columns["keys"], type=tuple[AgentKey, ...])
     columns["certificate_names"] = msgspec.json.decode(columns["certificate_names"], type=tuple[str, ...])
+    if columns["old_credential"] is not None:
+        columns["old_credential"] = msgspec.json.decode(columns["old_credential"], type=OldCredential)
     columns["credential_id"] = columns["credential_id"] or ""
     columns["credential_hash"] = columns["credential_hash"] or b""
     return AgentRecord(**columns)
@@ -174,7 +205,9 @@ def _revision(row: Row[Any]) -> PolicyRevision:
 
 
 def _told(agent: AgentRecord) -> str:
-    """What the change list says about an agent: all but the hash."""
+    """What the change list says about an agent: all but the hashes."""
     told = msgspec.structs.asdict(agent)
     del told["credential_hash"]
+    old = agent.old_credential
+    told["old_credential"] = None if old is None else {"id": old.id, "expires_at": old.expires_at}
     return msgspec.json.encode(told).decode()

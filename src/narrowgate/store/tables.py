@@ -30,9 +30,12 @@ agents = Table(
     Column("ends_at", Float),
     Column("keys", Text, nullable=False),
     Column("certificate_names", Text, nullable=False),
+    Column("paused_because", Text, nullable=False),
+    Column("old_credential", Text),
 )
-"""`groups`, `keys` and `certificate_names` are JSON lists, `labels` a JSON list of pairs: they are read whole, never
-searched. `credential_id` and `credential_hash` are NULL for an agent without a simple credential."""
+"""`groups`, `keys` and `certificate_names` are JSON lists, `labels` a JSON list of pairs, `old_credential` an object:
+they are read whole, never searched. `credential_id` and `credential_hash` are NULL for an agent without a simple
+credential."""
 
 generation = Table(
     "generation",

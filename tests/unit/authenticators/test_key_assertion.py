@@ -200,7 +200,11 @@ def test_a_key_that_was_removed_proves_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"paused": True}, "which is paused: ask its owner (person:alice)"), ({"ends_at": NOW}, "which is over: ask")],
+    [
+        ({"paused": True}, 'agent "ci-bot" is paused; ask its owner (person:alice)'),
+        ({"ends_at": NOW}, 'agent "ci-bot" ended on 2023-11-14 22:13 UTC; ask its owner'),
+        ({"groups": ("system:masters",)}, 'group "system:masters" begins'),
+    ],
 )
 def test_an_agent_that_is_paused_or_over_is_told_so(change: dict[str, Any], says: str) -> None:
     assert says in why_not(assertion(), msgspec.structs.replace(AGENT, **change))

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.core.agent_document import AgentState, agent_document, agent_state
 
 AGENT = AgentRecord(
@@ -43,7 +43,23 @@ def test_the_document_has_everything_but_secrets() -> None:
         "endsAt": "1970-01-01T02:30:00Z",
         "keys": [{"id": "thumb", "addedAt": "1970-01-01T00:33:20Z"}],
         "certificateNames": ["cn:ci"],
+        "pausedBecause": "",
+        "oldCredential": None,
     }
+
+
+def test_a_replaced_credential_is_shown_while_it_is_good_and_never_its_hash() -> None:
+    old = OldCredential(id="older", hash=b"SECRET", expires_at=4_000.0)
+    document = agent_document(changed(old_credential=old, paused=True, paused_because="it is loose"), 3_999.0)
+    told = json.loads(msgspec.json.encode(document))
+    assert told["oldCredential"] == {"credentialId": "older", "expiresAt": "1970-01-01T01:06:40Z"}
+    assert told["pausedBecause"] == "it is loose"
+    assert "SECRET" not in str(told)
+    assert agent_document(changed(old_credential=old), 4_000.0).old_credential is None
+
+
+def test_without_a_credential_nothing_expires() -> None:
+    assert agent_document(changed(credential_id="", credential_hash=b""), 3_000.0).expires_at is None
 
 
 @pytest.mark.parametrize(
