@@ -18,6 +18,8 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -42,6 +44,11 @@ CSRF_FIELD = "csrf_token"
 """The field of a form that holds the token."""
 
 _CSRF_CONTEXT = b"narrowgate csrf 1\n"
+_KEEPSAKES = "console keepsake"
+_KEEPSAKE_CONTEXT = b"narrowgate console keepsake 1\n"
+_NONCE_BYTES = 12
+"""RFC 8439; random ones are safe here: each key seals one text."""
+
 _SOURCE_LIMIT = 64
 _AGENT_LIMIT = 512
 """Characters of an address and of a user agent that are kept with a sign-in."""
@@ -70,11 +77,14 @@ class ConsoleSessions:
             return None
         return sign_in if _is_good(sign_in, hash_of(secret), time.time()) else None
 
-    async def start(self, request: Request, who: Identity, response: Response) -> SignIn:
+    async def start(
+        self, request: Request, who: Identity, response: Response, *, sign_in_id: str = "", keepsake: str = ""
+    ) -> SignIn:
         """Sign `who` in: a new sign-in, its cookie in `response`, and an end to the one that the browser had.
 
-        It ends after the configured time, or at `who.expires_at` where that is sooner. Raises ValueError for anybody
-        but a person.
+        It ends after the configured time, or at `who.expires_at` where that is sooner. `sign_in_id` is one that
+        `new_id` has just made, for callers who must write it down before. `keepsake`: see there. Raises ValueError for
+        anybody but a person.
         """
         if who.kind is not Kind.PERSON:
             raise ValueError("only people sign in to the console")
@@ -82,7 +92,7 @@ class ConsoleSessions:
         longest = now + self._settings.sign_in_seconds
         secret = new_session_secret()
         sign_in = SignIn(
-            id=new_id(),
+            id=sign_in_id or new_id(),
             person=who.name,
             groups=who.groups,
             source=who.proven_by,
@@ -97,10 +107,23 @@ class ConsoleSessions:
         )
         await self._end_cookie(request, f"signed in anew as {who}", by=str(who))
         await asyncio.to_thread(self._store.sign_ins.add, sign_in, by=str(who), at=now)
+        if keepsake:
+            sealed = _seal(keepsake, secret, sign_in.id)
+            put = self._store.once.put
+            await asyncio.to_thread(put, _KEEPSAKES, sign_in.id, sealed, expires_at=sign_in.expires_at, now=now)
         response.set_cookie(
             COOKIE, secret, max_age=int(sign_in.expires_at - now), path="/", secure=True, httponly=True, samesite="lax"
         )
         return sign_in
+
+    async def keepsake(self, request: Request, sign_in: SignIn) -> str:
+        """What was given to `start` to be kept for the end of this session; empty where nothing was.
+
+        It lies in the store encrypted with a key that only the browser's cookie gives: whoever reads the store, or a
+        copy of it, has nothing.
+        """
+        sealed = await asyncio.to_thread(self._store.once.look, _KEEPSAKES, sign_in.id, now=time.time())
+        return _unseal(sealed, session_secret(request), sign_in.id) if sealed else ""
 
     async def end(self, request: Request, response: Response, because: str) -> None:
         """End the session of the browser that asks, where it has one, and take its cookie away."""
@@ -183,3 +206,23 @@ def _is_good(sign_in: SignIn, hashed: bytes, now: float) -> bool:
         and sign_in.ended_at is None
         and now < sign_in.expires_at
     )
+
+
+def _seal(text: str, secret: str, sign_in_id: str) -> str:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    sealed = ChaCha20Poly1305(_keepsake_key(secret)).encrypt(nonce, text.encode(), sign_in_id.encode())
+    return base64.b64encode(nonce + sealed).decode()
+
+
+def _unseal(sealed: str, secret: str, sign_in_id: str) -> str:
+    content = base64.b64decode(sealed)
+    key = ChaCha20Poly1305(_keepsake_key(secret))
+    try:
+        return key.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], sign_in_id.encode()).decode()
+    except InvalidTag:
+        return ""
+
+
+def _keepsake_key(secret: str) -> bytes:
+    # The secret has 256 random bits of its own: one keyed hash makes a key that is good for this alone.
+    return hmac.digest(secret.encode(), _KEEPSAKE_CONTEXT, "sha256")

@@ -1,13 +1,15 @@
 """The pages people see, from the package's templates, with the headers that keep a browser on their side.
 
 Templates escape everything they are given, hold no script and load nothing but our own style sheet. A page extends
-`page.html`, which has three blocks: `title`, `content`, and `refresh` (used by `onward.html` alone). A form of ours
-carries `<input type="hidden" name="csrf_token" value="{{ csrf_token }}">` (`ConsoleSessions.csrf_token`).
+`page.html`, which has three blocks: `title`, `content`, and `refresh` (used by `onward.html` alone); times go through
+the filter `moment`. A form of ours carries `<input type="hidden" name="csrf_token" value="{{ csrf_token }}">`
+(`ConsoleSessions.csrf_token`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -50,6 +52,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters["moment"] = moment
 
     def render(
         self, request: Request, template: str, *, code: int = 200, form_to: Sequence[str] = (), **values: object
@@ -79,6 +82,11 @@ class Pages:
     def routes(self) -> list[Route]:
         """The style sheet."""
         return [Route(STYLE_PATH, _style, methods=["GET"])]
+
+
+def moment(at: float) -> str:
+    """Unix seconds as people read them: `2026-11-21 14:05 UTC`. The zone is said, because pages know no other."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def page_headers(host: str, form_to: Sequence[str] = ()) -> dict[str, str]:
