@@ -15,7 +15,7 @@ from narrowgate.authenticators.access_credential import (
     read_access_credential,
 )
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.names import groups_problem, name_problem
 
@@ -110,17 +110,18 @@ class AccessCredentials:
         record = self._agents.get(claims.name)
         if record is None:
             return Rejected(f'agent "{claims.name}" is not registered any more; ask its owner')
-        if record.paused:
-            return Rejected(f'agent "{record.name}" is paused; ask its owner ({record.owner}) to let it go on')
-        if record.ends_at is not None and not now < record.ends_at:
-            return Rejected(f'agent "{record.name}" is over; ask its owner ({record.owner}) for a new one')
+        if refusal := refusal_of(record, now):
+            return Rejected(refusal)
+        if claims.issued_at < record.created_at:
+            # Removed and added anew: whatever was given to the one before is not this one's.
+            return Rejected(
+                f'this access credential is of another agent that was called "{record.name}"; get a new one'
+            )
         key = dict(claims.claims).get("key")
         if key is not None and all(known.id != key for known in record.keys):
             return Rejected(f'the key of agent "{record.name}" that this access credential rests on was removed')
         if self._port is Port.KUBERNETES and record.cluster != claims.cluster:
             return Rejected(f'agent "{record.name}" does not open cluster "{claims.cluster}" any more')
-        if problem := groups_problem(record.groups):
-            return Rejected(f'agent "{record.name}" cannot be let in: {problem}')
         ends = claims.expires_at if record.ends_at is None else min(claims.expires_at, record.ends_at)
         return _identity(claims, record.groups, record.owner, ends)
 

@@ -131,7 +131,8 @@ def test_an_agent_is_what_its_record_says_now() -> None:
     ("change", "says"),
     [
         ({"paused": True}, "is paused"),
-        ({"ends_at": 1_500.0}, "is over"),
+        ({"ends_at": 1_500.0}, "ended on"),
+        ({"created_at": 1_000.5}, "of another agent that was called"),
         ({"cluster": "staging"}, "does not open cluster"),
         ({"keys": ()}, "was removed"),
         ({"groups": ("system:masters",)}, "cannot be let in"),
@@ -150,7 +151,7 @@ def test_an_agents_end_comes_before_its_credentials() -> None:
     answer = ask(AGENT, agents=(ending,))
     assert isinstance(answer, Identity)
     assert answer.expires_at == 3_000.0
-    assert "is over" in refused(ask(AGENT, 3_000.0, agents=(ending,)))
+    assert "ended on" in refused(ask(AGENT, 3_000.0, agents=(ending,)))
 
 
 def test_other_sorts_of_credentials_are_left_to_others() -> None:
