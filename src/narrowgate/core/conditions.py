@@ -10,8 +10,9 @@ An answer is `True`, `False`, or a `Undecided` that says why. Undecided is not f
 
 Bounds. The evaluator (Google's C++ CEL) stops a comprehension after 10,000 steps in all, and its regular expressions
 are RE2's, linear in the text. What it does not bound is bounded here before it sees the object: how deep the object
-is (it recurses, and 10,000 levels end the process), what kinds of value are in it, and how large the product of its
-longest text and its largest list is, because a comprehension over the one may search the other each time.
+is (it recurses, and 10,000 levels end the process), what kinds of value are in it, how large the product of its
+longest text and its largest list is, because a comprehension over the one may search the other each time, and that no
+text holds a NUL: its Python binding ends a text there, and would judge "safe" where the cluster gets "safe\\0anything".
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ SMALL_BYTES: Final = 16 * 1024
 """A JSON text of this size cannot reach MAX_WORK: half of it as text, half as entries of two bytes are 32 Mi."""
 
 _STRICT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+_ESCAPED_NUL: Final = b"\\u0000"
+"""A NUL in JSON, or a text about one; which of the two is found out by looking closer."""
+_HOLDS_NUL: Final = "the object has a text with a NUL character in it, which conditions do not look at"
 _PLAIN: Final = frozenset({bool, int, float, type(None)})
 
 MAX_REMEMBERED: Final = 4096
@@ -201,7 +205,8 @@ def awkward(value: Any) -> str:
         return ""
     try:
         # What is small as JSON is within every bound; writing it costs a twentieth of walking through it.
-        if len(orjson.dumps(value, option=_STRICT)) <= SMALL_BYTES:
+        text = orjson.dumps(value, option=_STRICT)
+        if len(text) <= SMALL_BYTES and _ESCAPED_NUL not in text:
             return ""
     except orjson.JSONEncodeError:
         pass
@@ -221,6 +226,8 @@ def _awkward_part(value: Any) -> str:
             kind = type(item)
             if kind is str:
                 longest_text = max(longest_text, len(item))
+                if "\0" in item:
+                    return _HOLDS_NUL
             elif kind is dict or kind is list:
                 largest_list = max(largest_list, len(item))
                 below.extend(_members(item))
@@ -237,11 +244,11 @@ def _awkward_part(value: Any) -> str:
 
 
 def _members(container: dict[Any, Any] | list[Any]) -> Iterable[Any]:
-    """What is inside; a key that is not text is handed out too when it is no JSON value either."""
+    """What is inside; a key is handed out too where it is no text, or one with a NUL in it."""
     if isinstance(container, list):
         return container
     if all(type(key) is str for key in container):
-        return container.values()
+        return (*container.values(), *(key for key in container if "\0" in key))
     return (b"a key that is not text",)
 
 

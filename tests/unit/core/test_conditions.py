@@ -192,6 +192,24 @@ class TestBounds:
         assert awkward(body) == ""
         assert self.LOOKS.holds(Facts(REQUEST, body)) is True or body is None
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"data": {"mode": "safe\0anything"}},
+            {"data": {"mode\0": "safe"}},
+            {"data": [{"mode": ["safe\0"]}], "filling": "x" * SMALL_BYTES},
+        ],
+        ids=["a value", "a key", "in a large object"],
+    )
+    def test_a_text_that_the_evaluator_would_see_the_beginning_of_is_not_looked_at(self, body: Any) -> None:
+        assert "NUL" in awkward(body)
+        assert isinstance(holds('has(object.data) || object.data.mode == "safe"', body), Undecided)
+
+    def test_a_text_about_a_nul_is_an_ordinary_one(self) -> None:
+        body = {"data": {"mode": "\\u0000"}}
+        assert awkward(body) == ""
+        assert holds('object.data.mode == "\\\\u0000"', body) is True
+
     def test_what_is_small_enough_not_to_be_walked_through_is_within_the_bounds(self) -> None:
         assert (SMALL_BYTES // 2) * (SMALL_BYTES // 4) <= MAX_WORK
         assert SMALL_BYTES // 2 <= MAX_VALUES
