@@ -42,6 +42,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The one cluster this credential opens; empty where the request must name the cluster."""
     expires_at: float | None = None
     """Unix seconds after which the credential is worth nothing; None only where the proof has no end of its own."""
+    recheck_seconds: float | None = None
+    """How often whoever goes on relying on it (a stream) asks its authenticator again, where the proof can end without
+    the gate hearing of it (a pod is deleted). None where every end comes by the store or by `expires_at`."""
 
     def __str__(self) -> str:
         return f"{self.kind.value.lower()}:{self.name}"
