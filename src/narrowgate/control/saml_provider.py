@@ -20,5 +20,15 @@ class SAMLProvider(msgspec.Struct, frozen=True, kw_only=True):
     groups: str = ""
     """The name of the attribute that holds the groups; empty: no groups."""
     groups_prefix: str = ""
+    entity_id: str = ""
+    """What the provider knows the gate by; empty: the address of the gate's own metadata."""
+    foreign_prefixes: tuple[str, ...] = ()
+    """User name prefixes of other sign-in sources that begin with this one's: no name from here may begin with them,
+    or one provider could name the other's people."""
     where: str = ""
     """File and line of the entry, for complaints."""
+
+    @property
+    def source(self) -> str:
+        """How records call it."""
+        return f"saml:{self.name}"

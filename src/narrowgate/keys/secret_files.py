@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 SHORTEST_PASSPHRASE = 32
@@ -60,7 +60,9 @@ class SecretFiles:
             write_whole(path, self._pem(key))
         return key
 
-    def write(self, path: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> None:
+    def write(
+        self, path: Path, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+    ) -> None:
         """Keep a new key. Raises KeysUnusable."""
         write_whole(path, self._pem(key))
 
