@@ -169,9 +169,10 @@ class IssuerKeys:
         return self._held is not None and self._held.keys.fingerprint == keys.fingerprint
 
     def _unreachable(self) -> IssuerUnreachable:
+        why = self.trouble or "it was not asked yet"
         return IssuerUnreachable(
-            f'the identity provider "{self._issuer.called}" does not answer as it should ({self.trouble or "it was not asked yet"}): who is '
-            "signed in stays so until that expires, nobody new comes in; try again when it is back"
+            f'the identity provider "{self._issuer.called}" does not answer as it should ({why}): who is signed in '
+            "stays so until that expires, nobody new comes in; try again when it is back"
         )
 
     async def _ask(self, still_needed: Callable[[], bool]) -> None:

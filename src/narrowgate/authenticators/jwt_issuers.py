@@ -1,0 +1,77 @@
+"""People and agents who present a token of a configured issuer (OIDC, CI systems) as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from narrowgate.authenticators.jwks import TokenRefused, unverified_claims
+from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
+from narrowgate.authenticators.token_verifier import TokenVerifier
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.names import groups_problem
+
+_NOT_MINE = NotMine()
+_sha256 = hashlib.sha256
+
+
+class JWTIssuers:
+    """An authenticator over one immutable snapshot of the registered agents; a change means a new object.
+
+    What is slow to find out is remembered by the verifiers, which outlive it.
+    """
+
+    def __init__(self, verifiers: Sequence[TokenVerifier], agents: Iterable[AgentRecord]) -> None:
+        """One verifier for each issuer; `agents` are all that are registered now."""
+        self._verifiers = tuple(verifiers)
+        self._by_url: Mapping[str, TokenVerifier] = {verifier.issuer.url: verifier for verifier in verifiers}
+        self._agents: Mapping[str, AgentRecord] = {agent.name: agent for agent in agents}
+
+    async def authenticate(self, presented: Presented, now: float) -> Answer:
+        """See the port."""
+        token = presented.bearer
+        # What every JWT begins with: `{` and a quotation mark or space, in base64url.
+        if not token.startswith("ey") or "." not in token:
+            return _NOT_MINE
+        try:
+            digest = _sha256(token.encode("ascii")).digest()
+        except UnicodeEncodeError:
+            return Rejected("this token has characters that do not belong to it; copy it again")
+        for verifier in self._verifiers:
+            known = verifier.remembered(digest, now)
+            if known is not None:
+                return self._as_registered(known, now)
+        try:
+            issuer = unverified_claims(token).get("iss")
+        except TokenRefused as error:
+            return Rejected(f"this token {error.reason}")
+        found = self._by_url.get(issuer) if isinstance(issuer, str) else None
+        if found is None:
+            return _NOT_MINE
+        return self._as_registered(await found.answer(token, digest, now), now)
+
+    def _as_registered(self, answer: Answer, now: float) -> Answer:
+        """An agent is what its record says now; a person is what the token says."""
+        if not isinstance(answer, Identity) or answer.kind is not Kind.AGENT:
+            return answer
+        record = self._agents.get(answer.name)
+        if record is None:
+            return Rejected(
+                f'there is no agent "{answer.name}" here; whoever answers for it registers it: narrowgate agents add '
+                f"{answer.name} --owner person:NAME --purpose TEXT --cluster NAME"
+            )
+        if record.paused:
+            return Rejected(f'agent "{record.name}" is paused; ask its owner ({record.owner}) to let it go on')
+        if record.ends_at is not None and not now < record.ends_at:
+            return Rejected(f'agent "{record.name}" is over; ask its owner ({record.owner}) for a new one')
+        if problem := groups_problem(record.groups):
+            return Rejected(f'agent "{record.name}" cannot be let in: {problem}; ask its owner ({record.owner})')
+        ends = answer.expires_at
+        if record.ends_at is not None:
+            ends = record.ends_at if ends is None else min(ends, record.ends_at)
+        return msgspec.structs.replace(
+            answer, groups=record.groups, owner=record.owner, cluster=record.cluster, expires_at=ends
+        )
