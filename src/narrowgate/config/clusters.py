@@ -147,6 +147,7 @@ def _access(cluster: ClusterConfig, server: _Server, authority: bytes, **credent
         certificate_authority=authority,
         mode=cluster.mode,
         account_namespace=cluster.account_namespace,
+        renews=cluster.renews,
         **credential,
     )
 

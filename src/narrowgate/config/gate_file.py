@@ -81,6 +81,7 @@ class _TLS(_Shape, frozen=True):
 class _Upstream(_Shape, frozen=True):
     mode: str = "credential"
     account_namespace: str = "narrowgate"
+    renew: bool = False
 
 
 class _Cluster(_Shape, frozen=True):
@@ -364,6 +365,7 @@ class _Reader:
             in_cluster=written.in_cluster,
             mode=mode,
             account_namespace=written.upstream.account_namespace,
+            renews=written.upstream.renew,
             where=self._document.place(here),
         )
 

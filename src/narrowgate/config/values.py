@@ -44,6 +44,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     in_cluster: bool = False
     mode: UpstreamMode = UpstreamMode.CREDENTIAL
     account_namespace: str = "narrowgate"
+    renews: bool = False
     where: str = ""
     """File and line of the entry, for complaints about what it points to."""
 

@@ -38,3 +38,5 @@ class ClusterAccess(msgspec.Struct, frozen=True, kw_only=True):
     mode: UpstreamMode = UpstreamMode.CREDENTIAL
     account_namespace: str = "narrowgate"
     """Namespace of the gate's own ServiceAccounts (modes impersonate and serviceAccount)."""
+    renews: bool = False
+    """Whether the gate renews its own token by TokenRequest (the registered one must be a ServiceAccount's)."""

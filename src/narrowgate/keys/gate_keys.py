@@ -65,7 +65,9 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     access_key_pem: bytes
     """Ed25519 private key (PKCS #8) that signs access credentials and nothing else."""
     passphrase: str = ""
-    """What the file at `key_path` is encrypted with; empty where it is not."""
+    """What secrets at rest are encrypted with; empty where they are not."""
+    serving_passphrase: str = ""
+    """What the file at `key_path` is encrypted with; a key that the operator provides never is."""
 
     @property
     def access_key(self) -> ed25519.Ed25519PrivateKey:
@@ -107,7 +109,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
             signing_key_pem=_plain_pem(signing),
             verify_key=_public_pem(signing),
             access_key_pem=_plain_pem(access),
-            passphrase="" if given else passphrase,
+            passphrase=passphrase,
+            serving_passphrase="" if given else passphrase,
         )
 
 

@@ -47,7 +47,7 @@ class ControlProcess:
         self._identification = Identification(keys, Port.CONTROL)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
-        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.passphrase)
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
 
     async def run(self, parent_lives: int) -> None:
         """Serve until SIGTERM or SIGINT, or until `parent_lives` (a pipe's end) tells that the data plane is gone."""
@@ -104,7 +104,7 @@ class ControlProcess:
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again."""
-        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.passphrase
+        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.serving_passphrase
         try:
             server_context(*files)
             self._context.load_cert_chain(files[0], files[1], lambda: files[2])

@@ -8,7 +8,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import prometheus_client
 
@@ -19,6 +18,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
+from narrowgate.main.own_tokens import own_tokens, read_token
 from narrowgate.main.policy_folder import PolicyFolder
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.accounts import account_for
@@ -55,8 +55,10 @@ class Worker:
         self._clusters = {
             entry.name: Cluster(cluster_access(entry), connect_seconds=seconds) for entry in config.clusters
         }
+        self._own_tokens = own_tokens(self._clusters.values(), config, keys)
         served = {
-            name: ServedCluster(cluster, account_for(cluster, _read_token)) for name, cluster in self._clusters.items()
+            name: ServedCluster(cluster, account_for(cluster, read_token, self._own_tokens.get(name)))
+            for name, cluster in self._clusters.items()
         }
         self._state = State(served)
         self._folder = PolicyFolder(config, self._store)
@@ -65,7 +67,7 @@ class Worker:
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._listener: Listener
-        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.passphrase)
+        self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
         self.on_reload: list[Callable[[], None]] = []
         """Called on SIGHUP as well."""
 
@@ -100,6 +102,7 @@ class Worker:
         self._listener = self._make_listener()
         async with asyncio.TaskGroup() as connections, asyncio.TaskGroup() as followers:
             tasks = [followers.create_task(cluster.follow_discovery()) for cluster in self._clusters.values()]
+            tasks += [followers.create_task(token.follow()) for token in self._own_tokens.values()]
             tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
             await refuse_wide_accounts(self._clusters.values())
@@ -153,7 +156,7 @@ class Worker:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""
         for also in self.on_reload:
             also()
-        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.passphrase
+        files = str(self._keys.certificate_path), str(self._keys.key_path), self._keys.serving_passphrase
         try:
             # In a context of its own first: a pair that does not match would leave the one in use without a key.
             server_context(*files)
@@ -190,7 +193,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-
-
-def _read_token(path: str) -> str:
-    return Path(path).read_text("ascii").strip()

@@ -62,6 +62,10 @@ class RegisteredCredential:
             self._read_at = time.monotonic()
         return [(b"authorization", b"Bearer " + self._token.encode("ascii"))] if self._token else []
 
+    def _registered_token(self) -> str:
+        """The token as it was registered; empty where TLS is the credential. Raises ClusterNotReady."""
+        return self._read_file() if self._access.token_file else self._token
+
     def _read_file(self) -> str:
         problem = "it holds no token, or more than one line"
         try:
@@ -98,10 +102,35 @@ class Impersonation:
         return self._registered.own_headers() + names
 
 
-class _Minted(msgspec.Struct, frozen=True):
+class Minted(msgspec.Struct, frozen=True):
+    """A token from the TokenRequest API (KEP-1205), as a header; times in Unix seconds."""
+
     header: bytes
     renew_at: float
     expires_at: float
+
+
+def token_request() -> bytes:
+    """The body of a TokenRequest for the API server itself."""
+    document = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": TOKEN_REQUEST_SECONDS},
+    }
+    return orjson.dumps(document)
+
+
+def minted_token(answer: bytes, now: float) -> Minted:
+    """The token in the answer to a TokenRequest made at `now`. Raises ClusterNotReady where there is none."""
+    try:
+        fields: dict[str, Any] = orjson.loads(answer)
+        life = float(fields["spec"]["expirationSeconds"])
+        token = str(fields["status"]["token"])
+    except (ValueError, KeyError, TypeError):
+        raise ClusterNotReady("the API server's answer to a TokenRequest holds no token") from None
+    if not _TOKEN.fullmatch(token):
+        raise ClusterNotReady("the API server's answer to a TokenRequest holds no token that a header can hold")
+    return Minted(b"Bearer " + token.encode("ascii"), now + life * RENEW_AT, now + life)
 
 
 class ScopedServiceAccounts:
@@ -109,7 +138,7 @@ class ScopedServiceAccounts:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._tokens: dict[str, _Minted] = {}
+        self._tokens: dict[str, Minted] = {}
         self._minting = asyncio.Lock()
 
     async def headers(self, chain: Chain, rule: RuleRef, request_id: str) -> Headers:  # noqa: ARG002
@@ -123,7 +152,7 @@ class ScopedServiceAccounts:
                     minted = self._tokens[name] = await self._renewed(name, minted)
         return [(b"authorization", minted.header)]
 
-    async def _renewed(self, name: str, old: _Minted | None) -> _Minted:
+    async def _renewed(self, name: str, old: Minted | None) -> Minted:
         try:
             return await self._mint(name)
         except (ClusterNotReady, UpstreamUnreachable, UpstreamBroken) as error:
@@ -131,33 +160,27 @@ class ScopedServiceAccounts:
             if old is None or now >= old.expires_at - LEFT_SECONDS:
                 raise
             log.warning("cluster %s: the token of %s is not renewed yet: %s", self._cluster.name, name, error)
-            return _Minted(old.header, min(now + RETRY_SECONDS, old.expires_at - LEFT_SECONDS), old.expires_at)
+            return Minted(old.header, min(now + RETRY_SECONDS, old.expires_at - LEFT_SECONDS), old.expires_at)
 
-    async def _mint(self, name: str) -> _Minted:
+    async def _mint(self, name: str) -> Minted:
         access = self._cluster.access
         path = f"/api/v1/namespaces/{access.account_namespace}/serviceaccounts/{name}/token"
-        document = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": TOKEN_REQUEST_SECONDS},
-        }
         now = time.time()
-        status, _, answer = await self._cluster.call("POST", path, body=orjson.dumps(document))
+        status, _, answer = await self._cluster.call("POST", path, body=token_request())
         if status != 201:
             where = f"{access.account_namespace}/{name}"
             raise ClusterNotReady(
                 f"no token for ServiceAccount {where}: the API server answers {status}"
                 " (`narrowgate clusters manifests` prints the accounts to create)"
             )
-        fields: dict[str, Any] = orjson.loads(answer)
-        life = float(fields["spec"]["expirationSeconds"])
-        token = b"Bearer " + fields["status"]["token"].encode("ascii")
-        return _Minted(token, now + life * RENEW_AT, now + life)
+        return minted_token(answer, now)
 
 
-def account_for(cluster: Cluster, read_token_file: Callable[[str], str]) -> Account:
+def account_for(
+    cluster: Cluster, read_token_file: Callable[[str], str], registered: RegisteredCredential | None = None
+) -> Account:
     """The account of a cluster's registered mode; the gate's own calls get the registered credential."""
-    registered = RegisteredCredential(cluster.access, read_token_file)
+    registered = registered or RegisteredCredential(cluster.access, read_token_file)
     cluster.own_headers = registered.own_headers
     match cluster.access.mode:
         case UpstreamMode.CREDENTIAL:
