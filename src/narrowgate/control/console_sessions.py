@@ -169,15 +169,16 @@ def session_secret(request: Request) -> str:
 
     A browser never sends the cookie twice (`__Host-`); where it comes twice, neither is believed.
     """
-    found = [
-        value
-        for header in request.headers.getlist("cookie")
-        for name, _, value in (pair.strip().partition("=") for pair in header.split(";"))
-        if name == COOKIE
-    ]
+    found = [value for name, value in cookies_of(request) if name == COOKIE]
     if len(found) != 1 or len(found[0]) != SECRET_CHARACTERS or not found[0].startswith(SECRET_PREFIX):
         return ""
     return found[0] if found[0].isascii() else ""
+
+
+def cookies_of(request: Request) -> list[tuple[str, str]]:
+    """Name and value of every cookie that came along, doubles included (RFC 6265, section 4.2.1)."""
+    pairs = [pair.partition("=") for header in request.headers.getlist("cookie") for pair in header.split(";")]
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
 def new_session_secret() -> str:

@@ -114,7 +114,9 @@ class SignInPages:
         """The end of a sign-in that failed: recorded, and told in one sentence with a way on."""
         asked = self._parts.recorder.asked(request, None, ActsOn(verb="create", resource="signins"))
         told = f"{sentence[0].upper()}{sentence[1:]}" if sentence else "Nobody was signed in"
-        await self._parts.recorder.finished(asked, Deny(message=f"{source}: {sentence}", code=code), code)
+        message = f"{source}: {sentence}"
+        verdict = Failed(message=message) if code >= 500 else Deny(message=message, code=code)
+        await self._parts.recorder.finished(asked, verdict, code)
         return self._pages.problem(request, code, told if told.endswith(".") else f"{told}.")
 
     # --- the pages ---
