@@ -45,14 +45,14 @@ class Pages:
     """Renders templates of `control/templates`."""
 
     def __init__(self) -> None:
-        self._environment = Environment(
+        self.environment = Environment(
             loader=PackageLoader("narrowgate.control"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["moment"] = moment
+        self.environment.filters["moment"] = moment
 
     def render(
         self, request: Request, template: str, *, code: int = 200, form_to: Sequence[str] = (), **values: object
@@ -62,7 +62,7 @@ class Pages:
         `form_to`: origins besides our own that a form on this page may be sent or redirected to (browsers hold the
         redirect after a POST against `form-action` too). CSP cannot name IPv6 addresses: use `onward` there.
         """
-        text = self._environment.get_template(template).render(values | {"style": STYLE_PATH, "path": request.url.path})
+        text = self.environment.get_template(template).render(values | {"style": STYLE_PATH, "path": request.url.path})
         return HTMLResponse(text, code, page_headers(request.url.hostname or "", form_to))
 
     def onward(self, request: Request, url: str, *, to: str) -> Response:
