@@ -239,9 +239,10 @@ class _Reader:
             self._document.refuse((*here, "signIn", "accessLifetime"), "longer than a sign-in; make it shorter")
         if sign_in.access_lifetime > MOST_ACCESS_SECONDS:
             self._document.refuse((*here, "signIn", "accessLifetime"), "expected 24h at most; it is renewed by itself")
+        issuers = read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder)
         return Authentication(
-            jwt=read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder),
-            saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder),
+            jwt=issuers,
+            saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder, issuers),
             service_accounts=read_service_accounts(self._document, (*here, "serviceAccounts"), of, clusters)
             if of
             else None,

@@ -9,6 +9,7 @@ from narrowgate.config.document import read_text
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.values import Config
 from narrowgate.keys import Keys
+from narrowgate.keys.saml_key import SAMLKey
 
 ENCRYPTION_VARIABLE = "NARROWGATE_ENCRYPTION_KEY"
 """Holds the key that encrypts secrets at rest, where no file does."""
@@ -22,6 +23,13 @@ def gate_keys(config: Config, environ: Mapping[str, str] = os.environ) -> Keys:
     hosts = (config.listen.kubernetes[0], config.listen.control[0])
     names = (*hosts, *config.server_names)
     return Keys.load_or_make(config.data_dir, names, config.tls, passphrase=_passphrase(config, environ))
+
+
+def saml_key(config: Config, environ: Mapping[str, str] = os.environ) -> SAMLKey | None:
+    """The key that signs SAML requests, where people sign in with SAML; `gate_keys` comes before. Raises as that."""
+    if not config.authentication.saml:
+        return None
+    return SAMLKey.load_or_make(config.data_dir, _passphrase(config, environ))
 
 
 def _passphrase(config: Config, environ: Mapping[str, str]) -> str:

@@ -1,25 +1,143 @@
-"""`authentication.saml`: the identity providers that people sign in with by SAML 2.0."""
+"""`authentication.saml`: the identity providers that people sign in with by SAML 2.0.
+
+Their metadata is read and checked here, with the configuration: a file that cannot be used is told of at start, and not
+to the first person who wants to sign in.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from narrowgate.config.document import Document, Path_
+from narrowgate.authenticators.jwt_issuer import JWTIssuer
+from narrowgate.config.document import Document, Path_, read_text
+from narrowgate.control.saml_metadata import LONGEST_ENTITY_ID, read_metadata
 from narrowgate.control.saml_provider import SAMLProvider
+from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.core.identity import Kind
+from narrowgate.core.names import name_problem
+
+LONGEST_TITLE = 64
+"""Characters; it stands on a button."""
+
+LONGEST_ATTRIBUTE = 256
+"""Characters of an attribute's name; the longest in use are addresses of some eighty."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+"""It becomes a path segment and a word in the record."""
 
 
 class SAMLEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """One entry as written."""
 
+    name: str
+    metadata: str
+    title: str = ""
+    username: str = "NameID"
+    username_prefix: str = ""
+    groups: str = ""
+    groups_prefix: str = ""
+    entity_id: str = msgspec.field(default="", name="entityID")
+
 
 def read_saml_providers(
-    document: Document, here: Path_, written: Sequence[SAMLEntry], folder: Path
+    document: Document, here: Path_, written: Sequence[SAMLEntry], folder: Path, issuers: Sequence[JWTIssuer] = ()
 ) -> tuple[SAMLProvider, ...]:
-    """The providers, checked. Raises ConfigError with file, line and key."""
-    del folder
-    if written:
-        document.refuse(here, "not in this version yet; remove the entries")
-    return ()
+    """The providers, checked, also against the JWT issuers whose people have names beside theirs.
+
+    Raises ConfigError with file, line and key.
+    """
+    named: dict[str, int] = {}
+    for index, entry in enumerate(written):
+        _check_entry(document, (*here, index), entry)
+        if entry.name in named:
+            at = named[entry.name]
+            document.refuse((*here, index, "name"), f'"{entry.name}" is already saml[{at}]; give each its own name')
+        named[entry.name] = index
+    _check_prefixes(document, here, written, issuers)
+    prefixes = {entry.username_prefix for entry in written} | {prefix for prefix, _ in _prefixes_of(issuers)}
+    return tuple(
+        SAMLProvider(
+            name=entry.name,
+            title=entry.title or entry.name,
+            metadata=_metadata(document, (*here, index, "metadata"), entry.metadata, folder),
+            username=entry.username,
+            username_prefix=entry.username_prefix,
+            groups=entry.groups,
+            groups_prefix=entry.groups_prefix,
+            entity_id=entry.entity_id,
+            foreign_prefixes=_longer(prefixes, entry.username_prefix),
+            where=document.place((*here, index)),
+        )
+        for index, entry in enumerate(written)
+    )
+
+
+def _check_entry(document: Document, here: Path_, entry: SAMLEntry) -> None:
+    if not _NAME.fullmatch(entry.name):
+        document.refuse((*here, "name"), f'"{entry.name}" is no name; use up to 63 lower case letters, digits and "-"')
+    if len(entry.title) > LONGEST_TITLE or not entry.title.isprintable():
+        document.refuse((*here, "title"), f"longer than {LONGEST_TITLE} characters, or not printable; shorten it")
+    for key, name, may_lack in (("username", entry.username, False), ("groups", entry.groups, True)):
+        if not (name or may_lack) or len(name) > LONGEST_ATTRIBUTE or not name.isprintable():
+            document.refuse(
+                (*here, key), f"expected an attribute's name of up to {LONGEST_ATTRIBUTE} characters; correct it"
+            )
+    for key, prefix in (("usernamePrefix", entry.username_prefix), ("groupsPrefix", entry.groups_prefix)):
+        # A prefix alone is not a name; with any letter after it, it must be able to become one.
+        if problem := name_problem(prefix + "x"):
+            document.refuse((*here, key), f'"{prefix}" cannot begin a name: it {problem}')
+    if entry.groups_prefix and not entry.groups:
+        document.refuse((*here, "groupsPrefix"), "goes with groups only; add that, or remove this")
+    entity_id = entry.entity_id
+    if len(entity_id) > LONGEST_ENTITY_ID or not all("!" <= character <= "~" for character in entity_id):
+        document.refuse((*here, "entityID"), f"expected an address of up to {LONGEST_ENTITY_ID} characters, no spaces")
+
+
+def _check_prefixes(
+    document: Document, here: Path_, written: Sequence[SAMLEntry], issuers: Sequence[JWTIssuer]
+) -> None:
+    """Two sources whose people's names begin alike could each vouch for the other's."""
+    taken = {prefix: f'the JWT issuer "{called}"' for prefix, called in _prefixes_of(issuers)}
+    for index, entry in enumerate(written):
+        prefix = entry.username_prefix
+        if prefix in taken:
+            document.refuse(
+                (*here, index, "usernamePrefix"),
+                f'"{prefix}" is also the prefix of {taken[prefix]}, which could name the people of this one; give each '
+                "its own",
+            )
+        taken[prefix] = f"saml[{index}]"
+
+
+def _prefixes_of(issuers: Sequence[JWTIssuer]) -> list[tuple[str, str]]:
+    """The literal user name prefixes of issuers that vouch for people, each with what the issuer is called.
+
+    Where the name is an expression, its prefix is the expression's business.
+    """
+    return [
+        (issuer.username.prefix, issuer.called)
+        for issuer in issuers
+        if issuer.subject is Kind.PERSON and issuer.username.claim
+    ]
+
+
+def _longer(prefixes: set[str], own: str) -> tuple[str, ...]:
+    return tuple(sorted(prefix for prefix in prefixes if prefix.startswith(own) and prefix != own))
+
+
+def _metadata(document: Document, here: Path_, path: str, folder: Path) -> str:
+    if not path or "\0" in path:
+        document.refuse(here, "expected the path of the identity provider's metadata file; write it")
+    file = Path(os.path.normpath(folder / Path(path).expanduser()))
+    text = read_text(file, "the identity provider's metadata")
+    try:
+        read_metadata(text, time.time())
+    except SAMLRefused as refused:
+        document.refuse(here, f"{file} cannot be used: {refused}")
+    return text

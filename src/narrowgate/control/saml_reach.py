@@ -43,7 +43,7 @@ class Reach:
 async def _all_refuse(host: str, port: int) -> bool:
     """Whether every address of `host` refuses connections. Raises OSError where that cannot be told."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for address in dict.fromkeys(info[4][0] for info in found):
+    for address in dict.fromkeys(str(info[4][0]) for info in found):
         try:
             _, writer = await asyncio.open_connection(address, port)
         except ConnectionRefusedError:
