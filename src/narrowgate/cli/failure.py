@@ -19,6 +19,7 @@ MISUSE = 2
 """The command line itself was wrong."""
 
 WORDED = (
+    "narrowgate.cli.private_text:Unusable",
     "narrowgate.config.errors:ConfigError",
     "narrowgate.control.serving:AddressTaken",
     "narrowgate.core.yaml_reader:PolicyErrors",

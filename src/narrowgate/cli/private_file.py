@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from narrowgate.cli.failure import Failed
+from narrowgate.cli.private_text import prepare_private
 
 
 @contextlib.contextmanager
@@ -27,9 +28,9 @@ def written_together(texts: Mapping[Path, str]) -> Iterator[None]:
             os.replace(prepared[path], path)
             del prepared[path]
     except OSError as error:
-        path = error.filename2 or error.filename
+        named = error.filename2 or error.filename or next(iter(texts), "")
         raise Failed(
-            f"cannot write: {(error.strerror or str(error)).lower()}", str(path), "name another file"
+            f"cannot write: {(error.strerror or str(error)).lower()}", str(named), "name another file"
         ) from error
     finally:
         for temporary in prepared.values():
@@ -40,17 +41,9 @@ def _prepared(path: Path, text: str) -> str:
     if path.is_dir():
         raise Failed("this is a folder", str(path), "name a file in it")
     try:
-        # mkstemp makes the file with mode 0600, and the name is not to be guessed.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        return prepare_private(str(path), text)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         reason = (error.strerror or str(error)).lower()
         raise Failed(f"cannot write: {reason}", str(path.parent), "make the folder, or name another file") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        os.unlink(temporary)
-        raise
-    return temporary

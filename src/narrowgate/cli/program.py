@@ -27,6 +27,9 @@ COMMANDS = {
     "up": Entry("narrowgate.cli.up:up", "Start a gate here and now: keys, store, sample policies, your cluster."),
     "down": Entry("narrowgate.cli.up:down", "Stop the gate that `up --detach` started."),
     "serve": Entry("narrowgate.cli.serve:serve", "Serve with a configuration file, in the foreground."),
+    "login": Entry("narrowgate.cli.login:login", "Sign in at a gate, as a person."),
+    "logout": Entry("narrowgate.cli.logout:logout", "Sign out at a gate."),
+    "whoami": Entry("narrowgate.cli.whoami:whoami", "Say who you are at a gate."),
     "agents": Entry("narrowgate.cli.agents:agents", "Agents and their credentials: add, list, rotate, remove."),
     "clusters": Entry(
         "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, remove."
