@@ -8,12 +8,18 @@ from typing import Any
 
 import msgspec
 
+from narrowgate.authenticators.service_account_rules import ServiceAccountRules, Verify
 from narrowgate.cli.api_server import Answer, ApiServer, clock_ahead
 from narrowgate.cli.failure import Failed
 from narrowgate.core.cluster import ClusterAccess, UpstreamMode
 from narrowgate.core.discovery import DiscoveryUnreadable, parse_aggregated, parse_legacy
 from narrowgate.core.identity import Identity
-from narrowgate.core.manifests import Manifests, impersonation_manifests, service_account_manifests
+from narrowgate.core.manifests import (
+    Manifests,
+    impersonation_manifests,
+    service_account_manifests,
+    with_token_reviews,
+)
 from narrowgate.core.policy import Policy
 from narrowgate.core.rights import Right, beyond, is_fenced, is_impersonation, rights_of
 
@@ -31,6 +37,8 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 """Accept header for the discovery of everything in two answers (Kubernetes 1.27 and newer by default)."""
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+ISSUER_PATH = "/.well-known/openid-configuration"
+KEYS_PATH = "/openid/v1/jwks"
 WHO_AM_I = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -53,10 +61,16 @@ class Line(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What an account is measured by: the policies in force and the registered identities."""
+    """What an account is measured by: the policies in force, the registered identities, and whose tokens are taken."""
 
     policies: Sequence[Policy]
     identities: Sequence[Identity]
+    service_accounts: ServiceAccountRules | None = None
+
+    def reviews_tokens_of(self, cluster: str) -> bool:
+        """Whether the gate's account asks this cluster about its ServiceAccounts' tokens."""
+        rules = self.service_accounts
+        return rules is not None and cluster in rules.clusters and Verify.TOKEN_REVIEW in rules.verify
 
 
 def check_cluster(access: ClusterAccess, around: Surroundings) -> list[Line]:
@@ -68,6 +82,8 @@ def check_cluster(access: ClusterAccess, around: Surroundings) -> list[Line]:
             lines += [_version(version), _clock(version), _account(server), _discovery(server)]
             if lines[3].outcome is not Outcome.FAILED:
                 lines += _rights(server, access, around)
+            if around.service_accounts is not None and access.name in around.service_accounts.clusters:
+                lines.append(_tokens(server))
             return lines
     except Failed as error:
         return [Line("connection", Outcome.FAILED, str(error))]
@@ -123,6 +139,21 @@ def _discovery(server: ApiServer) -> Line:
     return Line("discovery", Outcome.OK, f"{len(found)} resource types")
 
 
+def _tokens(server: ApiServer) -> Line:
+    """Whether the gate can find out who signs this cluster's ServiceAccount tokens (KEP-1393)."""
+    for path in (ISSUER_PATH, KEYS_PATH):
+        answer = server.get(path)
+        if answer.status != 200:
+            to_do = "bind ClusterRole system:service-account-issuer-discovery to the account"
+            return Line("tokens", Outcome.FAILED, f"GET {path}: {answer.message}", to_do)
+    issuer = server.get(ISSUER_PATH).document
+    named = issuer.get("issuer", "") if isinstance(issuer, dict) else ""
+    if not named:
+        to_do = "see what answers there: an API server names its --service-account-issuer"
+        return Line("tokens", Outcome.FAILED, f"GET {ISSUER_PATH} names no issuer", to_do)
+    return Line("tokens", Outcome.OK, f"ServiceAccounts' tokens are those of {named}")
+
+
 def _legacy_documents(server: ApiServer, api: Answer, apis: Answer) -> list[bytes]:
     versions = [f"/api/{version}" for version in (api.document or {}).get("versions") or ()]
     for group in (apis.document or {}).get("groups") or ():
@@ -173,12 +204,15 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
     """The manifests for the account that the gate itself uses in this mode."""
     if access.mode is UpstreamMode.IMPERSONATE:
         made = impersonation_manifests(access.name, around.policies, around.identities, access.account_namespace)
-        return _only(made, "narrowgate:impersonator")
-    made = service_account_manifests(access.name, around.policies, access.account_namespace)
-    if access.mode is UpstreamMode.SERVICE_ACCOUNT:
-        return _only(made, "narrowgate:tokens")
-    policies = tuple(one for one in made.objects if one["metadata"]["name"] != "narrowgate:tokens")
-    return Manifests(policies, made.remarks)
+        made = _only(made, "narrowgate:impersonator")
+    else:
+        made = service_account_manifests(access.name, around.policies, access.account_namespace)
+        if access.mode is UpstreamMode.SERVICE_ACCOUNT:
+            made = _only(made, "narrowgate:tokens")
+        else:
+            policies = tuple(one for one in made.objects if one["metadata"]["name"] != "narrowgate:tokens")
+            made = Manifests(policies, made.remarks)
+    return with_token_reviews(made, access.account_namespace) if around.reviews_tokens_of(access.name) else made
 
 
 def _only(made: Manifests, role: str) -> Manifests:

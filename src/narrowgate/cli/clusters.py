@@ -125,7 +125,12 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
     apply them again when policies or agents change.
     """
     from narrowgate.config import find_config
-    from narrowgate.core.manifests import impersonation_manifests, manifests_yaml, service_account_manifests
+    from narrowgate.core.manifests import (
+        impersonation_manifests,
+        manifests_yaml,
+        service_account_manifests,
+        with_token_reviews,
+    )
 
     found = find_config(config)
     cluster = _named(found, name)
@@ -139,6 +144,8 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
         raise click.UsageError("--constrained goes with --mode impersonate", click.get_current_context())
     else:
         made = service_account_manifests(name, around.policies, cluster.account_namespace)
+    if around.reviews_tokens_of(name):
+        made = with_token_reviews(made, cluster.account_namespace)
     if output == "json":
         write_json({"apiVersion": "v1", "kind": "List", "items": made.objects})
         for remark in made.remarks:
@@ -277,7 +284,7 @@ def _surroundings(config: Config) -> Surroundings:
         )
         for agent in agents
     ]
-    return Surroundings(parse_all(sources), identities)
+    return Surroundings(parse_all(sources), identities, config.authentication.service_accounts)
 
 
 def _write_report(name: str, lines: list[Line]) -> None:

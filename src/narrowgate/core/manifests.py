@@ -27,7 +27,7 @@ from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import GATE_GROUP
 from narrowgate.core.known_resources import CLUSTER_SCOPED
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, Subject, SubjectKind
-from narrowgate.core.upstream_names import EXTRA_PREFIX, PREFIX, upstream_groups, upstream_user
+from narrowgate.core.upstream_names import EXTRA_KEYS, EXTRA_PREFIX, PREFIX, upstream_groups, upstream_user
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 AUTHENTICATION_GROUP = "authentication.k8s.io"
@@ -35,14 +35,14 @@ AUTHENTICATION_GROUP = "authentication.k8s.io"
 GATE_ACCOUNT = "narrowgate"
 """Name of the gate's own ServiceAccount."""
 
-EXTRA_KEYS = ("chain", "request", "task")
-"""What `upstream_extra` sends along. Values differ with each request, so RBAC can fence the keys and not the values."""
-
 RESOURCE_VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 """What `*` is spelled out as where RBAC has no wildcard: in the middle of `impersonate-on:user-info:<verb>`."""
 
 DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/version", "/version/")
 """What the gate lets through for whoever holds anything (rule `narrowgate/discovery`)."""
+
+TOKEN_REVIEWER = "narrowgate:token-reviewer"
+"""Name of the role with which the gate's account asks whose ServiceAccount token it was shown."""
 
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 
@@ -120,6 +120,13 @@ def service_account_manifests(
         if not role.empty:
             objects += _bound(f"narrowgate:policy:{policy.name}", role, [_account_subject(name, account_namespace)])
     return Manifests(tuple(objects), tuple(remarks))
+
+
+def with_token_reviews(made: Manifests, account_namespace: str) -> Manifests:
+    """The same, and the right to ask the cluster about its ServiceAccounts' tokens: to create TokenReviews, no more."""
+    rules = [_rule(["create"], [AUTHENTICATION_GROUP], ["tokenreviews"], None)]
+    role = _cluster_role(TOKEN_REVIEWER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
+    return Manifests((*made.objects, *role), made.remarks)
 
 
 def policy_account(policy: str) -> str:

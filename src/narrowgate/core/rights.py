@@ -60,6 +60,11 @@ class Right(msgspec.Struct, frozen=True):
         return f"{self.verb} {thing}" + (f" ({', '.join(self.names)})" if self.names else "")
 
 
+TOKEN_REVIEWS = Right("create", "authentication.k8s.io", "tokenreviews")
+"""To ask a cluster whose token it is: reads nothing, changes nothing. The gate's account has it where it takes
+ServiceAccounts' tokens."""
+
+
 def rights_of(rules: Iterable[Any]) -> list[Right]:
     """Spell out rules as RBAC and SelfSubjectRulesReview write them, each combination as one right."""
     found: list[Right] = []

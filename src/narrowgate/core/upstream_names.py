@@ -12,7 +12,11 @@ from narrowgate.core.identity import Chain, Identity, Kind
 
 PREFIX = "narrowgate:"
 EXTRA_PREFIX = "narrowgate.dev/"
-"""Keys of the impersonated extra values: `narrowgate.dev/chain`, `narrowgate.dev/request`, `narrowgate.dev/task`."""
+"""Begins the keys of the impersonated extra values."""
+WORKLOAD_KEYS = ("pod", "pod-uid", "node")
+"""Claims of a workload that go along: where it runs, as its cluster vouched for it."""
+EXTRA_KEYS = ("chain", "request", "task", *WORKLOAD_KEYS)
+"""All that may go along, `narrowgate.dev/chain` and so on: RBAC can fence the keys, and not the values."""
 MAX_GROUPS = 64
 """More groups than this are refused: each is a header of its own and a check of its own in the API server."""
 
@@ -31,7 +35,14 @@ def upstream_groups(identity: Identity) -> tuple[str, ...]:
 
 def upstream_extra(chain: Chain, request_id: str) -> tuple[tuple[str, str], ...]:
     """What goes along into the cluster's own audit log: (key, value) pairs; a key may repeat."""
-    return (*((EXTRA_PREFIX + "chain", str(member)) for member in chain), (EXTRA_PREFIX + "request", request_id))
+    sender = chain[-1]
+    # An issuer's mapping may call a claim of its own `pod`; a workload's were vouched for by its cluster.
+    claims = sender.claims if sender.kind is Kind.WORKLOAD else ()
+    return (
+        *((EXTRA_PREFIX + "chain", str(member)) for member in chain),
+        (EXTRA_PREFIX + "request", request_id),
+        *((EXTRA_PREFIX + key, value) for key, value in claims if key in WORKLOAD_KEYS),
+    )
 
 
 def impersonation_headers(chain: Chain, request_id: str) -> list[tuple[bytes, bytes]]:

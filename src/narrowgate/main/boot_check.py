@@ -2,18 +2,18 @@
 
 Whoever can impersonate and read, say, Secrets would make every mistake of the gate's a breach. So the gate asks the API
 server what its own account may do, and refuses to start when that is more than impersonating the names it is fenced to
-and what any authenticated identity may do.
+and what any authenticated identity may do, and to ask whose a token is where it takes ServiceAccounts' tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
 
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.rights import beyond, is_fenced, is_impersonation, rights_of
+from narrowgate.core.rights import TOKEN_REVIEWS, Right, beyond, is_fenced, is_impersonation, rights_of
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 
@@ -27,13 +27,17 @@ class AccountTooWide(Exception):
     """The impersonating account can do more than impersonate; the text says what, and what to do."""
 
 
-async def refuse_wide_accounts(clusters: Iterable[Cluster]) -> None:
-    """Check every cluster in mode `impersonate`. Raises AccountTooWide, also when that cannot be found out."""
+async def refuse_wide_accounts(clusters: Iterable[Cluster], reviewing: Collection[str] = ()) -> None:
+    """Check every cluster in mode `impersonate`; `reviewing` names those that are asked about tokens.
+
+    Raises AccountTooWide, also when that cannot be found out.
+    """
     for cluster in clusters:
         if cluster.access.mode is not UpstreamMode.IMPERSONATE:
             continue
+        besides = (TOKEN_REVIEWS,) if cluster.name in reviewing else ()
         for namespace in NAMESPACES_ASKED:
-            if excess := excess_of(await _status_in(cluster, namespace)):
+            if excess := excess_of(await _status_in(cluster, namespace), besides):
                 raise AccountTooWide(
                     f"cluster {cluster.name!r}: the gate's account may do more than impersonate whom it should: "
                     f"{'; '.join(excess[:NAMED])}. Take that away (`narrowgate clusters manifests {cluster.name}` "
@@ -41,13 +45,13 @@ async def refuse_wide_accounts(clusters: Iterable[Cluster]) -> None:
                 )
 
 
-def excess_of(status: dict[str, Any]) -> list[str]:
-    """What the account may do besides, in words, from the status of a SelfSubjectRulesReview; empty when nothing.
+def excess_of(status: dict[str, Any], besides: Sequence[Right] = ()) -> list[str]:
+    """What the account may do beyond impersonating and `besides`, in words, from a SelfSubjectRulesReview's status.
 
-    An incomplete answer counts as excess: what is not known to be narrow is not.
+    Empty when nothing. An incomplete answer counts as excess: what is not known to be narrow is not.
     """
     rules = [*(status.get("resourceRules") or []), *(status.get("nonResourceRules") or [])]
-    rights = beyond(rights_of(rules), ())
+    rights = beyond(rights_of(rules), besides)
     found = [str(right) for right in rights if not (is_impersonation(right) and is_fenced(right))]
     if status.get("incomplete"):
         found.append(f"the API server could not tell everything ({status.get('evaluationError') or 'no reason given'})")

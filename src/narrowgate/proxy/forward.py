@@ -69,7 +69,14 @@ class Forwarder:
                 connection.release()
                 return Response(code=head.status, bytes_out=len(whole))
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch")
-            running = Running(decide_again, response.end, allowed.deadline, what.snapshot.number, is_long=is_long)
+            running = Running(
+                decide_again,
+                response.end,
+                allowed.deadline,
+                what.snapshot.number,
+                is_long=is_long,
+                recheck_seconds=who[-1].recheck_seconds,
+            )
             with self._running.entered(running):
                 done = await (response.splice() if head.status == 101 else response.relay())
         except BaseException:

@@ -1,15 +1,19 @@
 """Requests that are being answered right now, judged again whenever what they were judged by has changed.
 
 A watch, an exec or a long list may outlive the permission it began with. Every forwarded request is entered here; when
-the snapshot is replaced or a deadline passes, the same question is asked again, and anything but Allow ends it.
+the snapshot is replaced, a deadline passes, or its proof may have ended elsewhere without a word, the same question is
+asked again, and anything but Allow ends it. So does no answer in time: one that waits for a cluster or an issuer holds
+up nothing but itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import assert_never
 
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.proxy.state import State, StateStale
@@ -17,11 +21,30 @@ from narrowgate.proxy.state import State, StateStale
 LOOK_SECONDS = 0.25
 """How often deadlines and snapshots are looked at; ending a stream takes at most this and a loop turn."""
 
+CHANGED_SECONDS = 0.5
+"""For the answer once what a request was judged by has changed: with the look before, it ends within a second."""
+
+RECHECK_SECONDS = 10.0
+"""For the answer where nothing is known to have changed and only the proof is looked at again."""
+
+log = logging.getLogger("narrowgate.running")
+
 
 class Running:
     """One request under way."""
 
-    __slots__ = ("deadline", "decide_again", "end", "is_long", "number")
+    __slots__ = (
+        "asked_at",
+        "deadline",
+        "decide_again",
+        "end",
+        "is_long",
+        "judging",
+        "number",
+        "over",
+        "recheck_at",
+        "recheck_seconds",
+    )
 
     def __init__(
         self,
@@ -31,6 +54,7 @@ class Running:
         number: int,
         *,
         is_long: bool,
+        recheck_seconds: float | None = None,
     ) -> None:
         self.decide_again = decide_again
         self.end = end
@@ -40,6 +64,29 @@ class Running:
         """The snapshot it was last judged by."""
         self.is_long = is_long
         """Whether it may go on for as long as it likes (a watch, an exec)."""
+        self.recheck_seconds = recheck_seconds
+        """See `Identity.recheck_seconds`."""
+        self.recheck_at = time.time() + recheck_seconds if recheck_seconds is not None else None
+        """Unix seconds."""
+        self.judging: asyncio.Task[None] | None = None
+        """The question under way."""
+        self.asked_at = 0.0
+        """Unix seconds at which that began."""
+        self.over = ""
+        """Why it was ended; empty while it goes on."""
+
+    def finish(self, reason: str) -> None:
+        """End it; the first reason is the one that counts, however often it is told."""
+        self.over = self.over or reason
+        self.end(self.over)
+
+    def is_changed(self, now: float, number: int) -> bool:
+        """Whether what it was judged by does not hold any more."""
+        return self.number != number or (self.deadline is not None and now >= self.deadline)
+
+    def is_due(self, now: float, number: int) -> bool:
+        """Whether it is to be judged again."""
+        return self.is_changed(now, number) or (self.recheck_at is not None and now >= self.recheck_at)
 
 
 class RunningRequests:
@@ -63,24 +110,43 @@ class RunningRequests:
 
     async def watch_over(self) -> None:
         """Judge again what needs it, for as long as the gate runs."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            now = time.time()
-            try:
-                number = self._state.current(asyncio.get_running_loop().time()).number
-            except StateStale as error:
-                self.end_all(str(error))
-                continue
-            for running in list(self._running):
-                expired = running.deadline is not None and now >= running.deadline
-                if expired or running.number != number:
-                    await self._judge(running, number)
+        async with asyncio.TaskGroup() as questions:
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    number = self._state.current(asyncio.get_running_loop().time()).number
+                except StateStale as error:
+                    self.end_all(str(error))
+                    continue
+                now = time.time()
+                for running in list(self._running):
+                    self._look_at(running, now, number, questions)
+
+    def _look_at(self, running: Running, now: float, number: int, questions: asyncio.TaskGroup) -> None:
+        if running.over:
+            # Its answer is still on its way out.
+            running.finish(running.over)
+            return
+        if running.judging is None:
+            if running.is_due(now, number):
+                running.asked_at = now
+                running.judging = questions.create_task(self._judge(running, number))
+            return
+        limit = CHANGED_SECONDS if running.is_changed(now, number) else RECHECK_SECONDS
+        if not running.asked_at <= now < running.asked_at + limit:
+            running.judging.cancel()
+            running.finish("nobody could say in time whether this is still allowed")
 
     async def _judge(self, running: Running, number: int) -> None:
         try:
             decision = await running.decide_again()
         except StateStale as error:
-            running.end(str(error))
+            running.finish(str(error))
+            return
+        except Exception:
+            # The end of this request, never of the gate; and never a stream that goes on unjudged.
+            log.exception("a running request could not be judged again")
+            running.finish("the gate failed to judge this request again")
             return
         if running not in self._running:
             # It was answered meanwhile; its connection may be somebody else's by now.
@@ -89,15 +155,20 @@ class RunningRequests:
             case Allow():
                 running.number = number
                 running.deadline = decision.deadline
+                if running.recheck_seconds is not None:
+                    running.recheck_at = time.time() + running.recheck_seconds
+                running.judging = None
             case Deny() | NeedsApproval():
-                running.end(decision.message)
+                running.finish(decision.message)
+            case _:
+                assert_never(decision)
 
     def end_long(self, reason: str) -> None:
         """End what would never end by itself (the gate is stopping)."""
         for running in [each for each in self._running if each.is_long]:
-            running.end(reason)
+            running.finish(reason)
 
     def end_all(self, reason: str) -> None:
         """End everything that still runs."""
         for running in list(self._running):
-            running.end(reason)
+            running.finish(reason)
