@@ -34,6 +34,7 @@ class Trouble(enum.Enum):
     CROSS_SITE = ("cross-site", 403, "this was not sent by a page of the gate's")
     NOT_FOUND = ("not-found", 404, "there is no such thing")
     METHOD = ("method-not-allowed", 405, "this cannot be done here")
+    SLOW = ("slow", 408, "the request did not come in time")
     CONFLICT = ("conflict", 409, "this stands against what is there")
     CHANGED = ("changed", 412, "it was changed in the meantime")
     TOO_LARGE = ("too-large", 413, "the request is too large")

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
+from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential, OldCredential
 from narrowgate.core.agent_document import AgentState, agent_document, agent_state
 
 AGENT = AgentRecord(
@@ -20,6 +20,7 @@ AGENT = AgentRecord(
     created_at=1_000.0,
     expires_at=5_000.0,
 )
+OLD = OldCredential(id="before", hash=b"o" * 32, expires_at=3_000.0)
 KEY = AgentKey(id="thumb", public=b"p" * 32, added_at=2_000.0)
 
 
@@ -28,7 +29,9 @@ def changed(**fields: object) -> AgentRecord:
 
 
 def test_the_document_has_everything_but_secrets() -> None:
-    agent = changed(labels=(("team", "web"),), keys=(KEY,), certificate_names=("cn:ci",), ends_at=9_000.0)
+    agent = changed(
+        labels=(("team", "web"),), keys=(KEY,), certificate_names=("cn:ci",), ends_at=9_000.0, old_credential=OLD
+    )
     assert json.loads(msgspec.json.encode(agent_document(agent, 3_000.0))) == {
         "name": "ci-bot",
         "owner": "group:sre",

@@ -1,0 +1,118 @@
+"""Who may make which call of the gate's own API: one closed table. What is not in it, nobody may.
+
+A right has a reach: everything, or only what is the caller's own (the agents a person answers for, a person's own
+sign-ins). Roles of different reach do not add up to more than the widest of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.roles import Role
+
+
+class Action(enum.Enum):
+    """What a call does."""
+
+    WHOAMI = "whoami"
+    LIST_AGENTS = "list agents"
+    GET_AGENT = "get an agent"
+    CREATE_AGENT = "create agents"
+    CHANGE_AGENT = "change agents"
+    PAUSE_AGENT = "pause agents"
+    RESUME_AGENT = "resume agents"
+    ROTATE_AGENT = "rotate credentials of agents"
+    ADD_AGENT_KEY = "add keys to agents"
+    REMOVE_AGENT_KEY = "remove keys of agents"
+    DELETE_AGENT = "remove agents"
+    LIST_SIGN_INS = "list sign-ins"
+    END_SIGN_IN = "end sign-ins"
+    LIST_ROLES = "list roles"
+    GIVE_ROLE = "give roles"
+    TAKE_ROLE = "take roles"
+    LIST_REVISIONS = "list policy revisions"
+    GET_REVISION = "read policies"
+    CHECK_POLICIES = "check policies"
+    LIST_CLUSTERS = "list clusters"
+    LIST_CHANGES = "list changes"
+
+
+class Reach(enum.IntEnum):
+    """How far a right goes."""
+
+    OWN = 1
+    ALL = 2
+
+
+class Right(msgspec.Struct, frozen=True):
+    """The leave to make one call."""
+
+    reach: Reach
+    role: Role
+    """The role that it rests on; where several give it, the one that reaches furthest."""
+
+    def __str__(self) -> str:
+        return f"role {self.role.value}" + (", for what is their own" if self.reach is Reach.OWN else "")
+
+
+def _row(**reaches: Reach) -> Mapping[Role, Reach]:
+    return MappingProxyType({Role(role.replace("_", "-")): reach for role, reach in reaches.items()})
+
+
+RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
+    {
+        Action.WHOAMI: _row(member=Reach.OWN),
+        Action.LIST_AGENTS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GET_AGENT: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.CREATE_AGENT: _row(admin=Reach.ALL),
+        # Whoever answers for an agent can always make it less, and never more: what an agent may be given (a cluster,
+        # a group, a later end, another way to prove itself) is an admin's to give.
+        Action.CHANGE_AGENT: _row(admin=Reach.ALL),
+        Action.PAUSE_AGENT: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.RESUME_AGENT: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.ROTATE_AGENT: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.ADD_AGENT_KEY: _row(admin=Reach.ALL),
+        Action.REMOVE_AGENT_KEY: _row(admin=Reach.ALL),
+        Action.DELETE_AGENT: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_SIGN_INS: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.END_SIGN_IN: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_ROLES: _row(auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GIVE_ROLE: _row(admin=Reach.ALL),
+        Action.TAKE_ROLE: _row(admin=Reach.ALL),
+        Action.LIST_REVISIONS: _row(policy_author=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GET_REVISION: _row(policy_author=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.CHECK_POLICIES: _row(policy_author=Reach.ALL),
+        Action.LIST_CLUSTERS: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_CHANGES: _row(auditor=Reach.ALL, admin=Reach.ALL),
+    }
+)
+
+
+def right_of(action: Action, roles: Collection[Role]) -> Right | None:
+    """The furthest right that these roles give to the action; None where they give none."""
+    row = RIGHTS.get(action, {})
+    held = [Right(row[role], role) for role in Role if role in row and role in roles]
+    return max(held, key=lambda right: right.reach, default=None)
+
+
+def roles_for(action: Action) -> tuple[Role, ...]:
+    """The roles that may do it at all, in the order of the enum."""
+    row = RIGHTS.get(action, {})
+    return tuple(role for role in Role if role in row)
+
+
+def answers_for(who: Identity, agent: AgentRecord) -> bool:
+    """Whether `who` is the agent's owner or belongs to the group that is.
+
+    People only: an agent in a group of its owner's name answers for nobody, least of all for itself.
+    """
+    if who.kind is not Kind.PERSON:
+        return False
+    kind, _, name = agent.owner.partition(":")
+    return (kind == "person" and name == who.name) or (kind == "group" and name in who.groups)
