@@ -16,7 +16,7 @@ import msgspec
 
 from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.config.document import Document, Path_, read_text
-from narrowgate.control.saml_metadata import LONGEST_ENTITY_ID, read_metadata
+from narrowgate.control.saml_metadata import LONGEST_ENTITY_ID, check_valid, read_metadata
 from narrowgate.control.saml_provider import SAMLProvider
 from narrowgate.control.saml_xml import SAMLRefused
 from narrowgate.core.identity import Kind
@@ -137,7 +137,7 @@ def _metadata(document: Document, here: Path_, path: str, folder: Path) -> str:
     file = Path(os.path.normpath(folder / Path(path).expanduser()))
     text = read_text(file, "the identity provider's metadata")
     try:
-        read_metadata(text, time.time())
+        check_valid(read_metadata(text), time.time())
     except SAMLRefused as refused:
         document.refuse(here, f"{file} cannot be used: {refused}")
     return text

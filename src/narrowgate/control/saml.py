@@ -71,7 +71,7 @@ class SAMLSignIn:
     def __init__(self, provider: SAMLProvider, parts: SignInParts, pages: SignInPages, key: SAMLKey) -> None:
         """Raises SAMLRefused where the provider's metadata cannot be used."""
         self._provider = provider
-        self._metadata = read_metadata(provider.metadata, time.time())
+        self._metadata = read_metadata(provider.metadata)
         self._store = parts.store
         self._parts = parts
         self._pages = pages
@@ -100,7 +100,9 @@ class SAMLSignIn:
         try:
             check_valid(self._metadata, now)
         except SAMLRefused as refused:
-            return await self._pages.refused(request, self._provider.source, f"{title} cannot be used: {refused}", 503)
+            return await self._pages.refused(
+                request, self._provider.source, f"{title} cannot be used now: {refused}", 503
+            )
         if "anyway" not in request.query_params and await self._reach.refuses(url):
             return self._parts.pages.problem(
                 request,
@@ -184,8 +186,7 @@ class SAMLSignIn:
 def saml_routes(providers: Sequence[SAMLProvider], parts: SignInParts, pages: SignInPages, key: SAMLKey) -> list[Route]:
     """`/sign-in/saml/<name>`, `.../acs` and `.../metadata` of every provider.
 
-    Made within the event loop. Raises SAMLRefused where a provider's metadata, good when the configuration was read, is
-    out of date by now.
+    Raises SAMLRefused where a provider's metadata cannot be read; the configuration was held against that before.
     """
     return [route for provider in providers for route in SAMLSignIn(provider, parts, pages, key).routes()]
 

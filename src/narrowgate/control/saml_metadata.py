@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape, quoteattr
 
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from narrowgate.control.saml_moment import instant_of
 from narrowgate.control.saml_signature import PublicKey
 from narrowgate.control.saml_xml import METADATA, PROTOCOL, SIGNATURE, Element, SAMLRefused, read_xml
+from narrowgate.core.moment import moment_text
 
 LARGEST_METADATA = 1 << 20
 """Bytes; one provider's file has under 20 KB, and the largest file that the configuration reads has as many."""
@@ -53,8 +53,8 @@ class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds; None: for ever."""
 
 
-def read_metadata(text: str, now: float) -> ProviderMetadata:
-    """The one identity provider that this metadata describes. Raises SAMLRefused."""
+def read_metadata(text: str) -> ProviderMetadata:
+    """The one identity provider that this metadata describes, valid or not any more. Raises SAMLRefused."""
     root = read_xml(text.encode(), most_bytes=LARGEST_METADATA, skip_comments=True)
     if root.is_named(METADATA, "EntitiesDescriptor"):
         raise SAMLRefused("it describes several parties; give the EntityDescriptor of the identity provider alone")
@@ -69,14 +69,15 @@ def read_metadata(text: str, now: float) -> ProviderMetadata:
         sign_in_url=_sign_in_url(role),
         keys=_keys(role),
         wants_signed_requests=role.attribute("WantAuthnRequestsSigned") in ("true", "1"),
-        valid_until=_valid_until(root, role, now),
+        valid_until=_valid_until(root, role),
     )
 
 
 def check_valid(metadata: ProviderMetadata, now: float) -> None:
     """Raise SAMLRefused where the metadata is out of date."""
     if metadata.valid_until is not None and now >= metadata.valid_until:
-        raise SAMLRefused("the identity provider's metadata is out of date (validUntil); fetch it anew and restart")
+        until = moment_text(metadata.valid_until)
+        raise SAMLRefused(f"the identity provider's metadata was good until {until} (validUntil); fetch it anew")
 
 
 def own_metadata(entity_id: str, acs_url: str, certificate: x509.Certificate, *, signs: bool) -> str:
@@ -166,11 +167,6 @@ def _key(text: str) -> PublicKey:
             )
 
 
-def _valid_until(root: Element, role: Element, now: float) -> float | None:
-    told: Sequence[str] = [text for one in (root, role) if (text := one.attribute("validUntil"))]
-    if not told:
-        return None
-    until = min(instant_of(text, "validUntil") for text in told)
-    if now >= until:
-        raise SAMLRefused(f"it is out of date (validUntil {min(told)}); fetch it anew from the identity provider")
-    return until
+def _valid_until(root: Element, role: Element) -> float | None:
+    told = [text for one in (root, role) if (text := one.attribute("validUntil"))]
+    return min((instant_of(text, "validUntil") for text in told), default=None)
