@@ -17,9 +17,9 @@ from narrowgate.config.gate_file import (
     load_config,
     parse_config,
 )
-from narrowgate.config.gate_keys import gate_keys
+from narrowgate.config.gate_keys import gate_keys, saml_key
 from narrowgate.config.policies import load_policy_files
-from narrowgate.config.values import Audit, ClusterConfig, Config, Limits, Listen, ReadLevel
+from narrowgate.config.values import Audit, Authentication, ClusterConfig, Config, Limits, Listen, ReadLevel
 from narrowgate.keys import TLSFiles
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT_DATA_DIR",
     "Audit",
+    "Authentication",
     "ClusterConfig",
     "Config",
     "ConfigError",
@@ -41,4 +42,5 @@ __all__ = [
     "load_config",
     "load_policy_files",
     "parse_config",
+    "saml_key",
 ]

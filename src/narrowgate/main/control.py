@@ -12,19 +12,24 @@ import signal
 import socket
 import ssl
 
+from starlette.types import ASGIApp
+
 from narrowgate.authenticators.access_credential import AccessSigner, Port
-from narrowgate.config import Config
-from narrowgate.control.app import ControlParts, control_app
+from narrowgate.authenticators.port import Answer, Authenticator, Presented, Unavailable
+from narrowgate.config import Config, saml_key
+from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
 from narrowgate.control.recorder import Recorder
 from narrowgate.control.serving import ServerLimits, serve_app
 from narrowgate.control.settings import ControlSettings
 from narrowgate.keys import Keys
+from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
-from narrowgate.proxy.state import State
+from narrowgate.proxy.state import State, StateStale
+from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.store.open import open_store
 
 MOST_CONNECTIONS = 512
@@ -44,7 +49,8 @@ class ControlProcess:
         self._keys = keys
         self._bound = bound
         self._store = open_store(config.store, config.data_dir)
-        self._identification = Identification(keys, Port.CONTROL)
+        self._clusters = connected(config, keys)
+        self._identification = Identification(config.authentication, keys, Port.CONTROL, self._clusters.by_name)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
@@ -64,32 +70,53 @@ class ControlProcess:
         loop.add_reader(parent_lives, orphaned)
         trail = open_trail(self._config, self._keys, "control-0")
         try:
-            parts = ControlParts(
-                settings=self._settings(),
-                store=self._store,
-                issuer=AccessIssuer(AccessSigner(self._keys.access_key), self._settings()),
-                recorder=Recorder(trail),
-            )
+            app = control_app(self._parts(trail))
             async with asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(trail.run()),
                     tasks.create_task(self._state.follow(self._loading.stamp, self._loading.load)),
                     tasks.create_task(self._identification.follow()),
-                    tasks.create_task(self._serve(parts)),
+                    *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
+                    tasks.create_task(self._serve(app)),
                 ]
                 await stop.wait()
                 for task in running:
                     task.cancel()
         finally:
             await trail.close()
-            await self._identification.close()
             self._store.close()
 
-    async def _serve(self, parts: ControlParts) -> None:
+    async def _serve(self, app: ASGIApp) -> None:
         limits = ServerLimits(connections=MOST_CONNECTIONS, goodbye=GOODBYE_SECONDS)
         host, port = self._config.listen.control
         log.info("serving sign-in and the API on https://%s:%d", host, port)
-        await serve_app(control_app(parts), self._bound, limits, self._context)
+        await serve_app(app, self._bound, limits, self._context)
+
+    def _parts(self, trail: TrailWriter) -> ControlParts:
+        config, settings = self._config, self._settings()
+        return ControlParts(
+            settings=settings,
+            store=self._store,
+            issuer=AccessIssuer(AccessSigner(self._keys.access_key), settings),
+            recorder=Recorder(trail),
+            current=Current(
+                authenticator=self._authenticator,
+                agents=lambda: self._loading.agents,
+                rulebook=lambda: self._state.current(asyncio.get_running_loop().time()).rulebook,
+            ),
+            verifiers=self._identification.issuers,
+            saml=config.authentication.saml,
+            saml_key=saml_key(config),
+            bindings=config.roles,
+            modes={cluster.name: cluster.mode for cluster in config.clusters},
+        )
+
+    def _authenticator(self) -> Authenticator:
+        """The one of the current snapshot; while nobody knows what is current, one that vouches for nobody."""
+        try:
+            return self._state.current(asyncio.get_running_loop().time()).authenticator
+        except StateStale as error:
+            return Silent(str(error))
 
     def _settings(self) -> ControlSettings:
         config = self._config
@@ -124,3 +151,14 @@ def _url(address: tuple[str, int], config: Config) -> str:
         named = [name for name in config.server_names if not name.startswith("*")]
         host = named[0] if named else "localhost"
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+class Silent:
+    """An authenticator for the time when nobody knows who may still come."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    async def authenticate(self, presented: Presented, now: float) -> Answer:  # noqa: ARG002 (whoever it is)
+        """See the port."""
+        return Unavailable(self._reason)

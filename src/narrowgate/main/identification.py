@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.authenticators.access_credentials import LONGEST_LIFE, AccessCredentials, Genuine
 from narrowgate.authenticators.agent_credentials import AgentCredentials
+from narrowgate.authenticators.bearer_and_certificate import BearerAndCertificate
+from narrowgate.authenticators.certificate_names import CertificateNames
+from narrowgate.authenticators.client_certificates import ClientCertificates
 from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.authenticators.issuer_keys import IssuerKeys
+from narrowgate.authenticators.jwt_issuers import JWTIssuers
 from narrowgate.authenticators.port import Authenticator
+from narrowgate.authenticators.service_accounts import ServiceAccounts
+from narrowgate.authenticators.token_verifier import TokenVerifier
+from narrowgate.config import Authentication
 from narrowgate.core.agent import AgentRecord
 from narrowgate.keys import Keys
+from narrowgate.proxy.cluster import Cluster
+from narrowgate.proxy.token_reviews import TokenReviews
 from narrowgate.store.port import Store
 
 
 class Identification:
     """One per process. What is slow to find out (a signature, an issuer's keys) is remembered here across snapshots."""
 
-    def __init__(self, keys: Keys, port: Port) -> None:
+    def __init__(self, rules: Authentication, keys: Keys, port: Port, clusters: Mapping[str, Cluster]) -> None:
+        """`clusters` by name, for whose ServiceAccounts their API servers vouch. Made within the event loop."""
         self._port = port
         self._genuine = Genuine(keys.access_key.public_key())
+        with_keys = [(issuer, IssuerKeys(issuer)) for issuer in rules.jwt]
+        self.issuers = tuple((TokenVerifier(issuer, issuer_keys), issuer_keys) for issuer, issuer_keys in with_keys)
+        """Each configured issuer: what verifies its tokens, and its keys."""
+        self._certificates = CertificateNames(rules.client_certificates) if rules.client_certificates else None
+        accounts = rules.service_accounts
+        self._accounts = (
+            ServiceAccounts(accounts, {name: TokenReviews(clusters[name]) for name in accounts.clusters})
+            if accounts
+            else None
+        )
 
     def load(self, store: Store, now: float) -> tuple[Authenticator, tuple[AgentRecord, ...]]:
         """The authenticator for what the store says at `now`, and the agents it knows. Raises StoreUnavailable."""
         agents = store.agents()
         ended = store.sign_ins.ended_since(now - LONGEST_LIFE)
-        return FirstMatch(self._in_order(agents, ended)), agents
+        bearers = FirstMatch(self._in_order(agents, ended))
+        if self._certificates is None:
+            return bearers, agents
+        return BearerAndCertificate(bearers, ClientCertificates(self._certificates, agents)), agents
 
     def _in_order(self, agents: Sequence[AgentRecord], ended: Collection[str]) -> list[Authenticator]:
         """Most used first: each one that has to say that it is not asked costs a little."""
-        return [
+        found: list[Authenticator] = [
             AgentCredentials.of(agents),
             AccessCredentials(self._genuine, self._port, ended, agents),
         ]
+        if self._accounts is not None:
+            found.append(self._accounts)
+        if self.issuers:
+            found.append(JWTIssuers([verifier for verifier, _ in self.issuers], agents))
+        return found
 
     async def follow(self) -> None:
         """Keep issuers' keys fresh for as long as the process runs."""
-
-    async def close(self) -> None:
-        """Close what is open towards issuers."""
+        async with asyncio.TaskGroup() as tasks:
+            for _, issuer_keys in self.issuers:
+                tasks.create_task(issuer_keys.follow())

@@ -12,22 +12,20 @@ from collections.abc import Callable, Mapping
 import prometheus_client
 
 from narrowgate.authenticators.access_credential import Port
-from narrowgate.config import Config, ReadLevel, cluster_access
+from narrowgate.config import Config, ReadLevel
 from narrowgate.control.health import serve_health
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
+from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
-from narrowgate.main.own_tokens import own_tokens, read_token
 from narrowgate.main.policy_folder import PolicyFolder
 from narrowgate.main.trails import open_trail
-from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.client import ClientLimits
-from narrowgate.proxy.cluster import Cluster
-from narrowgate.proxy.listener import Listener, server_context
+from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
-from narrowgate.proxy.state import ServedCluster, State
+from narrowgate.proxy.state import State
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
@@ -51,23 +49,19 @@ class Worker:
         self._bound = bound
         self._number = number
         self._store: Store = open_store(config.store, config.data_dir)
-        seconds = config.limits.connect_timeout
-        self._clusters = {
-            entry.name: Cluster(cluster_access(entry), connect_seconds=seconds) for entry in config.clusters
-        }
-        self._own_tokens = own_tokens(self._clusters.values(), config, keys)
-        served = {
-            name: ServedCluster(cluster, account_for(cluster, read_token, self._own_tokens.get(name)))
-            for name, cluster in self._clusters.items()
-        }
-        self._state = State(served)
+        clusters = connected(config, keys)
+        self._clusters = clusters.by_name
+        self._own_tokens = clusters.own_tokens
+        self._state = State(clusters.served)
         self._folder = PolicyFolder(config, self._store)
-        self._identification = Identification(keys, Port.KUBERNETES)
+        self._identification = Identification(config.authentication, keys, Port.KUBERNETES, self._clusters)
         self._loading = Loading(self._store, self._identification)
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._listener: Listener
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
+        if rules := config.authentication.client_certificates:
+            ask_for_certificates(self._context, "\n".join(rule.certificate_authority for rule in rules))
         self.on_reload: list[Callable[[], None]] = []
         """Called on SIGHUP as well."""
 
@@ -95,7 +89,6 @@ class Worker:
         finally:
             # Whatever ended it: the last notes are written and the head is sealed.
             await self._trail.close()
-            await self._identification.close()
             self._store.close()
 
     async def _serve_until(self, stop: asyncio.Event) -> None:
