@@ -85,6 +85,8 @@ class ClaimReader:
         is_agent = self._issuer.subject is Kind.AGENT
         if problem := agent_name_problem(name) if is_agent else name_problem(name):
             raise TokenRefused(f'is for "{shown(name)}", a name that {problem}; {_ASK}')
+        if name.startswith(self._issuer.foreign_prefixes):
+            raise TokenRefused(f'is for "{shown(name)}", a name that begins like those of another issuer; {_ASK}')
         return name
 
     def _mapped_groups(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -98,6 +100,11 @@ class ClaimReader:
         groups = tuple(dict.fromkeys(self._groups.texts(claims, "groups")))
         if problem := groups_problem(groups):
             raise TokenRefused(f"cannot be taken: {shown(problem)}; {GROUPS_ADVICE}")
+        for group in groups:
+            if group.startswith(self._issuer.foreign_group_prefixes):
+                raise TokenRefused(
+                    f'is for the group "{shown(group)}", which begins like those of another issuer; {_ASK}'
+                )
         return groups
 
     def _mapped_uid(self, claims: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ DEFAULT_ALGORITHMS = ("RS256", "ES256")
 KNOWN_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA")
 """What may be allowed: asymmetric ones only. `none` and the HMACs, whose key would be a public one, never are."""
 
+DEFAULT_SCOPES = ("openid", "profile", "email")
+"""What is asked for at a sign-in: who it is, and the claims that names are usually made from."""
+
 DEFAULT_CLOCK_SKEW = 30.0
 """Seconds by which an issuer's clock may differ from ours."""
 
@@ -64,7 +67,7 @@ class OIDCLogin(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     client_secret: str = ""
     """Read from the file or environment variable that the configuration names; empty for a public client."""
-    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
 
 
 class JWTIssuer(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,11 @@ class JWTIssuer(msgspec.Struct, frozen=True, kw_only=True):
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
     clock_skew: float = DEFAULT_CLOCK_SKEW
     login: OIDCLogin | None = None
+    foreign_prefixes: tuple[str, ...] = ()
+    """What names of another source of people (or of agents) begin with, where that is longer than our own prefix: a
+    name of ours that begins so could be taken for one of theirs, and is refused."""
+    foreign_group_prefixes: tuple[str, ...] = ()
+    """The same for groups."""
     where: str = ""
     """File and line of the entry, for complaints."""
 

@@ -134,20 +134,24 @@ class Document:
     def _check_keys(self, value: Any, kind: msgspec.inspect.Type, path: Path_) -> None:
         match kind:
             case msgspec.inspect.StructType() if isinstance(value, dict):
-                fields = {field.encode_name: field.type for field in kind.fields}
-                for key, inner in value.items():
-                    if key in fields:
-                        self._check_keys(inner, fields[key], (*path, key))
-                    elif kind.forbid_unknown_fields:
-                        self.refuse((*path, key), f"unknown key{suggestion(key, fields)}")
-            case msgspec.inspect.UnionType():
-                for one in kind.types:
-                    self._check_keys(value, one, path)
+                self._check_members(value, kind, path)
             case msgspec.inspect.ListType() if isinstance(value, list):
                 for index, inner in enumerate(value):
                     self._check_keys(inner, kind.item_type, (*path, index))
+            case msgspec.inspect.UnionType():
+                # What may be left out: `Shape | None`.
+                for member in kind.types:
+                    self._check_keys(value, member, path)
             case _:
                 pass
+
+    def _check_members(self, value: dict[str, Any], kind: msgspec.inspect.StructType, path: Path_) -> None:
+        fields = {field.encode_name: field.type for field in kind.fields}
+        for key, inner in value.items():
+            if key in fields:
+                self._check_keys(inner, fields[key], (*path, key))
+            elif kind.forbid_unknown_fields:
+                self.refuse((*path, key), f"unknown key{suggestion(key, fields)}")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
