@@ -20,12 +20,10 @@ import msgspec
 from narrowgate.authenticators.issuer_keys import (
     DISCOVERY_PATH,
     RETRY_SECONDS,
-    IssuerKeys,
     IssuerUnreachable,
     ProviderMetadata,
 )
 from narrowgate.authenticators.jwks import TokenRefused, UnknownKey
-from narrowgate.authenticators.jwt_issuer import JWTIssuer, OIDCLogin
 from narrowgate.authenticators.strict_json import NotStrict, read_object
 from narrowgate.authenticators.token_verifier import TokenVerifier
 from narrowgate.control.oidc_pending import OIDCPending
@@ -71,16 +69,20 @@ class Redeemed(msgspec.Struct, frozen=True):
 class OIDCProvider:
     """One configured issuer that people sign in with; lives as long as the process."""
 
-    def __init__(
-        self, issuer: JWTIssuer, login: OIDCLogin, keys: IssuerKeys, verifier: TokenVerifier, url: str
-    ) -> None:
-        """`url` is the control port's. Raises ssl.SSLError where the configured CA is no certificate."""
-        self._issuer = issuer
-        self._login = login
-        self._keys = keys
+    def __init__(self, verifier: TokenVerifier, url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """`url` is the control port's; `retry_seconds` as the verifier's keys have it.
+
+        Raises ValueError for an issuer without a login, ssl.SSLError where the configured CA is no certificate.
+        """
+        if verifier.issuer.login is None:
+            raise ValueError(f"nobody signs in with {verifier.issuer.called}: it has no login")
+        self._issuer = verifier.issuer
+        self._login = verifier.issuer.login
+        self._keys = verifier.keys
         self._verifier = verifier
+        self._retry_seconds = retry_seconds
         self._url = url.rstrip("/")
-        self._context = ssl.create_default_context(cadata=issuer.certificate_authority or None)
+        self._context = ssl.create_default_context(cadata=self._issuer.certificate_authority or None)
         self._exchanges = asyncio.Semaphore(MOST_AT_ONCE)
         self._answered_at = float("-inf")
 
@@ -217,7 +219,7 @@ class OIDCProvider:
                 return await self._verify(id_token, pending)
             except UnknownKey:
                 # Just rotated: the token came from the provider itself, and keys are not asked for more often.
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._retry_seconds)
                 return await self._verify(id_token, pending)
         except TokenRefused as error:
             raise ProviderFailed(f"the token that {self.title} gave {error.reason}", 403) from None
