@@ -4,10 +4,63 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
+from narrowgate.control.oauth import addresses
+from narrowgate.control.oauth.authorize_page import CREATES, AuthorizePage
+from narrowgate.control.oauth.cli_sign_ins import CLISignIns
+from narrowgate.control.oauth.codes import Codes
+from narrowgate.control.oauth.console_page import ConsolePages
+from narrowgate.control.oauth.device_endpoint import DeviceEndpoint
+from narrowgate.control.oauth.device_grant import DeviceGrant
+from narrowgate.control.oauth.device_page import ANSWERS, DevicePage
+from narrowgate.control.oauth.device_requests import DeviceRequests
+from narrowgate.control.oauth.exchange import Exchange
+from narrowgate.control.oauth.key_grant import KeyGrant
+from narrowgate.control.oauth.metadata import MetadataEndpoint
 from narrowgate.control.oauth.parts import OAuthParts
+from narrowgate.control.oauth.renewals import Renewals
+from narrowgate.control.oauth.revoke_endpoint import RevokeEndpoint
+from narrowgate.control.oauth.throttle import Throttle
+from narrowgate.control.oauth.token_endpoint import TokenEndpoint
+from narrowgate.control.oauth.work import Desk
+
+BURST, SECONDS_EACH = 60, 1.0
+"""Refused calls from one address: so many at once, and one more every so many seconds. Many people may share one."""
 
 
 def oauth_routes(parts: OAuthParts) -> list[Route]:
     """`/.well-known/oauth-authorization-server`, `/oauth/...` and `/device`."""
-    del parts
-    return []
+    url = parts.settings.url
+    desk = Desk(parts.recorder, Throttle(BURST, SECONDS_EACH), parts.clock)
+    sign_ins = CLISignIns(parts.store, parts.issuer, parts.settings.sign_in_seconds)
+    codes = Codes(parts.store, sign_ins, url)
+    requests = DeviceRequests(parts.store)
+    device = DeviceGrant(requests, sign_ins, url)
+    renewals = Renewals(parts.store, parts.issuer, url)
+    grants = {
+        addresses.GRANT_CODE: codes.prove,
+        addresses.GRANT_DEVICE: device.prove,
+        addresses.GRANT_REFRESH: renewals.prove,
+        addresses.GRANT_EXCHANGE: Exchange(parts.subjects, parts.issuer, url).prove,
+        addresses.GRANT_CLIENT: KeyGrant(parts.store, parts.subjects, parts.issuer, url).prove,
+    }
+    token = TokenEndpoint(desk, grants)
+    revoke = RevokeEndpoint(desk, parts.store, renewals)
+    return [
+        Route(addresses.METADATA_PATH, MetadataEndpoint(parts.settings).serve, methods=["GET"]),
+        Route(addresses.TOKEN_PATH, token.serve, methods=["POST"]),
+        Route(addresses.REVOKE_PATH, revoke.serve, methods=["POST"]),
+        Route(addresses.DEVICE_AUTHORIZATION_PATH, DeviceEndpoint(desk, device).serve, methods=["POST"]),
+        *_pages(parts, codes, requests),
+    ]
+
+
+def _pages(parts: OAuthParts, codes: Codes, requests: DeviceRequests) -> list[Route]:
+    console = ConsolePages(parts)
+    authorize = AuthorizePage(parts, console, codes)
+    device = DevicePage(parts, console, requests)
+    return [
+        Route(addresses.AUTHORIZE_PATH, console.guarded(authorize.show, CREATES), methods=["GET"]),
+        Route(addresses.AUTHORIZE_PATH, console.guarded(authorize.answer, CREATES), methods=["POST"]),
+        Route(addresses.DEVICE_PATH, console.guarded(device.show, ANSWERS), methods=["GET"]),
+        Route(addresses.DEVICE_PATH, console.guarded(device.answer, ANSWERS), methods=["POST"]),
+    ]
