@@ -25,3 +25,8 @@ class ServiceAccountRules(msgspec.Struct, frozen=True, kw_only=True):
     """All of these must agree."""
     clusters: tuple[str, ...] = ()
     """Whose tokens are taken; empty never happens here: the configuration fills in all."""
+
+    @property
+    def reviewing(self) -> tuple[str, ...]:
+        """The clusters that are asked about tokens: the gate's account must be allowed to, there."""
+        return self.clusters if Verify.TOKEN_REVIEW in self.verify else ()

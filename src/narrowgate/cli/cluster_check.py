@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from narrowgate.authenticators.service_account_rules import ServiceAccountRules, Verify
+from narrowgate.authenticators.service_account_rules import ServiceAccountRules
 from narrowgate.cli.api_server import Answer, ApiServer, clock_ahead
 from narrowgate.cli.failure import Failed
 from narrowgate.core.cluster import ClusterAccess, UpstreamMode
@@ -69,8 +69,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     def reviews_tokens_of(self, cluster: str) -> bool:
         """Whether the gate's account asks this cluster about its ServiceAccounts' tokens."""
-        rules = self.service_accounts
-        return rules is not None and cluster in rules.clusters and Verify.TOKEN_REVIEW in rules.verify
+        return self.service_accounts is not None and cluster in self.service_accounts.reviewing
 
 
 def check_cluster(access: ClusterAccess, around: Surroundings) -> list[Line]:

@@ -98,7 +98,8 @@ class Worker:
             tasks += [followers.create_task(token.follow()) for token in self._own_tokens.values()]
             tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
-            await refuse_wide_accounts(self._clusters.values())
+            accounts = self._config.authentication.service_accounts
+            await refuse_wide_accounts(self._clusters.values(), accounts.reviewing if accounts else ())
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
