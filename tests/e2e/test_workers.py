@@ -35,6 +35,8 @@ def gate(stub: Stub, tmp_path: Path) -> Iterator[Gate]:
     gate = Gate(tmp_path / "gate", [stub.cluster("dev")], {"workers": 2})
     gate.agent("all", ALLOW_ALL_RULES)
     gate.start()
+    # The first says that the gate is ready; the second may still be on its way.
+    gate.wait_until(lambda: gate.log.read_text().count("serving dev on") == 2, "both workers serve")
     yield gate
     if gate.running():
         gate.stop()

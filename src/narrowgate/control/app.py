@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from narrowgate.authenticators.issuer_keys import IssuerKeys
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.authenticators.token_verifier import TokenVerifier
 from narrowgate.control.api.parts import ApiParts
@@ -51,7 +50,7 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
     issuer: AccessIssuer
     recorder: Recorder
     current: Current
-    verifiers: Sequence[tuple[TokenVerifier, IssuerKeys]] = ()
+    verifiers: Sequence[TokenVerifier] = ()
     """Of every configured issuer; people sign in with those that have a `login`."""
     saml: Sequence[SAMLProvider] = ()
     saml_key: SAMLKey | None = None
@@ -76,9 +75,7 @@ def control_app(parts: ControlParts) -> Starlette:
         bindings=parts.bindings,
     )
     oidc = [
-        OIDCProvider(verifier.issuer, verifier.issuer.login, keys, verifier, parts.settings.url)
-        for verifier, keys in parts.verifiers
-        if verifier.issuer.login is not None
+        OIDCProvider(verifier, parts.settings.url) for verifier in parts.verifiers if verifier.issuer.login is not None
     ]
     providers = (
         *(Provider(source=each.source, title=each.title) for each in oidc),

@@ -104,7 +104,7 @@ class ControlProcess:
                 agents=lambda: self._loading.agents,
                 rulebook=lambda: self._state.current(asyncio.get_running_loop().time()).rulebook,
             ),
-            verifiers=self._identification.issuers,
+            verifiers=self._identification.verifiers,
             saml=config.authentication.saml,
             saml_key=saml_key(config),
             bindings=config.roles,

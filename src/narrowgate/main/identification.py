@@ -32,9 +32,8 @@ class Identification:
         """`clusters` by name, for whose ServiceAccounts their API servers vouch. Made within the event loop."""
         self._port = port
         self._genuine = Genuine(keys.access_key.public_key())
-        with_keys = [(issuer, IssuerKeys(issuer)) for issuer in rules.jwt]
-        self.issuers = tuple((TokenVerifier(issuer, issuer_keys), issuer_keys) for issuer, issuer_keys in with_keys)
-        """Each configured issuer: what verifies its tokens, and its keys."""
+        self.verifiers = tuple(TokenVerifier(issuer, IssuerKeys(issuer)) for issuer in rules.jwt)
+        """What verifies the tokens of each configured issuer."""
         self._certificates = CertificateNames(rules.client_certificates) if rules.client_certificates else None
         accounts = rules.service_accounts
         self._accounts = (
@@ -60,12 +59,12 @@ class Identification:
         ]
         if self._accounts is not None:
             found.append(self._accounts)
-        if self.issuers:
-            found.append(JWTIssuers([verifier for verifier, _ in self.issuers], agents))
+        if self.verifiers:
+            found.append(JWTIssuers(self.verifiers, agents))
         return found
 
     async def follow(self) -> None:
         """Keep issuers' keys fresh for as long as the process runs."""
         async with asyncio.TaskGroup() as tasks:
-            for _, issuer_keys in self.issuers:
-                tasks.create_task(issuer_keys.follow())
+            for verifier in self.verifiers:
+                tasks.create_task(verifier.keys.follow())
