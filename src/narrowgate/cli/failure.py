@@ -21,6 +21,7 @@ MISUSE = 2
 WORDED = (
     "narrowgate.cli.private_text:Unusable",
     "narrowgate.config.errors:ConfigError",
+    "narrowgate.control.first_admin:AdminThere",
     "narrowgate.control.serving:AddressTaken",
     "narrowgate.core.yaml_reader:PolicyErrors",
     "narrowgate.keys:KeysUnusable",

@@ -31,6 +31,7 @@ COMMANDS = {
     "logout": Entry("narrowgate.cli.logout:logout", "Sign out at a gate."),
     "whoami": Entry("narrowgate.cli.whoami:whoami", "Say who you are at a gate."),
     "agents": Entry("narrowgate.cli.agents:agents", "Agents and their credentials: add, list, rotate, remove."),
+    "roles": Entry("narrowgate.cli.roles:roles", "Roles in the gate: list, give, take, the first administrator."),
     "clusters": Entry(
         "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, remove."
     ),
