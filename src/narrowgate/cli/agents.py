@@ -2,158 +2,151 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 import msgspec
 
-from narrowgate.authenticators.credential import NewCredential, new_credential
-from narrowgate.cli.failure import Failed
-from narrowgate.cli.kubeconfig_file import HEADING, PLUGIN, CredentialPlugin, InlineToken, kubeconfig_document
+from narrowgate.authenticators.credential import new_credential
+from narrowgate.cli.agent_changes import change, pause, resume
+from narrowgate.cli.agent_handover import DEFAULT_LIFETIME, Destination, destination_options, files_for, hand_over
+from narrowgate.cli.agent_keys import keys, public_key, with_key
+from narrowgate.cli.agent_options import (
+    certificate_names_in,
+    check_name,
+    check_owner,
+    check_purpose,
+    chosen_cluster,
+    end_in,
+    groups_in,
+    labels_in,
+    lifetime_in,
+    opened_store,
+    overlap_in,
+)
 from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
-from narrowgate.config import Config, find_config, gate_keys
-from narrowgate.core.agent import AgentRecord
-from narrowgate.core.duration import duration_text, seconds_of
-from narrowgate.core.names import agent_name_problem, groups_problem, owner_problem
-from narrowgate.store.open import open_store
-from narrowgate.store.port import Store
-
-DEFAULT_LIFETIME = "30d"
-"""A credential nobody renews is one nobody misses: a month, so that forgotten agents end by themselves."""
-
-LONGEST_LIFETIME = 365 * 86_400
-"""Seconds. A year, as the gate's own certificate; what shall last longer is rotated."""
-
-LONGEST_PURPOSE = 500
-"""Characters: a sentence or two for people, not a place for data."""
-
-
-class Destination(NamedTuple):
-    """Where a new credential goes: to the screen, or into a kubeconfig."""
-
-    kubeconfig: Path | None
-    plugin: bool
-    server: str
+from narrowgate.config import find_config
+from narrowgate.core.agent import AgentRecord, OldCredential
+from narrowgate.core.agent_document import agent_document, agent_state
+from narrowgate.core.duration import duration_text
+from narrowgate.core.moment import moment_text
 
 
 @click.group()
 def agents() -> None:
-    """Agents and their credentials.
+    """Agents and how they prove themselves.
 
-    An agent has an owner who answers for it, and one credential that opens one cluster, expires, and is worth nothing
-    until a policy allows the agent something.
+    An agent has an owner who answers for it, opens one cluster, and may do nothing until a policy allows it. It has a
+    credential that expires, or proves itself by a key, a client certificate, or a token of a CI system.
     """
 
 
-def _destination_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how long a credential lives and where it goes."""
-    for option in reversed(
-        (
-            click.option(
-                "--for",
-                "lifetime",
-                default=DEFAULT_LIFETIME,
-                show_default=True,
-                metavar="TIME",
-                help="How long the credential lives, like 12h or 30d; 365d at most.",
-            ),
-            click.option(
-                "--kubeconfig",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="Write the credential into this kubeconfig (mode 0600) instead of showing it.",
-            ),
-            click.option(
-                "--plugin",
-                is_flag=True,
-                help=f"Keep it out of the kubeconfig: in FILE.credential, read by the kubectl plugin {PLUGIN}.",
-            ),
-            click.option(
-                "--server",
-                default="",
-                metavar="URL",
-                help="Address of the gate in the kubeconfig (default: where it listens).",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+for command in (change, keys, pause, resume):
+    agents.add_command(command)
 
 
 @agents.command()
 @click.argument("name")
 @click.option("--owner", required=True, metavar="WHO", help="Who answers for it: person:NAME or group:NAME.")
 @click.option("--purpose", required=True, metavar="TEXT", help="What it is for, in a sentence.")
-@click.option("--cluster", metavar="NAME", help="The cluster its credential opens (default: the only one).")
+@click.option("--cluster", metavar="NAME", help="The cluster it opens (default: the only one).")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="A group it belongs to; may be repeated.")
-@_destination_options
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
+@click.option("--until", metavar="DATE", help="Its end: a day (its last) or a moment, like 2026-12-31T18:00:00Z.")
+@click.option("--end-in", "after", metavar="TIME", help="Its end, counted from now, like 90d.")
+@click.option(
+    "--key",
+    "key_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A public key it signs with (Ed25519: PEM, OpenSSH or JWK); may be repeated.",
+)
+@click.option(
+    "--certificate-name",
+    "certificates",
+    multiple=True,
+    metavar="NAME",
+    help="A client certificate that stands for it: spiffe://DOMAIN/PATH or cn:NAME; may be repeated.",
+)
+@click.option("--no-credential", is_flag=True, help="Make no credential: it proves itself in another way.")
+@destination_options
 @config_option
 @output_option
-def add(name: str, owner: str, purpose: str, cluster: str | None, groups: tuple[str, ...], **options: Any) -> None:
+def add(name: str, **options: Any) -> None:
     """Register an agent and make its credential, which is shown this once."""
-    _check_words(name, owner, purpose, groups)
-    seconds = _lifetime(options["lifetime"])
+    now = time.time()
+    agent = _described(name, options, now)
     to = Destination(options["kubeconfig"], options["plugin"], options["server"])
+    seconds = lifetime_in(options["lifetime"])
+    _refuse_idle_options(options)
     config = find_config(options["config"])
-    made, now = new_credential(), time.time()
-    agent = AgentRecord(
-        name=name,
-        owner=owner,
-        purpose=purpose,
-        cluster=_chosen_cluster(config, cluster),
-        credential_id=made.id,
-        credential_hash=made.hash,
-        created_at=now,
-        expires_at=now + seconds,
-        groups=tuple(dict.fromkeys(groups)),
+    agent = msgspec.structs.replace(agent, cluster=chosen_cluster(config, options["cluster"]))
+    for file in options["key_files"]:
+        agent = with_key(agent, public_key(file, now))
+    if options["no_credential"]:
+        with opened_store(config) as store:
+            store.add_agent(agent, by=local_operator(), at=now)
+        _tell_bare(agent, options["output"])
+        return
+    made = new_credential()
+    agent = msgspec.structs.replace(
+        agent, credential_id=made.id, credential_hash=made.hash, expires_at=_expiry(now + seconds, agent)
     )
-    files = _files(config, agent, made, to)
-    with _store(config) as store, written_together(files):
+    files = files_for(config, agent, made, to)
+    with opened_store(config) as store, written_together(files):
         store.add_agent(agent, by=local_operator(), at=now)
-    _hand_over(agent, made, to, options["output"])
+    hand_over(agent, made, to, options["output"])
 
 
 @agents.command()
 @click.argument("name")
-@_destination_options
+@click.option(
+    "--keep-old-for", "overlap", metavar="TIME", help="How long the old one stays good, like 10m; 1d at most."
+)
+@destination_options
 @config_option
 @output_option
 def rotate(name: str, **options: Any) -> None:
-    """Give an agent a new credential; the old one is worth nothing from now on."""
-    seconds = _lifetime(options["lifetime"])
+    """Give an agent a new credential; the old one is worth nothing from now on, unless it is kept for a while."""
+    seconds = lifetime_in(options["lifetime"])
+    overlap = 0 if options["overlap"] is None else overlap_in(options["overlap"])
     to = Destination(options["kubeconfig"], options["plugin"], options["server"])
     config = find_config(options["config"])
     made, now = new_credential(), time.time()
-    with _store(config) as store:
+    with opened_store(config) as store:
+        was = store.agent(name)
         agent = msgspec.structs.replace(
-            store.agent(name), credential_id=made.id, credential_hash=made.hash, expires_at=now + seconds
+            was,
+            credential_id=made.id,
+            credential_hash=made.hash,
+            expires_at=_expiry(now + seconds, was),
+            old_credential=_kept(was, now + overlap) if overlap else None,
         )
-        with written_together(_files(config, agent, made, to)):
-            store.change_agent(agent, by=local_operator(), at=now)
-    _hand_over(agent, made, to, options["output"])
+        with written_together(files_for(config, agent, made, to)):
+            store.change_agent(agent, by=local_operator(), at=now, was=was)
+    hand_over(agent, made, to, options["output"])
 
 
 @agents.command("list")
+@click.option("--owner", metavar="WHO", help="Only those that WHO answers for.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only those with this label.")
 @config_option
 @output_option
-def list_agents(config: str | None, output: str) -> None:
+def list_agents(owner: str | None, labels: tuple[str, ...], config: str | None, output: str) -> None:
     """List the agents and when their credentials end."""
-    found_config = find_config(config)
-    with _store(found_config) as store:
-        found = store.agents()
+    wanted = set(labels_in(labels))
+    with opened_store(find_config(config)) as store:
+        found = [agent for agent in store.agents() if owner in (None, agent.owner) and wanted <= set(agent.labels)]
     now = time.time()
     if output == "json":
-        write_json([_document(agent, now) for agent in found])
+        write_json([agent_document(agent, now) for agent in found])
         return
     heads = ("NAME", "OWNER", "CLUSTER", "STATE", "EXPIRES", "GROUPS", "PURPOSE")
     rows = [
@@ -161,14 +154,36 @@ def list_agents(config: str | None, output: str) -> None:
             agent.name,
             agent.owner,
             agent.cluster,
-            _state(agent, now),
+            agent_state(agent, now).value,
             _expiry_text(agent, now),
             ",".join(agent.groups) or "-",
             agent.purpose,
         )
         for agent in found
     ]
-    write_table(heads, rows, "there are no agents yet: add one with `narrowgate agents add`")
+    empty = (
+        "there are no such agents"
+        if owner or wanted
+        else "there are no agents yet: add one with `narrowgate agents add`"
+    )
+    write_table(heads, rows, empty)
+
+
+@agents.command()
+@click.argument("name")
+@config_option
+@output_option
+def show(name: str, config: str | None, output: str) -> None:
+    """Show everything about one agent; its credential is never shown again."""
+    with opened_store(find_config(config)) as store:
+        agent = store.agent(name)
+    now = time.time()
+    if output == "json":
+        write_json(agent_document(agent, now))
+        return
+    width = max(len(head) for head, _ in _lines(agent, now))
+    for head, text in _lines(agent, now):
+        click.echo(f"{head.ljust(width)}  {text}")
 
 
 @agents.command()
@@ -177,162 +192,101 @@ def list_agents(config: str | None, output: str) -> None:
 @config_option
 @output_option
 def remove(name: str, yes: bool, config: str | None, output: str) -> None:
-    """Remove an agent; its credential is worth nothing from now on."""
+    """Remove an agent; nothing that proved it is worth anything from now on."""
     found_config = find_config(config)
-    with _store(found_config) as store:
+    with opened_store(found_config) as store:
         agent = store.agent(name)
         if not yes and sys.stdin.isatty():
             click.confirm(f"remove agent {name} ({agent.purpose}; owner {agent.owner})?", abort=True, err=True)
         now = time.time()
         store.remove_agent(name, by=local_operator(), at=now)
     if output == "json":
-        write_json(_document(agent, now) | {"state": "removed"})
+        write_json(msgspec.to_builtins(agent_document(agent, now)) | {"state": "removed"})
     else:
-        note(f"agent {name} is removed; its credential {agent.credential_id} opens nothing any more")
+        opened = f"; its credential {agent.credential_id} opens nothing any more" if agent.credential_id else ""
+        note(f"agent {name} is removed{opened}")
 
 
-@contextmanager
-def _store(config: Config) -> Iterator[Store]:
-    store = open_store(config.store, config.data_dir)
-    try:
-        yield store
-    finally:
-        store.close()
+def _described(name: str, options: dict[str, Any], now: float) -> AgentRecord:
+    """The record of a new agent, without cluster, keys and credential. Raises click.UsageError."""
+    check_name(name)
+    check_owner(options["owner"])
+    check_purpose(options["purpose"])
+    return AgentRecord(
+        name=name,
+        owner=options["owner"],
+        purpose=options["purpose"],
+        cluster="",
+        credential_id="",
+        credential_hash=b"",
+        created_at=now,
+        expires_at=now,
+        groups=groups_in(options["groups"]),
+        labels=labels_in(options["labels"]),
+        ends_at=end_in(options["until"], options["after"], now),
+        certificate_names=certificate_names_in(options["certificates"]),
+    )
 
 
-def _check_words(name: str, owner: str, purpose: str, groups: tuple[str, ...]) -> None:
-    """Refuse, as misuse, what cannot be registered. Raises click.BadParameter."""
-    if problem := agent_name_problem(name):
-        raise click.BadParameter(f'"{name}" {problem}', param_hint="NAME")
-    if problem := owner_problem(owner):
-        raise click.BadParameter(f'"{owner}" {problem}', param_hint="--owner")
-    if problem := groups_problem(groups):
-        raise click.BadParameter(problem, param_hint="--group")
-    if not purpose.strip() or len(purpose) > LONGEST_PURPOSE or not purpose.isprintable():
-        raise click.BadParameter(f"write one line of 1 to {LONGEST_PURPOSE} characters", param_hint="--purpose")
+def _refuse_idle_options(options: dict[str, Any]) -> None:
+    """Refuse options about a credential where none is made: somebody expects one."""
+    about = ("kubeconfig", "plugin", "server")
+    named = [f"--{option}" for option in about if options[option]]
+    if options["lifetime"] != DEFAULT_LIFETIME:
+        named.append("--for")
+    if options["no_credential"] and named:
+        raise click.UsageError(f"{named[0]} is about a credential, and --no-credential makes none; leave one out")
 
 
-def _lifetime(text: str) -> int:
-    try:
-        seconds = seconds_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--for") from error
-    if not 0 < seconds <= LONGEST_LIFETIME:
-        longest = duration_text(LONGEST_LIFETIME)
-        raise click.BadParameter(f"{text} is not between 1s and {longest}; rotate it in time", param_hint="--for")
-    return seconds
+def _expiry(wanted: float, agent: AgentRecord) -> float:
+    """No credential is good for longer than its agent."""
+    return wanted if agent.ends_at is None else min(wanted, agent.ends_at)
 
 
-def _chosen_cluster(config: Config, wanted: str | None) -> str:
-    names = [cluster.name for cluster in config.clusters]
-    if not names:
-        raise Failed("no cluster is registered", str(config.path), "add one with `narrowgate clusters add`")
-    if wanted is None and len(names) == 1:
-        return names[0]
-    if wanted is None:
-        raise click.UsageError(f"--cluster is needed, because several are registered: {', '.join(names)}")
-    if wanted not in names:
-        raise Failed(f'there is no cluster "{wanted}"', str(config.path), f"registered are: {', '.join(names)}")
-    return wanted
+def _kept(was: AgentRecord, until: float) -> OldCredential | None:
+    """The current credential for a while yet, never for longer than it had."""
+    if not was.credential_id:
+        return None
+    return OldCredential(id=was.credential_id, hash=was.credential_hash, expires_at=min(until, was.expires_at))
 
 
-def _files(config: Config, agent: AgentRecord, made: NewCredential, to: Destination) -> dict[Path, str]:
-    """The files that hand the credential over; none when it is shown instead."""
-    if to.kubeconfig is None:
-        if to.plugin or to.server:
-            raise click.UsageError("--plugin and --server go with --kubeconfig FILE")
-        return {}
-    _refuse_foreign(to.kubeconfig)
-    server = _server(config, to.server)
-    ca_pem = gate_keys(config).ca_pem
-    if not to.plugin:
-        credential = InlineToken(made.text)
-        return {to.kubeconfig: kubeconfig_document(server, ca_pem, agent.cluster, agent.name, credential)}
-    beside = to.kubeconfig.with_name(f"{to.kubeconfig.name}.credential").absolute()
-    plugin = CredentialPlugin(_plugin_command(), str(beside))
-    return {
-        beside: f"{made.text}\nexpires: {_moment(agent.expires_at)}\n",
-        to.kubeconfig: kubeconfig_document(server, ca_pem, agent.cluster, agent.name, plugin),
-    }
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to overwrite what narrowgate did not write: somebody's ~/.kube/config, say."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            foreign = file.readline() != HEADING
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if foreign:
-        raise Failed("this file is there and is not one that narrowgate wrote", str(path), "name a new file")
-
-
-def _server(config: Config, wanted: str) -> str:
-    """The gate's address for a kubeconfig. Raises click.BadParameter, or Failed when no address can be told."""
-    if wanted:
-        parts = urlsplit(wanted)
-        if parts.scheme != "https" or not parts.hostname:
-            raise click.BadParameter(f'"{wanted}" is not https://host:port', param_hint="--server")
-        return wanted.rstrip("/")
-    host, port = config.listen.kubernetes
-    if host in {"0.0.0.0", "::"}:
-        named = [name for name in config.server_names if not name.startswith("*")]
-        if not named:
-            place = f"{config.path}: listen.kubernetes"
-            raise Failed(f"{host} is no address to call", place, "give --server, or add the gate's name to tls.names")
-        host = named[0]
-    if port == 0:
-        raise Failed("port 0 is chosen at each start", f"{config.path}: listen.kubernetes", "give --server")
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
-def _plugin_command() -> str:
-    """The plugin by its bare name where kubectl will find it, so that the kubeconfig can travel; else by its path."""
-    beside = Path(sys.executable).with_name(PLUGIN)
-    return PLUGIN if shutil.which(PLUGIN) or not beside.exists() else str(beside)
-
-
-def _hand_over(agent: AgentRecord, made: NewCredential, to: Destination, output: str) -> None:
+def _tell_bare(agent: AgentRecord, output: str) -> None:
     if output == "json":
-        where = {"credential": made.text} if to.kubeconfig is None else {"kubeconfig": str(to.kubeconfig.absolute())}
-        write_json(_document(agent, time.time()) | where)
+        write_json(agent_document(agent, time.time()))
         return
-    ended = _moment(agent.expires_at)
-    if to.kubeconfig is not None:
-        note(f"agent {agent.name}: {to.kubeconfig} opens {agent.cluster} until {ended}; try:")
-        click.echo(f"kubectl --kubeconfig {to.kubeconfig} get --raw /version")
-        return
-    note(f"agent {agent.name}: this credential opens {agent.cluster} until {ended}, and is shown only now")
-    click.echo(made.text)
+    proofs = [*(f"key {key.id}" for key in agent.keys), *agent.certificate_names]
+    way = f"proves itself by {', '.join(proofs)}" if proofs else "proves itself by a token of a configured issuer"
+    note(f"agent {agent.name} has no credential; it {way}")
 
 
-def _document(agent: AgentRecord, now: float) -> dict[str, Any]:
-    """An agent as programs read it."""
-    return {
-        "name": agent.name,
-        "owner": agent.owner,
-        "purpose": agent.purpose,
-        "cluster": agent.cluster,
-        "groups": list(agent.groups),
-        "labels": dict(agent.labels),
-        "state": _state(agent, now),
-        "credentialId": agent.credential_id,
-        "createdAt": _moment(agent.created_at),
-        "expiresAt": _moment(agent.expires_at),
-    }
-
-
-def _state(agent: AgentRecord, now: float) -> str:
-    if agent.expires_at <= now:
-        return "expired"
-    return "paused" if agent.paused else "active"
+def _lines(agent: AgentRecord, now: float) -> Iterator[tuple[str, str]]:
+    """What is shown to people about one agent."""
+    reason = f" ({agent.paused_because})" if agent.paused_because else ""
+    yield "name", agent.name
+    yield "state", f"{agent_state(agent, now).value}{reason}"
+    yield "owner", agent.owner
+    yield "purpose", agent.purpose
+    yield "cluster", agent.cluster
+    yield "groups", ", ".join(agent.groups) or "-"
+    yield "labels", ", ".join(f"{key}={value}" for key, value in agent.labels) or "-"
+    yield "added", moment_text(agent.created_at)
+    yield "ends", "-" if agent.ends_at is None else moment_text(agent.ends_at)
+    yield "credential", f"{agent.credential_id}, until {moment_text(agent.expires_at)}" if agent.credential_id else "-"
+    if (old := agent.old_credential) is not None and now < old.expires_at:
+        yield "old credential", f"{old.id}, until {moment_text(old.expires_at)}"
+    for key in agent.keys:
+        yield "key", f"{key.id}, added {moment_text(key.added_at)}"
+    for name in agent.certificate_names:
+        yield "certificate", name
 
 
 def _expiry_text(agent: AgentRecord, now: float) -> str:
-    left = agent.expires_at - now
-    if left <= 0:
-        return f"{_rough(-left)} ago"
-    return f"in {_rough(left)}"
+    """When the credential ends, or the agent where that comes first or there is no credential."""
+    ends = [at for at in (agent.expires_at if agent.credential_id else None, agent.ends_at) if at is not None]
+    if not ends:
+        return "-"
+    left = min(ends) - now
+    return f"in {_rough(left)}" if left > 0 else f"{_rough(-left)} ago"
 
 
 def _rough(seconds: float) -> str:
@@ -341,7 +295,3 @@ def _rough(seconds: float) -> str:
         if seconds >= size:
             return duration_text(round(seconds / size) * size)
     return duration_text(seconds)
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,7 @@ from narrowgate.authenticators.key_assertion import ALGORITHMS, thumbprint
 from narrowgate.cli.failure import Failed
 
 LIFE = 60
-"""Seconds an assertion is good for: it is made for one call. Far below what the gate takes, so that clocks may differ."""
+"""Seconds an assertion is good for: it is made for one call. Far below what the gate takes, as clocks may differ."""
 
 _ID_BYTES = 16
 """128 random bits: no two assertions ever share an id, whoever makes them."""

@@ -100,6 +100,11 @@ def test_json_tells_everything_about_a_new_agent(terminal: Terminal) -> None:
         "groups": [],
         "labels": {},
         "state": "active",
+        "endsAt": None,
+        "keys": [],
+        "certificateNames": [],
+        "pausedBecause": "",
+        "oldCredential": None,
     }
 
 
@@ -153,6 +158,82 @@ def test_a_rotated_credential_replaces_the_old_one_at_once(terminal: Terminal) -
     assert not isinstance(terminal.who_is(old), Identity)
 
 
+def test_a_rotated_credential_may_stay_good_for_a_while_but_not_longer_than_it_had(terminal: Terminal) -> None:
+    old = terminal.agents("add", "ci-bot", *OWNED, "--for", "1h").out.strip()
+    told = json.loads(terminal.agents("rotate", "ci-bot", "--keep-old-for", "10m", "-o", "json").out)
+    before, after = terminal.who_is(old), terminal.who_is(told["credential"])
+    assert isinstance(before, Identity)
+    assert isinstance(after, Identity)
+    assert before.credential == told["oldCredential"]["credentialId"] != after.credential == told["credentialId"]
+    left = datetime.fromisoformat(told["oldCredential"]["expiresAt"]) - datetime.now(UTC)
+    assert timedelta(minutes=8) < left <= timedelta(minutes=10)
+    again = json.loads(terminal.agents("rotate", "ci-bot", "--keep-old-for", "1d", "--for", "1h", "-o", "json").out)
+    assert not isinstance(terminal.who_is(old), Identity)
+    assert again["oldCredential"]["credentialId"] == told["credentialId"]
+    terminal.agents("rotate", "ci-bot", "--keep-old-for", "1d")
+    shown = json.loads(terminal.agents("show", "ci-bot", "-o", "json").out)
+    assert shown["oldCredential"]["expiresAt"] == again["expiresAt"]
+    terminal.agents("rotate", "ci-bot")
+    assert json.loads(terminal.agents("show", "ci-bot", "-o", "json").out)["oldCredential"] is None
+    assert not isinstance(terminal.who_is(again["credential"]), Identity)
+
+
+def test_an_agent_can_be_registered_with_everything_it_may_have(terminal: Terminal) -> None:
+    done = terminal.agents(
+        "add", "ci-bot", *OWNED, "--label", "team=sre", "--label", "corp.example/tier=1", "--until", "2999-12-31",
+        "--certificate-name", "spiffe://corp/ci", "--certificate-name", "cn:ci bot", "-o", "json",
+    )  # fmt: skip
+    told = json.loads(done.out)
+    assert told["labels"] == {"corp.example/tier": "1", "team": "sre"}
+    assert told["endsAt"] == "3000-01-01T00:00:00Z"
+    assert told["certificateNames"] == ["spiffe://corp/ci", "cn:ci bot"]
+    assert isinstance(terminal.who_is(told["credential"]), Identity)
+
+
+def test_no_credential_lives_longer_than_its_agent(terminal: Terminal) -> None:
+    told = json.loads(terminal.agents("add", "ci-bot", *OWNED, "--end-in", "2h", "-o", "json").out)
+    assert told["expiresAt"] == told["endsAt"]
+    rotated = json.loads(terminal.agents("rotate", "ci-bot", "-o", "json").out)
+    assert rotated["expiresAt"] == told["endsAt"]
+
+
+def test_an_agent_without_a_credential_shows_none_and_can_be_given_one(terminal: Terminal) -> None:
+    done = terminal.agents("add", "ci-bot", *OWNED, "--certificate-name", "cn:ci", "--no-credential")
+    assert (done.code, done.out) == (0, "")
+    assert "it proves itself by cn:ci" in done.err
+    terminal.agents("add", "other", *OWNED, "--no-credential")
+    told = json.loads(terminal.agents("list", "-o", "json").out)
+    assert [(one["credentialId"], one["expiresAt"], one["state"]) for one in told] == [("", None, "active")] * 2
+    assert [line.split()[4] for line in terminal.agents("list").out.splitlines()[1:]] == ["-", "-"]
+    assert isinstance(terminal.who_is(terminal.agents("rotate", "other").out.strip()), Identity)
+
+
+def test_the_list_can_be_asked_for_some_agents(terminal: Terminal) -> None:
+    terminal.agents("add", "one", *OWNED, "--label", "team=sre", "--label", "tier=1")
+    terminal.agents("add", "two", "--owner", "group:sre", "--purpose", "x", "--label", "team=sre")
+
+    def names(*arguments: str) -> list[str]:
+        return [one["name"] for one in json.loads(terminal.agents("list", *arguments, "-o", "json").out)]
+
+    assert names("--label", "team=sre") == ["one", "two"]
+    assert names("--label", "team=sre", "--label", "tier=1") == ["one"]
+    assert names("--owner", "group:sre") == ["two"]
+    assert names("--owner", "person:nobody") == []
+    assert "no such agents" in terminal.agents("list", "--owner", "person:nobody").err
+
+
+def test_one_agent_is_shown_with_everything_but_its_credential(terminal: Terminal) -> None:
+    credential = terminal.agents("add", "ci-bot", *OWNED, "--label", "team=sre", "--end-in", "2h").out.strip()
+    terminal.agents("pause", "ci-bot", "--reason", "it is loose")
+    shown = terminal.agents("show", "ci-bot")
+    assert shown.code == 0
+    lines = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in shown.out.splitlines())
+    assert lines["state"] == "paused (it is loose)"
+    assert (lines["owner"], lines["labels"], lines["groups"]) == ("person:alice", "team=sre", "-")
+    assert credential[15:] not in shown.out
+    assert json.loads(terminal.agents("show", "ci-bot", "-o", "json").out)["state"] == "paused"
+
+
 def test_a_removed_agents_credential_opens_nothing(terminal: Terminal) -> None:
     credential = terminal.agents("add", "ci-bot", *OWNED).out.strip()
     done = terminal.agents("remove", "ci-bot", "--yes", "-o", "json")
@@ -201,6 +282,21 @@ def test_every_change_is_signed_with_the_account_of_the_operator(terminal: Termi
         (("add", "a", *OWNED, "--plugin"), "go with --kubeconfig FILE"),
         (("add", "a", *OWNED, "--kubeconfig", "/gone/k", "--server", "http://x"), "is not https://host:port"),
         (("frobnicate",), "frobnicate"),
+        (("add", "a", *OWNED, "--label", "team"), '"team" is not KEY=VALUE'),
+        (("add", "a", *OWNED, "--label", "team-"), '"team-" is not KEY=VALUE'),
+        (("add", "a", *OWNED, "--label", "te am=x"), 'label "te am"'),
+        (("add", "a", *OWNED, "--until", "2001-01-01"), "2001-01-02T00:00:00Z is over"),
+        (("add", "a", *OWNED, "--until", "tomorrow"), '"tomorrow" is no moment'),
+        (("add", "a", *OWNED, "--until", "9999-12-31"), "is no moment"),
+        (("add", "a", *OWNED, "--until", "2999-01-01", "--end-in", "1d"), "both name the end"),
+        (("add", "a", *OWNED, "--end-in", "11000d"), "not between 1s and 3650d"),
+        (("add", "a", *OWNED, "--certificate-name", "dns:x"), "is written neither"),
+        (("add", "a", *OWNED, "--certificate-name", "cn:system:masters"), "reserved for Kubernetes"),
+        (("add", "a", *OWNED, "--no-credential", "--kubeconfig", "k"), "--kubeconfig is about a credential"),
+        (("add", "a", *OWNED, "--no-credential", "--for", "1h"), "--for is about a credential"),
+        (("rotate", "a", "--keep-old-for", "2d"), "2d is not between 1s and 1d"),
+        (("rotate", "a", "--keep-old-for", "0s"), "0s is not between"),
+        (("list", "--label", "x"), '"x" is not KEY=VALUE'),
     ],
 )
 def test_misuse_is_exit_code_two_and_changes_nothing(terminal: Terminal, arguments: tuple[str, ...], says: str) -> None:
@@ -219,6 +315,8 @@ def test_refusals_are_exit_code_one_and_one_line(terminal: Terminal) -> None:
         (("add", "ci-bot", *OWNED), "rotate it, or use another name"),
         (("rotate", "nobody"), 'there is no agent "nobody"'),
         (("remove", "nobody", "--yes"), 'there is no agent "nobody"'),
+        (("show", "nobody"), 'there is no agent "nobody"'),
+        (("add", "a", *OWNED, "--key", "gone.pem"), "gone.pem"),
         (("add", "a", *OWNED, "--cluster", "stage"), "registered are: prod"),
         (("add", "a", *OWNED, "--kubeconfig", str(foreign)), "is not one that narrowgate wrote"),
         (("add", "a", *OWNED, "--kubeconfig", str(terminal.folder / "gone" / "k")), "make the folder"),
