@@ -16,6 +16,7 @@ from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.routes import api_routes
 from narrowgate.control.callers import Callers
 from narrowgate.control.console_sessions import ConsoleSessions
+from narrowgate.control.first_admin import first_admin_routes
 from narrowgate.control.issuing import AccessIssuer
 from narrowgate.control.oauth import OAuthParts, Subjects, oauth_routes
 from narrowgate.control.oidc_provider import OIDCProvider
@@ -86,6 +87,7 @@ def control_app(parts: ControlParts) -> Starlette:
     routes = [
         *pages.routes(),
         *sign_in_routes(sign_in),
+        *first_admin_routes(sign_in_parts, sign_in, providers=bool(providers)),
         *oidc_sign_in_routes(oidc, sign_in, parts.store),
         *_saml_routes(parts, sign_in_parts, sign_in),
         *oauth_routes(
