@@ -30,12 +30,6 @@ from narrowgate.control.oidc_pending import OIDCPending
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.sign_in import SignIn
 
-ANSWER_SECONDS = 10.0
-"""For one call to the provider; a person waits."""
-
-PROBE_SECONDS = 5.0
-"""For the look whether it answers at all."""
-
 PROBED_SECONDS = 5.0
 """So long a provider that answered is believed to answer, so that many sign-ins ask it little."""
 
@@ -47,6 +41,20 @@ MOST_AT_ONCE = 16
 
 LONGEST_HINT = 4000
 """Characters of an ID token that goes into the address of the provider's sign-out page; servers take 8 KB of those."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a person is made to wait for a provider. Seconds."""
+
+    probe: float = 5.0
+    """For the look whether it answers at all."""
+    answer: float = 10.0
+    """For the exchange of a code."""
+    keys: float = RETRY_SECONDS
+    """Until its keys may be asked for once more, when a token names one that is not there yet."""
+
+
+USUAL_PATIENCE = Patience()
 
 
 class ProviderFailed(Exception):
@@ -69,8 +77,8 @@ class Redeemed(msgspec.Struct, frozen=True):
 class OIDCProvider:
     """One configured issuer that people sign in with; lives as long as the process."""
 
-    def __init__(self, verifier: TokenVerifier, url: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
-        """`url` is the control port's; `retry_seconds` as the verifier's keys have it.
+    def __init__(self, verifier: TokenVerifier, url: str, patience: Patience = USUAL_PATIENCE) -> None:
+        """`url` is the control port's.
 
         Raises ValueError for an issuer without a login, ssl.SSLError where the configured CA is no certificate.
         """
@@ -80,7 +88,7 @@ class OIDCProvider:
         self._login = verifier.issuer.login
         self._keys = verifier.keys
         self._verifier = verifier
-        self._retry_seconds = retry_seconds
+        self._patience = patience
         self._url = url.rstrip("/")
         self._context = ssl.create_default_context(cadata=self._issuer.certificate_authority or None)
         self._exchanges = asyncio.Semaphore(MOST_AT_ONCE)
@@ -178,7 +186,7 @@ class OIDCProvider:
         if time.monotonic() - self._answered_at < PROBED_SECONDS:
             return
         address = self._issuer.discovery_url or self._issuer.url.rstrip("/") + DISCOVERY_PATH
-        status, _ = await self._call("GET", address, PROBE_SECONDS)
+        status, _ = await self._call("GET", address, self._patience.probe)
         if status >= 500:
             raise self._away(f"{address} answers {status}")
         self._answered_at = time.monotonic()
@@ -191,7 +199,7 @@ class OIDCProvider:
             "code_verifier": pending.verifier,
         }
         headers = self._authenticate(metadata, form)
-        status, content = await self._call("POST", metadata.token_endpoint, ANSWER_SECONDS, form, headers)
+        status, content = await self._call("POST", metadata.token_endpoint, self._patience.answer, form, headers)
         answer = _object(content)
         if status != 200:
             raise self._refusal(status, answer)
@@ -219,7 +227,7 @@ class OIDCProvider:
                 return await self._verify(id_token, pending)
             except UnknownKey:
                 # Just rotated: the token came from the provider itself, and keys are not asked for more often.
-                await asyncio.sleep(self._retry_seconds)
+                await asyncio.sleep(self._patience.keys)
                 return await self._verify(id_token, pending)
         except TokenRefused as error:
             raise ProviderFailed(f"the token that {self.title} gave {error.reason}", 403) from None
