@@ -105,9 +105,13 @@ def _introduce(prepared: Prepared, data_dir: Path) -> None:
     for cluster in config.clusters:
         source = f"context {cluster.context} of {cluster.kubeconfig}" if cluster.kubeconfig else cluster.server
         click.echo(f"cluster  {cluster.name}, {source}")
-    for name, scheme in (("kubernetes", "https"), ("health", "http")):
+    for name, scheme, what in (
+        ("kubernetes", "https", "kubernetes"),
+        ("control", "https", "control: sign-in, API, console"),
+        ("health", "http", "health"),
+    ):
         host, port = getattr(config.listen, name)
-        click.echo(f"listens  {scheme}://{host}:{port} ({name})")
+        click.echo(f"listens  {scheme}://{host}:{port} ({what})")
     click.echo("\ntry")
     where = "" if data_dir == Path(DATA_DIR) else f" --config {config.path}"
     kubectl = f"kubectl --kubeconfig {prepared.agent_kubeconfig}"
