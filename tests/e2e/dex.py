@@ -56,10 +56,10 @@ PEOPLE = (ALICE, BOB, CAROL)
 
 @dataclass
 class Dex:
-    """One running Dex, in a folder of its own. `redirect_uris` are the callbacks of every gate that it serves."""
+    """One running Dex, in a folder of its own. `serve` names the gates that it serves, before it is started."""
 
     folder: Path
-    redirect_uris: Sequence[str]
+    redirect_uris: Sequence[str] = ()
     signed_out_uris: Sequence[str] = ()
     people: Sequence[Person] = PEOPLE
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +77,13 @@ class Dex:
         self.ca = authority.certificate
         """PEM file of the authority that signed its certificate."""
         self._serving = serving
+
+    def serve(self, control_url: str, name: str = NAME) -> None:
+        """Take the gate with this control port for a client; it calls this provider `name`."""
+        self.redirect_uris = [*self.redirect_uris, f"{control_url}/sign-in/oidc/{name}/callback"]
+        self.signed_out_uris = [*self.signed_out_uris, f"{control_url}/signed-out"]
+
+    def _write_config(self) -> None:
         gate = {
             "id": CLIENT_ID,
             "secret": CLIENT_SECRET,
@@ -87,8 +94,8 @@ class Dex:
         document = {
             "issuer": self.issuer,
             "listen": f"127.0.0.1:{self.port}",
-            "certificate": str(serving.certificate),
-            "key": str(serving.key),
+            "certificate": str(self._serving.certificate),
+            "key": str(self._serving.key),
             "clients": [gate, *self.clients],
             "users": [_user(person) for person in self.people],
             **self.settings,
@@ -136,6 +143,7 @@ class Dex:
 
     def start(self) -> Dex:
         """Starts it and waits until it answers; also again after `stop`, on the same port but with new keys."""
+        self._write_config()
         program = build(REPOSITORY / "dev" / "dex", {"dex": "."}) / "dex"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
