@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import string
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -39,7 +40,23 @@ MERGE_PATCH = "application/merge-patch+json"
 _TAGS = re.compile(r'\s*"([\x21\x23-\x7e]{0,64})"\s*')
 """One strong entity tag (RFC 9110, section 8.8.3)."""
 
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_NEVER_ENCODED = frozenset(string.ascii_letters + string.digits + "-._~")
+"""RFC 3986, section 2.3: programs that make addresses leave these as they are."""
+
 _T = TypeVar("_T")
+
+
+def refuse_disguised(request: Request, *, takes_slashes: bool) -> None:
+    """Raise Problem for a path that is written otherwise than it need be: `%61gents`, or a slash as `%2F`.
+
+    Whatever stands before the gate may judge by the path as it is written; it must not be led astray. `takes_slashes`:
+    whether a parameter of the path may hold a slash (the name of a person), which programs encode.
+    """
+    for found in _ENCODED.findall(request.scope.get("raw_path") or b""):
+        character = chr(int(found, 16))
+        if character in _NEVER_ENCODED or (character in "/\\" and not takes_slashes):
+            raise Problem(Trouble.NOT_FOUND, f"the path is written with %{found.decode()}; write it plainly")
 
 
 async def read_body(request: Request, shape: type[Any] | None) -> tuple[Any, bytes]:

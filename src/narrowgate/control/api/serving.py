@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from narrowgate.control.api.calls import Answered, Call, Sent
 from narrowgate.control.api.idempotency import REPLAYED, IdempotencyKey, Kept, Replays, read_key
 from narrowgate.control.api.parts import ApiParts
-from narrowgate.control.api.reading import read_body, read_if_match, read_query
+from narrowgate.control.api.reading import read_body, read_if_match, read_query, refuse_disguised
 from narrowgate.control.callers import Caller
 from narrowgate.control.problems import Problem, Trouble, encode, problem_response
 from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict
@@ -93,6 +93,7 @@ class Exchange:
         return problem_response(problem, self._asked.audit_id)
 
     async def _serve(self, call: Call) -> Response:
+        refuse_disguised(self._request, takes_slashes=":path}" in call.path)
         caller = await self._parts.callers.identify(self._request)
         self._asked = msgspec.structs.replace(self._asked, chain=chain_of(caller.identity))
         right = _permitted(call, caller)

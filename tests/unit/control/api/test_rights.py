@@ -1,0 +1,206 @@
+"""Nobody becomes more by calling the API: every call, by everybody, against what is written down here by hand."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
+
+from narrowgate.authenticators.access_credential import Port
+from narrowgate.control.api.calls import PREFIX
+from narrowgate.control.api.table import CALLS
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.sign_in import Client, SignIn
+from narrowgate.store.port import RoleGrant
+
+CALLERS = (
+    "nobody", "data-port", "rubbish", "agent", "agent-in-sre", "workload", "member", "approver", "policy-author",
+    "auditor", "admin", "owner", "group-owner",
+)  # fmt: skip
+
+# One line for each call: the answer to every caller above. The agent a call is about belongs to olga ("owner"), for
+# the caller "group-owner" to the group sre. The sign-in belongs to somebody else.
+EXPECTED = {
+    "whoami":              "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "listAgents":          "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "createAgent":         "401 401 401  403 403 403  403 403 403 403 201  403 403",
+    "getAgent":            "401 401 401  404 404 404  404 404 404 200 200  200 200",
+    "changeAgent":         "401 401 401  403 403 403  403 403 403 403 200  403 403",
+    "pauseAgent":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "resumeAgent":         "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "rotateAgent":         "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "addAgentKey":         "401 401 401  403 403 403  403 403 403 403 200  403 403",
+    "removeAgentKey":      "401 401 401  403 403 403  403 403 403 403 404  403 403",
+    "deleteAgent":         "401 401 401  404 404 404  404 404 404 404 204  204 204",
+    "listSignIns":         "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "endSignIn":           "401 401 401  404 404 404  404 404 404 404 204  404 404",
+    "listRoles":           "401 401 401  403 403 403  403 403 403 200 200  403 403",
+    "giveRole":            "401 401 401  403 403 403  403 403 403 403 201  403 403",
+    "takeRole":            "401 401 401  403 403 403  403 403 403 403 204  403 403",
+    "getPolicies":         "401 401 401  403 403 403  403 403 200 200 200  403 403",
+    "listPolicyRevisions": "401 401 401  403 403 403  403 403 200 200 200  403 403",
+    "getPolicyRevision":   "401 401 401  403 403 403  403 403 200 200 200  403 403",
+    "checkPolicies":       "401 401 401  403 403 403  403 403 200 403 403  403 403",
+    "listClusters":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "listChanges":         "401 401 401  403 403 403  403 403 403 200 200  403 403",
+}  # fmt: skip
+
+KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+
+BODIES: dict[str, Any] = {
+    "createAgent": {"name": "new", "owner": "person:olga", "purpose": "tests", "cluster": "dev"},
+    "changeAgent": {"purpose": "other"},
+    "addAgentKey": KEY,
+    "giveRole": {"person": "zoe", "role": "approver"},
+    "checkPolicies": {"files": [{"name": "a.yaml", "text": "x"}]},
+}
+
+
+def target_of(path: str, caller: str) -> str:
+    agent = "theirs" if caller == "group-owner" else "hers"
+    return (
+        path.replace("{name}", agent)
+        .replace("{key}", "no-such-key")
+        .replace("{id}", "zoes")
+        .replace("{role}", "auditor")
+        .replace("{person:path}", "zed")
+        .replace("{number}", "1")
+    )
+
+
+def prepare(api: Api) -> None:
+    """What the calls are about: agents of two owners, a revision, somebody's sign-in, somebody's role."""
+    now = time.time()
+    api.agent("hers")
+    api.agent("theirs", owner="group:sre")
+    api.store.add_revision([("a.yaml", "text")], by="local:test", at=now)
+    api.store.roles.give(RoleGrant(person="zed", role="auditor", given_by="local:test", given_at=now))
+    zoes = SignIn(
+        id="zoes", person="zoe", source="oidc:corp", client=Client.CLI, secret_hash=b"z" * 32, renewed_at=now,
+        created_at=now, expires_at=now + 600,
+    )  # fmt: skip
+    api.store.sign_ins.add(zoes, by="person:zoe", at=now)
+
+
+def proof_of(api: Api, caller: str) -> Identity | str | None:
+    workload = Identity(
+        kind=Kind.WORKLOAD, name="ci/runner", groups=("sre", "admins"), proven_by="sa:dev", credential="w"
+    )
+    match caller:
+        case "nobody":
+            return None
+        case "data-port":
+            return api.bearer(ROOT, Port.KUBERNETES, "dev")
+        case "rubbish":
+            return "eyJhbGciOiJub25lIn0.e30."
+        case "agent":
+            return api.agent("paula", owner="person:paula").text
+        case "agent-in-sre":
+            # In its owner's group and in the admins', and called what an admin is called.
+            return api.agent("root", owner="group:sre", groups=("sre", "admins")).text
+        case "workload":
+            return workload
+        case _:
+            return PEOPLE[caller]
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_call_answers_every_caller_as_the_table_says(api: Api, caller: str) -> None:
+    prepare(api)
+    proof = proof_of(api, caller)
+    column = CALLERS.index(caller)
+    # The agent goes last: the other calls are about it.
+    for call in sorted(CALLS, key=lambda call: call.id == "deleteAgent"):
+        changes = len(api.store.changes(1000))
+        answer = api.call(call.method, target_of(call.path, caller), BODIES.get(call.id), who=proof)
+        assert (call.id, answer.status) == (call.id, int(EXPECTED[call.id].split()[column])), answer.text
+        if answer.status >= 400:
+            assert detail(answer)
+            assert len(api.store.changes(1000)) == changes, f"{call.id} was refused and changed something"
+
+
+def test_the_table_above_names_every_call_there_is() -> None:
+    assert set(EXPECTED) == {call.id for call in CALLS}
+    assert {len(line.split()) for line in EXPECTED.values()} == {len(CALLERS)}
+
+
+def test_by_a_cookie_the_same_holds_as_by_a_token(api: Api) -> None:
+    prepare(api)
+    for name in ("member", "approver", "policy-author", "auditor", "owner"):
+        for call in (call for call in CALLS if call.id != "deleteAgent"):
+            expected = int(EXPECTED[call.id].split()[CALLERS.index(name)])
+            answer = api.by_cookie(PEOPLE[name], call.method, target_of(call.path, name), BODIES.get(call.id))
+            assert (name, call.id, answer.status) == (name, call.id, expected), answer.text
+
+
+def test_every_method_that_no_call_has_is_refused_on_every_path(api: Api) -> None:
+    prepare(api)
+    paths: dict[str, set[str]] = {}
+    for call in CALLS:
+        paths.setdefault(call.path, set()).add(call.method)
+    for path, known in paths.items():
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "BREW"):
+            if method not in known:
+                answer = api.call(method, target_of(path, "admin"))
+                assert (method, path, answer.status) == (method, path, 405)
+                assert answer.header("allow") == ", ".join(sorted(known))
+
+
+@pytest.mark.parametrize(
+    "header", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"]
+)
+def test_headers_that_override_method_or_path_mean_nothing(api: Api, header: str) -> None:
+    prepare(api)
+    value = "DELETE" if "Method" in header else "/api/v1/roles"
+    assert api.call("GET", "/agents/hers", who=PEOPLE["owner"], headers={header: value}).status == 200
+    assert api.store.agent("hers").name == "hers"
+    assert api.call("POST", "/agents/hers?_method=DELETE", who=PEOPLE["owner"]).status == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/agents/hers/", "//agents/hers", "/agents//hers", "/agents/../roles", "/agents/hers/../../roles",
+        "/agents/%2e%2e/roles", "/agents/hers%2fpause", "/agents/hers%2Fpause", "/%61gents/hers", "/agents/h%65rs",
+        "/Agents/hers", "/agents/hers;/roles", "/agents/hers/pause/", "/agents/hers%00", "/v1/agents",
+        "/policies/revisions/1/../../../roles", "/whoami/roles", "/agents/hers\\pause", "/agents/hers%5cpause",
+    ],
+)  # fmt: skip
+def test_a_path_in_disguise_is_no_path(api: Api, path: str) -> None:
+    prepare(api)
+    for who in (PEOPLE["owner"], ROOT):
+        for method in ("GET", "POST", "DELETE"):
+            assert api.call(method, PREFIX + path, who=who).status in (404, 405)
+    assert [agent.paused for agent in api.store.agents()] == [False, False]
+
+
+def test_roles_are_never_what_a_caller_says(api: Api) -> None:
+    claims = {
+        "X-Remote-User": "root",
+        "X-Remote-Group": "admins",
+        "X-Forwarded-User": "root",
+        "Impersonate-User": "root",
+    }
+    answer = api.call("GET", "/roles", who=PEOPLE["member"], headers=claims)
+    assert answer.status == 403
+    assert "person:mia may not list roles: it takes the role auditor or admin" in detail(answer).replace(
+        "admin or auditor", "auditor or admin"
+    )
+    assert api.call("GET", "/roles?role=admin", who=PEOPLE["member"]).status == 403
+
+
+def test_a_person_of_another_provider_with_the_same_groups_is_judged_by_the_groups_alone(api: Api) -> None:
+    assert api.call("GET", "/roles", who=person("mallory", "admin", "Admins", "admins2")).status == 403
+    assert api.call("GET", "/roles", who=person("newcomer", "admins", proven_by="saml:corp")).status == 200
+
+
+def test_a_role_that_is_taken_is_gone_at_the_next_call(api: Api) -> None:
+    zed = person("zed")
+    credential = api.bearer(zed)
+    now = time.time()
+    api.store.roles.give(RoleGrant(person="zed", role="admin", given_by="local:test", given_at=now))
+    assert api.call("GET", "/roles", who=credential).status == 200
+    api.store.roles.take("zed", "admin", by="local:test", at=now)
+    assert api.call("GET", "/roles", who=credential).status == 403
