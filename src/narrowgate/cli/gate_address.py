@@ -128,10 +128,12 @@ def pinned(url: str, fingerprint: str) -> str:
 
 def fingerprint_of(pem: str) -> str:
     """SHA-256 of a certificate, 64 hexadecimal digits; empty for what is no certificate."""
+    lines = pem.strip().splitlines()
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-    except (ValueError, binascii.Error):
+        content = binascii.a2b_base64("".join(lines[1:-1]), strict_mode=True)
+    except ValueError:
         return ""
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 def read_metadata(port: GatePort) -> Metadata:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import sys
+from pathlib import Path
 from typing import Any, assert_never
 
 import msgspec
@@ -31,9 +34,41 @@ class CredentialPlugin(msgspec.Struct, frozen=True):
     """Absolute path; empty where the plugin finds the credential in NARROWGATE_CREDENTIAL."""
 
 
-def kubeconfig_document(
-    server: str, ca_pem: bytes, cluster: str, user: str, credential: InlineToken | CredentialPlugin
-) -> str:
+class ExchangingPlugin(msgspec.Struct, frozen=True, kw_only=True):
+    """kubectl asks the plugin on each call, which gets short access credentials from the gate.
+
+    For what: the person who is signed in, or a token file, or an agent's key. None of it is in the kubeconfig.
+    """
+
+    command: str = PLUGIN
+    gate: str
+    """The control port, `https://gate.corp:8444`."""
+    cluster: str
+    token_file: str = ""
+    agent: str = ""
+    key_file: str = ""
+    authority: str = ""
+    """PEM of the control port's CA, for a machine where nobody has signed in; empty where it is known there."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The plugin's arguments."""
+        data = base64.b64encode(self.authority.encode()).decode()
+        options = {
+            "--gate": self.gate,
+            "--cluster": self.cluster,
+            "--token-file": self.token_file,
+            "--agent": self.agent,
+            "--key-file": self.key_file,
+            "--certificate-authority-data": data,
+        }
+        return [word for name, value in options.items() if value for word in (name, value)]
+
+
+Credential = InlineToken | CredentialPlugin | ExchangingPlugin
+
+
+def kubeconfig_document(server: str, ca_pem: bytes, cluster: str, user: str, credential: Credential) -> str:
     """A kubeconfig with one context, `<user>@<cluster>`, as text.
 
     `server` is the gate's `https://host:port`. With an empty `ca_pem` clients verify against their system's
@@ -56,20 +91,33 @@ def kubeconfig_document(
     return HEADING + yaml.safe_dump(document, sort_keys=False, width=2**20)
 
 
-def _user(credential: InlineToken | CredentialPlugin) -> dict[str, Any]:
+def plugin_command() -> str:
+    """The plugin by its bare name where kubectl will find it, so that the kubeconfig can travel; else by its path."""
+    beside = Path(sys.executable).with_name(PLUGIN)
+    return PLUGIN if shutil.which(PLUGIN) or not beside.exists() else str(beside)
+
+
+def _user(credential: Credential) -> dict[str, Any]:
     match credential:
         case InlineToken(token):
             return {"token": token}
         case CredentialPlugin(command, credential_file):
-            asked = ["--credential-file", credential_file] if credential_file else []
-            return {
-                "exec": {
-                    "apiVersion": EXEC_API_VERSION,
-                    "command": command,
-                    "args": asked,
-                    "interactiveMode": "Never",
-                    "installHint": f"{PLUGIN} comes with narrowgate: pip install narrowgate",
-                }
-            }
+            return _exec(command, ["--credential-file", credential_file] if credential_file else [])
+        case ExchangingPlugin():
+            return _exec(credential.command, credential.arguments)
         case _:
             assert_never(credential)
+
+
+def _exec(command: str, arguments: list[str]) -> dict[str, Any]:
+    return {
+        "exec": {
+            "apiVersion": EXEC_API_VERSION,
+            "command": command,
+            "args": arguments,
+            # It never asks anybody anything: a `kubectl get` in a script must not wait for a person.
+            "interactiveMode": "Never",
+            "provideClusterInfo": False,
+            "installHint": f"{PLUGIN} comes with narrowgate: pip install narrowgate",
+        }
+    }

@@ -17,6 +17,10 @@ class Unusable(Exception):
     """Something that is needed (a file, a value, the gate) cannot be used; the text says which, why, and what to do."""
 
 
+class NoPlace(Unusable):
+    """A folder cannot be made or written to (a pod without a home, a read-only disk)."""
+
+
 def read_private(path: str, most: int, to_do: str) -> str:
     """The text (ASCII) of a file that nobody but its owner may read, of `most` bytes at most.
 
@@ -89,13 +93,16 @@ def prepare_private(path: str, text: str) -> str:
 
 
 def private_folder(path: str) -> None:
-    """Have a folder that only its owner may enter; made, with those above it, where it is missing. Raises Unusable."""
+    """Have a folder that only its owner may enter; made, with those above it, where it is missing.
+
+    Raises NoPlace where that cannot be, Unusable where somebody else may enter it.
+    """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         status = os.stat(path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise Unusable(f"{path}: {reason}; name another folder with NARROWGATE_HOME") from None
+        raise NoPlace(f"{path}: {reason}; name another folder with NARROWGATE_HOME") from None
     if status.st_uid != os.geteuid():
         raise Unusable(f"{path}: belongs to another user (uid {status.st_uid}); name your own with NARROWGATE_HOME")
     if status.st_mode & _GROUP_AND_OTHERS:

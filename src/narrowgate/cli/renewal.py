@@ -21,7 +21,7 @@ from narrowgate.cli.oauth_client import (
     GateUnreachable,
     Granted,
 )
-from narrowgate.cli.private_text import Unusable, read_private
+from narrowgate.cli.private_text import NoPlace, Unusable, read_private
 from narrowgate.cli.sign_in_files import forget_sign_in, gate_lock, keep_sign_in, read_facts, read_sign_in
 
 AGAIN_SECONDS = 60
@@ -77,13 +77,16 @@ def _for_a_while(good: Access) -> Access:
 
 
 def _has_folder(asked: Asked) -> bool:
-    """Whether there is a place for a cache: a person's sign-in needs one, a workload's pod may have none."""
+    """Whether there is a place for a cache: a person's sign-in needs one, a workload's pod may have none.
+
+    Raises Unusable where there is one that somebody else may enter.
+    """
     if asked.source == PERSON:
         return True
     try:
         with gate_lock(asked.gate, wait=False):
             return True
-    except Unusable:
+    except NoPlace:
         return False
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from narrowgate.cli.access_cache import HOME_VARIABLE, gate_folder_name, state_folder
-from narrowgate.cli.private_text import Unusable, private_folder, read_private, write_private
+from narrowgate.cli.private_text import NoPlace, Unusable, private_folder, read_private, write_private
 
 VERSION = 1
 """Of both files; a newer one is refused by name."""
@@ -113,8 +113,9 @@ def last_gate() -> str:
 
 def note_last_gate(url: str) -> None:
     """Note which gate is meant when none is named. Raises Unusable."""
-    gate_folder(url)
-    _text(f"{state_folder()}/{_LAST}", f"{url}\n")
+    home = os.path.dirname(gate_folder(url))
+    private_folder(home)
+    _text(f"{home}/{_LAST}", f"{url}\n")
 
 
 @contextlib.contextmanager
@@ -125,7 +126,7 @@ def gate_lock(url: str, *, wait: bool) -> Iterator[bool]:
     try:
         descriptor = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Unusable(f"{folder}/lock: {_why(error)}; remove it") from None
+        raise NoPlace(f"{folder}/lock: {_why(error)}; remove it, or see that its folder can be written to") from None
     try:
         yield _locked(descriptor, folder, LOCK_SECONDS if wait else 0)
     finally:
@@ -162,7 +163,7 @@ def _read(path: str, kind: type[Any]) -> Any:
     try:
         document = json.loads(text)
         version = document.pop("version")
-    except (ValueError, RecursionError, AttributeError, KeyError):
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError):
         raise Unusable(f"{path}: cannot be read; {to_do}") from None
     if version != VERSION:
         raise Unusable(f"{path}: of version {version!s:.20}, and this narrowgate reads {VERSION}; use a newer one")

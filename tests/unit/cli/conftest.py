@@ -1,13 +1,43 @@
-"""The terminal that tests of commands type into."""
+"""The terminal that tests of commands type into, and the gate that answers as it is told."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.scripted_gate import ScriptedGate, granted, told
 from tests.unit.cli.terminal import Terminal
 
 
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Terminal:
     return Terminal(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def certificates_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates are made once: it takes openssl a moment."""
+    return tmp_path_factory.mktemp("scripted-gate")
+
+
+@pytest.fixture
+def scripted(certificates_folder: Path) -> Iterator[ScriptedGate]:
+    """A gate that describes itself, knows who asks, and grants what it is asked for."""
+    gate = ScriptedGate(certificates_folder)
+    gate.answers("/.well-known/oauth-authorization-server", told(gate.metadata()))
+    gate.answers("/oauth/token", granted())
+    gate.answers("/oauth/revoke", told(b""))
+    gate.answers("/api/v1/whoami", told({"identity": "person:alice", "name": "alice", "groups": ["corp:sre"]}))
+    items = [{"id": "x", "current": False}, {"id": "y", "current": True, "expiresAt": "2999-01-01T00:00:00Z"}]
+    gate.answers("/api/v1/sign-ins?running=true", told({"items": items}))
+    yield gate
+    gate.down()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's command line keeps its state."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("NARROWGATE_HOME", str(folder))
+    return folder
