@@ -52,6 +52,7 @@ METHOD_LIMIT = 32
 OWN_API = {"apiGroup": "narrowgate.dev", "apiVersion": "v1alpha1"}
 """How entries about the gate's own objects name their group and version."""
 
+NOTICED = "narrowgate.dev/noticed"
 REDACTED = "[redacted]"
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
@@ -128,6 +129,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     task: str = ""
     ended_because: str = ""
     """Why a stream was ended from our side, in a sentence; empty where it simply finished."""
+    noticed: str = ""
+    """What this request revealed about its credential, in a sentence; no reason for the decision."""
     request_object: Any = None
     """The written object (plain JSON values, or JSON bytes); kept only at level Request and above."""
 
@@ -168,9 +171,14 @@ class RequestEvents:
         other._received = timestamp(received_at)
         return other
 
-    def received(self, verdict: Verdict | None = None) -> bytes:
-        """The entry that must be in the journal before anything is forwarded; with the decision once it is known."""
+    def received(self, verdict: Verdict | None = None, noticed: str = "") -> bytes:
+        """The entry that must be in the journal before anything is forwarded; with the decision once it is known.
+
+        `noticed` is that of `Outcome`: a stream may end long after it began.
+        """
         decided = b"" if verdict is None else _decided(verdict)
+        if noticed:
+            decided += _members({NOTICED: _text(noticed)})
         return self._event(b"RequestReceived", b"", self._received, decided)
 
     def started(self, verdict: Verdict, code: int, at: float) -> bytes:
@@ -398,6 +406,8 @@ def _ended(outcome: Outcome) -> bytes:
         annotations["narrowgate.dev/masked"] = ",".join(outcome.masked)
     if outcome.ended_because:
         annotations["narrowgate.dev/ended"] = _text(outcome.ended_because)
+    if outcome.noticed:
+        annotations[NOTICED] = _text(outcome.noticed)
     return _members(annotations)
 
 

@@ -85,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         "must_close",
         "peer",
         "sent",
+        "served_agent",
         "transport",
     )
 
@@ -99,6 +100,8 @@ class ClientConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.peer = ""
         """The client's address, as recorded."""
+        self.served_agent = ""
+        """The last agent that sent a request on it, for `proxy.sightings`."""
         self.certificate = b""
         """DER of the client's certificate, verified by TLS; empty where it brought none, or none was asked for."""
         self.lost = False

@@ -15,6 +15,7 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.target import Target
 from narrowgate.proxy.client import ClientConnection
+from narrowgate.proxy.sightings import Place
 from narrowgate.proxy.state import ServedCluster, Snapshot
 from narrowgate.wire.http1 import RequestHead
 
@@ -41,7 +42,7 @@ def new_audit_id() -> str:
 class Exchange:
     """What is known of a request from its head alone. Made when the head has arrived; nothing is judged yet."""
 
-    __slots__ = ("audit_id", "client", "head", "presented", "received_at", "user_agent")
+    __slots__ = ("audit_id", "client", "head", "noticed", "place", "presented", "received_at", "user_agent")
 
     def __init__(self, head: RequestHead, client: ClientConnection) -> None:
         self.head = head
@@ -50,6 +51,10 @@ class Exchange:
         self.audit_id = new_audit_id()
         self.presented = _presented(head.fields.get(b"authorization", b""), client.certificate)
         self.user_agent = _text(head.fields.get(b"user-agent", b"")[:MAX_USER_AGENT])
+        self.place: Place | None = None
+        """Where its credential was seen, until the request is answered."""
+        self.noticed = ""
+        """See `core.audit.Outcome`."""
 
     def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
         """What the trail writes of this request, with whatever is known of it by now."""

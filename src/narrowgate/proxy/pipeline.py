@@ -35,6 +35,7 @@ from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
@@ -84,6 +85,7 @@ class Pipeline:
         self._forwarder = Forwarder(running)
         self._reviews = Reviews()
         self._recent = Recent()
+        self._sightings = Sightings()
 
     async def serve(self, client: ClientConnection, head: RequestHead) -> None:
         """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
@@ -104,9 +106,10 @@ class Pipeline:
                 events = RequestEvents(exchange.asked(who, what.intent))
             else:
                 who, what = known.who, known.what
+                self._see(exchange, who[-1])
                 events = known.events.again(exchange.audit_id, exchange.received_at)
             intent = what.intent
-            await self._record(events, intent)
+            await self._record(exchange, events, intent)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
             current = self._state.current(self._loop.time())
             if current is not snapshot:
@@ -130,8 +133,10 @@ class Pipeline:
             verdict, refusal = self._refusal_for(error)
             response = self._answer(exchange, refusal)
         finally:
-            if self._is_kept(intent, verdict, response):
-                self._finished(events or RequestEvents(exchange.asked(who, intent)), verdict, response)
+            self._sightings.left(exchange.place, time.time())
+            if exchange.noticed or self._is_kept(intent, verdict, response):
+                events = events or RequestEvents(exchange.asked(who, intent))
+                self._finished(events, verdict, response, exchange.noticed)
 
     def refuse_head(self, client: ClientConnection, error: Malformed) -> None:
         """Answer and record a head, or a body, that could not be read: what follows it has no known beginning."""
@@ -143,11 +148,11 @@ class Pipeline:
 
     # --- the steps
 
-    async def _record(self, events: RequestEvents, intent: Intent) -> None:
+    async def _record(self, exchange: Exchange, events: RequestEvents, intent: Intent) -> None:
         """Have the request in the journal, a write on the disk, before it is forwarded. Raises TrailUnwritable."""
         reads = intent.info.verb in READ_VERBS
-        if self._keeps_reads or not reads:
-            await self._trail.record(events.received(), durable=not reads)
+        if self._keeps_reads or not reads or exchange.noticed:
+            await self._trail.record(events.received(noticed=exchange.noticed), durable=not reads)
         elif problem := self._trail.problem():
             # Not recording a read is the operator's choice; a recorder that does not work is nobody's.
             raise TrailUnwritable(problem)
@@ -162,6 +167,7 @@ class Pipeline:
         answer = await snapshot.authenticator.authenticate(exchange.presented, exchange.received_at)
         match answer:
             case Identity():
+                self._see(exchange, answer)
                 return chain_of(answer)
             case Rejected(reason=reason):
                 raise Unauthenticated(reason)
@@ -171,6 +177,16 @@ class Pipeline:
                 raise NobodyVouches(reason)
             case _:
                 assert_never(answer)
+
+    def _see(self, exchange: Exchange, sender: Identity) -> None:
+        """Take down, once per request, where its credential is used."""
+        if exchange.place is not None or exchange.noticed:
+            return
+        exchange.place, exchange.noticed = self._sightings.arrived(
+            sender, exchange.client, exchange.user_agent, exchange.received_at
+        )
+        if exchange.noticed:
+            log.warning("%s (request %s)", exchange.noticed, exchange.audit_id)
 
     def _understand(self, exchange: Exchange, who: Chain, snapshot: Snapshot) -> Understood | None:
         """What the request means; None where that cannot be told before discovery is read again."""
@@ -296,7 +312,7 @@ class Pipeline:
                 log.exception("a request broke the gate")
                 return Failed(message=f"internal error: {error}"), status.internal("the gate failed on this request")
 
-    def _finished(self, events: RequestEvents, verdict: Verdict, response: Response) -> None:
+    def _finished(self, events: RequestEvents, verdict: Verdict, response: Response, noticed: str) -> None:
         if response.failed and isinstance(verdict, Allow):
             verdict = Failed(message=response.failed)
         outcome = Outcome(
@@ -304,6 +320,7 @@ class Pipeline:
             at=time.time(),
             bytes_out=response.bytes_out,
             ended_because=response.ended_because,
+            noticed=noticed,
         )
         self._trail.note(events.finished(verdict, outcome))
 

@@ -143,10 +143,11 @@ class Sightings:
         return None, ""
 
     @staticmethod
-    def left(place: Place, now: float) -> None:
-        """Take down that a request which came from there is answered."""
-        place.open -= 1
-        place.at = now
+    def left(place: Place | None, now: float) -> None:
+        """Take down that a request which came from there is answered; from nowhere that is kept, where None."""
+        if place is not None:
+            place.open -= 1
+            place.at = now
 
     def _look_at_agent(self, name: str, proof: str, peer: str, user_agent: str, now: float) -> tuple[Place, str]:
         use = _newest(self._agents, proof, self._agents.pop(proof) if proof in self._agents else _AgentUse())

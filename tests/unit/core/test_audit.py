@@ -220,6 +220,15 @@ def test_text_that_is_no_unicode_does_not_stop_an_event() -> None:
     assert event["annotations"]["narrowgate.dev/reason"] == "?no"
 
 
+def test_what_was_noticed_is_told_at_the_beginning_and_at_the_end() -> None:
+    told = "the credential of agent ci is used from 10.0.0.1 and 10.0.0.2 at once"
+    first = json.loads(RequestEvents(asked()).received(noticed=told))
+    for event in (first, finished(asked(), noticed=told)):
+        assert event["annotations"]["narrowgate.dev/noticed"] == told
+    assert "narrowgate.dev/noticed" not in finished(asked())["annotations"]
+    assert b"noticed" not in RequestEvents(asked()).received()
+
+
 def test_objects_are_kept_by_level_on_one_line() -> None:
     body = b'{"a":\n {"b": 1}}'
     assert "requestObject" not in finished(asked(), request_object=body)

@@ -335,10 +335,15 @@ class InProcess:
         self.store_hangs = False
         self.hanging = asyncio.Event()
 
-    async def client(self) -> Peer:
+    async def client(self, source: str = "127.0.0.1") -> Peer:
+        """A connection from that address of this machine."""
         context = ssl.create_default_context(cadata=certificate()[0].decode())
         async with asyncio.timeout(PATIENCE):
-            return Peer(*await asyncio.open_connection("127.0.0.1", self.port, ssl=context, limit=1 << 20))
+            return Peer(
+                *await asyncio.open_connection(
+                    "127.0.0.1", self.port, ssl=context, limit=1 << 20, local_addr=(source, 0)
+                )
+            )
 
     async def change_policy(self, policy: str) -> None:
         """Put another policy in force, and wait until it is."""
