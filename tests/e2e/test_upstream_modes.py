@@ -45,9 +45,9 @@ class Installed:
         self.token = ""
         self._outside: list[str] = []
 
-    def install(self) -> None:
+    def install(self, *options: str) -> None:
         """Apply the manifests, and give the gate a token of its account."""
-        printed = self.gate.command("clusters", "manifests", "dev")
+        printed = self.gate.command("clusters", "manifests", "dev", *options)
         assert printed.code == 0, printed.text
         objects = [document for document in yaml.safe_load_all(printed.out) if document]
         for each in objects:

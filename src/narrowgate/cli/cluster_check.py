@@ -18,6 +18,7 @@ from narrowgate.core.manifests import (
     Manifests,
     impersonation_manifests,
     service_account_manifests,
+    with_token_renewal,
     with_token_reviews,
 )
 from narrowgate.core.policy import Policy
@@ -39,6 +40,8 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 ISSUER_PATH = "/.well-known/openid-configuration"
 KEYS_PATH = "/openid/v1/jwks"
+KEYS_ACCEPT = "application/jwk-set+json, application/json"
+"""The API server answers 406 to whoever takes only plain JSON."""
 WHO_AM_I = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -78,8 +81,10 @@ def check_cluster(access: ClusterAccess, around: Surroundings) -> list[Line]:
         with ApiServer(access) as server:
             lines = [Line("tls", Outcome.OK, f"verified, {access.tls_server_name or access.host}")]
             version = server.get("/version")
-            lines += [_version(version), _clock(version), _account(server), _discovery(server)]
-            if lines[3].outcome is not Outcome.FAILED:
+            account = _account(server)
+            lines += [_version(version), _clock(version), account, _discovery(server)]
+            lines.append(_audit(version, server.audit_id))
+            if account.outcome is not Outcome.FAILED:
                 lines += _rights(server, access, around)
             if around.service_accounts is not None and access.name in around.service_accounts.clusters:
                 lines.append(_tokens(server))
@@ -121,6 +126,18 @@ def _account(server: ApiServer) -> Line:
     return Line("account", Outcome.OK, f"{user['username']} (groups: {groups})")
 
 
+def _audit(answer: Answer, asked: str) -> Line:
+    """Whether the cluster's audit log can be read beside the gate's record: both then name a request by one id.
+
+    That a log is written at all cannot be told from outside (k8s.io/apiserver/pkg/endpoints/filters/audit_init.go).
+    """
+    if answer.audit_id == asked:
+        return Line("audit", Outcome.OK, "the gate's request ids are kept, its record and the audit log can be joined")
+    found = "another request id than the gate's comes back" if answer.audit_id else "no request id comes back"
+    to_do = "something in between drops or replaces Audit-ID: let it pass, to read both records side by side"
+    return Line("audit", Outcome.WARNING, found, to_do)
+
+
 def _discovery(server: ApiServer) -> Line:
     api, apis = server.get("/api", AGGREGATED), server.get("/apis", AGGREGATED)
     for path, answer in (("/api", api), ("/apis", apis)):
@@ -141,11 +158,11 @@ def _discovery(server: ApiServer) -> Line:
 def _tokens(server: ApiServer) -> Line:
     """Whether the gate can find out who signs this cluster's ServiceAccount tokens (KEP-1393)."""
     for path in (ISSUER_PATH, KEYS_PATH):
-        answer = server.get(path)
+        answer = server.get(path, KEYS_ACCEPT)
         if answer.status != 200:
             to_do = "bind ClusterRole system:service-account-issuer-discovery to the account"
             return Line("tokens", Outcome.FAILED, f"GET {path}: {answer.message}", to_do)
-    issuer = server.get(ISSUER_PATH).document
+    issuer = server.get(ISSUER_PATH, KEYS_ACCEPT).document
     named = issuer.get("issuer", "") if isinstance(issuer, dict) else ""
     if not named:
         to_do = "see what answers there: an API server names its --service-account-issuer"
@@ -211,7 +228,9 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
         else:
             policies = tuple(one for one in made.objects if one["metadata"]["name"] != "narrowgate:tokens")
             made = Manifests(policies, made.remarks)
-    return with_token_reviews(made, access.account_namespace) if around.reviews_tokens_of(access.name) else made
+    if around.reviews_tokens_of(access.name):
+        made = with_token_reviews(made, access.account_namespace)
+    return with_token_renewal(made, access.account_namespace) if access.renews else made
 
 
 def _only(made: Manifests, role: str) -> Manifests:

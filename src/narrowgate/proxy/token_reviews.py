@@ -19,6 +19,8 @@ MOST_AT_ONCE = 16
 
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 KEYS_PATH = "/openid/v1/jwks"
+KEYS_ACCEPT = b"application/jwk-set+json, application/json"
+"""The API server answers 406 to whoever takes only plain JSON (k8s.io/kubernetes/pkg/routes/openidmetadata.go)."""
 REVIEWS_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
@@ -95,7 +97,7 @@ class TokenReviews:
         )
 
     async def _get(self, path: str) -> bytes:
-        status, answer = await self._call("GET", path)
+        status, answer = await self._call("GET", path, accept=KEYS_ACCEPT)
         if status in (401, 403):
             raise self._silent(
                 f"the gate's account may not read {path}; its operator binds ClusterRole "
@@ -105,10 +107,12 @@ class TokenReviews:
             raise self._silent(f"it answers {status} to GET {path}")
         return answer
 
-    async def _call(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", *, accept: bytes = b"application/json"
+    ) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(CALL_SECONDS), self._at_once:
-                status, _, answer = await self._cluster.call(method, path, body=body)
+                status, _, answer = await self._cluster.call(method, path, body=body, accept=accept)
         except TimeoutError:
             raise self._silent(f"it did not answer within {CALL_SECONDS:.0f} s") from None
         except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
