@@ -102,6 +102,7 @@ class Api:
     """The API of a gate of its own, and everybody's way to it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.store = open_store("", folder)
         self.memory = Memory()
         key = Ed25519PrivateKey.generate()
