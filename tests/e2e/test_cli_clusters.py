@@ -48,6 +48,7 @@ def test_an_admin_works_and_is_told_how_wide_it_is(shell: Shell, cluster: Cluste
         "clock": "ok",
         "account": "ok",
         "discovery": "ok",
+        "audit": "ok",
         "rights": "warning",
         "needs": "ok",
     }

@@ -10,6 +10,7 @@ import os
 import ssl
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     content: bytes
     date: str
+    audit_id: str = ""
+    """The id under which the server says its audit log knows this request."""
 
     @property
     def document(self) -> Any:
@@ -56,6 +59,8 @@ class ApiServer:
         self._access = access
         self._where = f'cluster "{access.name}" at {access.host}:{access.port}'
         self._connection: http.client.HTTPSConnection | None = None
+        self.audit_id = str(uuid.uuid4())
+        """What requests here ask to be known by in the server's audit log, as the gate does with each of its own."""
 
     def __enter__(self) -> ApiServer:
         """Connect. Raises Failed, saying which part did not work: name, port, TLS."""
@@ -99,7 +104,7 @@ class ApiServer:
 
     def _send(self, method: str, path: str, body: bytes | None, accept: str) -> Answer:
         assert self._connection is not None, "used outside of `with`"
-        headers = {"Accept": accept, "User-Agent": "narrowgate-cli", **self._credential()}
+        headers = {"Accept": accept, "User-Agent": "narrowgate-cli", "Audit-ID": self.audit_id, **self._credential()}
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -111,7 +116,8 @@ class ApiServer:
             raise Failed(
                 f"{method} {path} was not answered ({why})", self._where, "see the API server's log"
             ) from error
-        return Answer(response.status, content, response.headers.get("Date", ""))
+        told = response.headers
+        return Answer(response.status, content, told.get("Date", ""), told.get("Audit-Id", ""))
 
     def _credential(self) -> dict[str, str]:
         access = self._access

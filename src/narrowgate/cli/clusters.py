@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 BACKUP = ".before"
 """Ending of the copy of the configuration as it was before the last change."""
+
+MOST_PEOPLE = 10_000
+"""Sign-ins that are looked at for the names of people; as many as a gate of a large company has at one time."""
 
 MODES = ("credential", "impersonate", "serviceAccount")
 
@@ -122,13 +126,14 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
     """Print the gate's accounts for a cluster and the RBAC that its policies need there, for `kubectl apply -f -`.
 
     No wider than the policies. What RBAC cannot say is left out, and told in the comments on top. Make them anew and
-    apply them again when policies or agents change.
+    apply them again when policies or agents change, or when people come who were not signed in before.
     """
     from narrowgate.config import find_config
     from narrowgate.core.manifests import (
         impersonation_manifests,
         manifests_yaml,
         service_account_manifests,
+        with_token_renewal,
         with_token_reviews,
     )
 
@@ -146,6 +151,8 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
         made = service_account_manifests(name, around.policies, cluster.account_namespace)
     if around.reviews_tokens_of(name):
         made = with_token_reviews(made, cluster.account_namespace)
+    if cluster.renews:
+        made = with_token_renewal(made, cluster.account_namespace)
     if output == "json":
         write_json({"apiVersion": "v1", "kind": "List", "items": made.objects})
         for remark in made.remarks:
@@ -260,7 +267,7 @@ def _described(cluster: ClusterConfig) -> dict[str, str]:
 
 
 def _surroundings(config: Config) -> Surroundings:
-    """The policies in the folder and the agents in the store, to measure accounts by. Raises PolicyErrors."""
+    """The policies in the folder, the agents and people in the store, to measure accounts by. Raises PolicyErrors."""
     from narrowgate.cli.cluster_check import Surroundings
     from narrowgate.cli.policy_check import SourceFile, parse_all
     from narrowgate.config import load_policy_files
@@ -270,7 +277,7 @@ def _surroundings(config: Config) -> Surroundings:
     sources = [SourceFile(name, text) for name, text in load_policy_files(config.policies)]
     store = open_store(config.store, config.data_dir)
     try:
-        agents = store.agents()
+        agents, people = store.agents(), store.sign_ins.listed(running_at=time.time(), limit=MOST_PEOPLE)
     finally:
         store.close()
     identities = [
@@ -283,6 +290,11 @@ def _surroundings(config: Config) -> Surroundings:
             credential=agent.credential_id,
         )
         for agent in agents
+    ]
+    # Whoever is signed in may come; which of their groups go to the cluster is for policies to say.
+    identities += [
+        Identity(kind=Kind.PERSON, name=name, proven_by="store", credential="")
+        for name in sorted({sign_in.person for sign_in in people})
     ]
     return Surroundings(parse_all(sources), identities, config.authentication.service_accounts)
 

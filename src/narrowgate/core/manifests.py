@@ -44,6 +44,9 @@ DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/v
 TOKEN_REVIEWER = "narrowgate:token-reviewer"
 """Name of the role with which the gate's account asks whose ServiceAccount token it was shown."""
 
+TOKEN_RENEWER = "narrowgate:token-renewer"
+"""Name of the role with which the gate's account renews its own token."""
+
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 
 Document = dict[str, Any]
@@ -127,6 +130,16 @@ def with_token_reviews(made: Manifests, account_namespace: str) -> Manifests:
     rules = [_rule(["create"], [AUTHENTICATION_GROUP], ["tokenreviews"], None)]
     role = _cluster_role(TOKEN_REVIEWER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
     return Manifests((*made.objects, *role), made.remarks)
+
+
+def with_token_renewal(made: Manifests, account_namespace: str) -> Manifests:
+    """The same, and the right to mint tokens of the gate's own account, and of no other, so that none has to live
+    long (TokenRequest, KEP-1205)."""
+    mint = _rule(["create"], [""], ["serviceaccounts/token"], [GATE_ACCOUNT])
+    subject = [_account_subject(GATE_ACCOUNT, account_namespace)]
+    return Manifests(
+        (*made.objects, *_namespaced_role(TOKEN_RENEWER, account_namespace, [mint], subject)), made.remarks
+    )
 
 
 def policy_account(policy: str) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from narrowgate.core.conditions import ObjectNeeds
 from narrowgate.core.decision import RuleRef
-from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.matching import CompiledRule, Question, question_of
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, SubjectKind
@@ -167,6 +167,7 @@ class Rulebook:
         ]
         self._by_subject: Final = _by_subject(self.policies)
         self._holdings: dict[tuple[str, str, tuple[str, ...], str], Holding] = {}
+        self._groups_on: dict[str, frozenset[str]] = {}
         self._built_in: Final = tuple(CompiledRule(BUILT_IN, rule, revision) for rule in (DISCOVERY, REVIEWS))
 
     def holding(self, identity: Identity, cluster: str) -> Holding:
@@ -211,6 +212,25 @@ class Rulebook:
     def clusters_of(self, identity: Identity, known: Sequence[str]) -> list[str]:
         """Those of the known clusters on which the identity holds something or could be granted it, in their order."""
         return [cluster for cluster in known if (holding := self.holding(identity, cluster)).holds or holding.offered]
+
+    def told_groups(self, identity: Identity, cluster: str) -> tuple[str, ...]:
+        """Those of a person's groups that some policy names for the cluster; all groups of everybody else.
+
+        An identity provider tells of every mailing list somebody is on. The cluster has to be told of those alone that
+        mean something there, and the gate's account may impersonate no others.
+        """
+        if identity.kind is not Kind.PERSON or not identity.groups:
+            return identity.groups
+        named = self._groups_on.get(cluster)
+        if named is None:
+            named = self._groups_on[cluster] = frozenset(
+                subject.name
+                for policy in self.policies
+                if cluster in policy.clusters or EVERYTHING in policy.clusters
+                for subject in policy.subjects
+                if subject.kind is SubjectKind.GROUP
+            )
+        return tuple(group for group in identity.groups if group in named)
 
     def _policies_of(self, identity: Identity, cluster: str) -> list[int]:
         kind = identity.kind.value

@@ -11,7 +11,7 @@ import msgspec
 
 from narrowgate.authenticators.port import Presented
 from narrowgate.core.audit import Asked
-from narrowgate.core.identity import Chain
+from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.target import Target
 from narrowgate.proxy.client import ClientConnection
@@ -100,6 +100,14 @@ class Understood(msgspec.Struct, frozen=True):
     """The target at the cluster, its prefix taken off; the only source of what is sent upstream."""
     served: ServedCluster
     snapshot: Snapshot
+
+    def told(self, who: Chain) -> Chain:
+        """The chain as the cluster is told of it: its sender with the groups that mean something there."""
+        sender = who[-1]
+        groups = self.snapshot.rulebook.told_groups(sender, self.served.cluster.name)
+        if groups == sender.groups:
+            return who
+        return chain_of(*who[:-1], msgspec.structs.replace(sender, groups=groups))
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

@@ -125,7 +125,7 @@ class _Look:
 
     async def _ask(self, method: str, target: Target, body: bytes, content_type: bytes) -> tuple[int, bytes]:
         served = self._what.served
-        headers = await served.account.headers(self._who, self._covering, self._exchange.audit_id)
+        headers = await served.account.headers(self._what.told(self._who), self._covering, self._exchange.audit_id)
         path = rebuild(target).decode("ascii")
         status, _, answer = await served.cluster.call(
             method, path, body=body, content_type=content_type, headers=headers

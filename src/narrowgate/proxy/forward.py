@@ -88,7 +88,7 @@ class Forwarder:
         self, exchange: Exchange, what: Understood, who: Chain, allowed: Allow, body: bytes | None, upgrade: str
     ) -> tuple[UpstreamConnection, ResponseHead]:
         cluster = what.served.cluster
-        authentication = await what.served.account.headers(who, allowed.rule, exchange.audit_id)
+        authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
         begin = self._begin_remembered(exchange, what) if is_bare(head) and not upgrade else None

@@ -81,7 +81,7 @@ class Reviews:
     async def _ask_cluster(
         self, exchange: Exchange, who: Chain, what: Understood, rule: RuleRef
     ) -> dict[str, Any] | None:
-        headers = await what.served.account.headers(who, rule, exchange.audit_id)
+        headers = await what.served.account.headers(what.told(who), rule, exchange.audit_id)
         status, _, answer = await what.served.cluster.call(
             "POST", what.intent.info.path, body=orjson.dumps(what.intent.object), headers=headers
         )

@@ -8,7 +8,7 @@ from tests.deciding import agent, asks, person, policy, rule
 from narrowgate.core.conditions import ObjectNeeds
 from narrowgate.core.identity import chain_of
 from narrowgate.core.matching import question_of
-from narrowgate.core.rulebook import MAX_CANDIDATES, MAX_HOLDINGS, MAX_SPREAD, compile_policies
+from narrowgate.core.rulebook import MAX_CANDIDATES, MAX_HOLDINGS, MAX_SPREAD, Rulebook, compile_policies
 
 READS = rule("allow", "get list", "pods", namespaces="ci", id="reads")
 
@@ -120,3 +120,23 @@ def test_a_rule_with_very_long_lists_is_found_as_any_other() -> None:
         for namespace, speaks in (("n7", True), ("other", False), ("", one.guards)):
             found = holding.candidates(question_of(asks("get", "pods", "x", namespace=namespace)))
             assert bool(found.allow or found.deny) is speaks
+
+
+def told_rulebook(*rows: tuple[str, str]) -> Rulebook:
+    policies = [
+        policy(READS, name=f"p{number}", subjects=f"Group/{group}", clusters=clusters)
+        for number, (group, clusters) in enumerate(rows)
+    ]
+    return compile_policies(policies, 1)
+
+
+def test_a_cluster_is_told_of_those_groups_of_a_person_that_a_policy_names_there() -> None:
+    rulebook = told_rulebook(("sre", "prod"), ("dev", "staging"), ("ops", "*"))
+    alice = person("alice", "all-staff", "ops", "dev", "sre")
+    assert rulebook.told_groups(alice, "prod") == ("ops", "sre")
+    assert rulebook.told_groups(alice, "staging") == ("ops", "dev")
+    assert rulebook.told_groups(alice, "other") == ("ops",)
+
+
+def test_an_agents_groups_are_told_all_because_all_are_registered() -> None:
+    assert told_rulebook(("sre", "prod")).told_groups(agent(groups=("a", "b")), "prod") == ("a", "b")
