@@ -17,6 +17,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.requests import Request
@@ -109,7 +110,7 @@ class SAMLSignIn:
                 503,
                 f"{title} does not answer: nothing listens at {url.partition('?')[0]}. Nobody new can sign in with it "
                 "until it is back; go on if your browser can reach it all the same.",
-                way_on=f"{self.path}?anyway=1",
+                way_on=f"{self.path}?{urlencode({'return_to': return_to, 'anyway': 1})}",
             )
         request_id, relay_state = new_request_id(), _new_token()
         browser = _cookie(request) or _new_token()
