@@ -11,7 +11,7 @@ The kubectl plugin reads through this on every call: it imports nothing that a b
 import os
 import time
 
-from narrowgate.cli.private_text import Unusable, read_private, write_private
+from narrowgate.cli.private_text import NoPlace, Unusable, read_private, write_private
 
 HOME_VARIABLE = "NARROWGATE_HOME"
 
@@ -177,6 +177,10 @@ def cached_access(asked: Asked, path: str) -> Access | None:
     try:
         text = read_private(path, LARGEST, "remove it")
     except FileNotFoundError:
+        return None
+    except NoPlace:
+        if asked.source == PERSON:
+            raise
         return None
     lines = text.split("\n")
     if len(lines) != 7 or lines[4] != f"for: {asked.source}" or lines[5] != f"proof: {asked.proof()}":

@@ -136,13 +136,18 @@ def _of_workload(wishes: Wishes) -> str:
         command=plugin_command(),
         gate=facts.url,
         cluster=cluster,
-        token_file=wishes.token_file,
+        token_file=_absolute(wishes.token_file),
         agent=wishes.agent,
-        key_file=wishes.key_file,
+        key_file=_absolute(wishes.key_file),
         authority=facts.authority,
     )
     server = wishes.server or facts.kubernetes_url
     return kubeconfig_document(server, facts.authority.encode(), cluster, wishes.agent or "workload", plugin)
+
+
+def _absolute(path: str) -> str:
+    """The path for a kubeconfig that is used from any folder."""
+    return str(Path(path).absolute()) if path else ""
 
 
 def _facts(wishes: Wishes) -> GateFacts:

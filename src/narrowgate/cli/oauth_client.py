@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import urllib.error
@@ -36,6 +37,9 @@ CALL_SECONDS = 10
 
 LARGEST_ANSWER = 256 << 10
 """Bytes. The largest answer names every cluster and every group of somebody, some 40 KB."""
+
+LONGEST_NAME = 64
+"""Characters of a machine's name that a gate is told (HOST_NAME_MAX of Linux)."""
 
 LEAST_LIFE = 1
 """Seconds that an access credential has to be worth anything at all."""
@@ -100,7 +104,7 @@ class GatePort:
         return self._called(urllib.request.Request(self.url + path, headers=headers))
 
     def _called(self, request: urllib.request.Request) -> dict[str, Any]:
-        request.add_header("User-Agent", f"narrowgate/{__version__}")
+        request.add_header("User-Agent", user_agent())
         request.add_header("Accept", "application/json")
         with _worded(self.url):
             try:
@@ -109,6 +113,14 @@ class GatePort:
             except urllib.error.HTTPError as error:
                 with error:
                     raise _refusal(self.url, error.code, error.read(LARGEST_ANSWER + 1)) from None
+
+
+def user_agent() -> str:
+    """What this program calls itself: with the name of the machine, by which a person knows their own sign-ins."""
+    name = "".join(
+        letter for letter in os.uname().nodename if letter.isascii() and (letter.isalnum() or letter in "-.")
+    )
+    return f"narrowgate/{__version__} ({name[:LONGEST_NAME] or 'unnamed'})"
 
 
 def opener(url: str, context: ssl.SSLContext) -> urllib.request.OpenerDirector:

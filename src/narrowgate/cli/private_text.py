@@ -18,14 +18,14 @@ class Unusable(Exception):
 
 
 class NoPlace(Unusable):
-    """A folder cannot be made or written to (a pod without a home, a read-only disk)."""
+    """A folder cannot be entered, made or written to (a pod with another user's home, a read-only disk)."""
 
 
 def read_private(path: str, most: int, to_do: str) -> str:
     """The text (ASCII) of a file that nobody but its owner may read, of `most` bytes at most.
 
-    `to_do` ends the sentence where the file is not there. Raises Unusable, FileNotFoundError for callers that look
-    whether it is there.
+    `to_do` ends the sentences. Raises FileNotFoundError where it is not there, NoPlace where it is out of reach, and
+    Unusable.
     """
     try:
         # Not blocking: a named pipe that nobody writes would hold up kubectl for ever.
@@ -39,9 +39,12 @@ def read_private(path: str, most: int, to_do: str) -> str:
             os.close(descriptor)
     except FileNotFoundError:
         raise
+    except NotADirectoryError:
+        raise FileNotFoundError(path) from None
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()
-        raise Unusable(f"{path}: {reason}; {to_do}") from None
+        kind = NoPlace if isinstance(error, PermissionError) else Unusable
+        raise kind(f"{path}: {reason}; {to_do}") from None
     if len(content) > most or not content.isascii():
         raise Unusable(f"{path}: holds something else; {to_do}")
     return content.decode("ascii")

@@ -7,7 +7,7 @@ import base64
 import pytest
 import yaml
 
-from narrowgate.cli.kubeconfig_file import HEADING, CredentialPlugin, InlineToken, kubeconfig_document
+from narrowgate.cli.kubeconfig_file import HEADING, CredentialPlugin, ExchangingPlugin, InlineToken, kubeconfig_document
 
 
 def test_a_kubeconfig_has_one_context_with_the_gates_ca_and_the_credential() -> None:
@@ -54,3 +54,18 @@ def test_words_that_yaml_would_take_for_something_else_stay_words() -> None:
 def test_a_gate_without_tls_is_never_written_down() -> None:
     with pytest.raises(ValueError, match="https"):
         kubeconfig_document("http://gate:8443", b"", "prod", "a", InlineToken("x"))
+
+
+def test_a_plugin_that_exchanges_is_told_what_it_needs_and_never_asks_anybody() -> None:
+    plugin = ExchangingPlugin(gate="https://gate:8444", cluster="prod")
+    run = yaml.safe_load(kubeconfig_document("https://gate:8443", b"", "prod", "alice", plugin))["users"][0]["user"][
+        "exec"
+    ]
+    assert run["args"] == ["--gate", "https://gate:8444", "--cluster", "prod"]
+    assert (run["interactiveMode"], run["provideClusterInfo"]) == ("Never", False)
+
+
+def test_for_a_workload_it_brings_the_ca_of_the_gate_along() -> None:
+    plugin = ExchangingPlugin(gate="https://gate:8444", cluster="prod", token_file="/run/token", authority="PEM")
+    data = base64.b64encode(b"PEM").decode()
+    assert plugin.arguments[4:] == ["--token-file", "/run/token", "--certificate-authority-data", data]
