@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from narrowgate.authenticators.agent_credentials import AgentCredentials
 from narrowgate.authenticators.credential import new_credential
+from narrowgate.authenticators.port import Authenticator
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.discovery import Discovery, ResourceType
@@ -35,7 +36,7 @@ from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.client import ClientConnection, ClientLimits
 from narrowgate.proxy.cluster import Cluster
-from narrowgate.proxy.listener import Listener, server_context
+from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.state import ServedCluster, State
@@ -332,6 +333,8 @@ class InProcess:
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
         self.agent = AGENT
+        self.authenticator: Callable[[AgentRecord], Authenticator] = lambda agent: AgentCredentials.of([agent])
+        """Who is believed, made anew with each snapshot."""
         self.store_hangs = False
         self.hanging = asyncio.Event()
 
@@ -384,6 +387,7 @@ async def gate(
     limits: ClientLimits | None = None,
     connections: int = 100,
     serve: Serve | None = None,
+    authorities: str = "",
 ) -> AsyncIterator[InProcess]:
     made = InProcess(folder, script, limits or ClientLimits(), connections, serve)
     bound = socket.socket()
@@ -396,8 +400,8 @@ async def gate(
             await asyncio.sleep(6 * PATIENCE)
         return made.stamp
 
-    async def load() -> tuple[AgentCredentials, Rulebook]:
-        return AgentCredentials.of([made.agent]), made.rulebook
+    async def load() -> tuple[Authenticator, Rulebook]:
+        return made.authenticator(made.agent), made.rulebook
 
     async with asyncio.TaskGroup() as tasks:
         followers = [
@@ -406,7 +410,10 @@ async def gate(
             tasks.create_task(made.listener.sweep()),
         ]
         await until(lambda: made.state.number > 0)
-        await made.listener.start(bound, server_context(*tls_files(folder)), tasks)
+        tls = server_context(*tls_files(folder))
+        if authorities:
+            ask_for_certificates(tls, authorities)
+        await made.listener.start(bound, tls, tasks)
         try:
             yield made
         finally:
