@@ -22,7 +22,7 @@ from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.reading import read_body, read_if_match, read_query, refuse_disguised
 from narrowgate.control.callers import Caller
 from narrowgate.control.problems import Problem, Trouble, encode, problem_response
-from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict
+from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict, redact
 from narrowgate.core.call_rights import Right, right_of, roles_for
 from narrowgate.core.decision import Deny
 from narrowgate.core.identity import chain_of
@@ -174,7 +174,8 @@ def _acts_on(call: Call, request: Request, body: object) -> ActsOn:
         name = f"{role}/{person}" if role or person else ""
     else:
         name = next((str(value) for value in parameters.values()), "") or getattr(body, "name", "")
-    return ActsOn(verb=call.verb, resource=call.resource, name=name[:_MOST_NAME])
+    # Somebody may put a credential where a name belongs.
+    return ActsOn(verb=call.verb, resource=call.resource, name=redact(name)[:_MOST_NAME])
 
 
 def _problem_of(error: Exception, asked: Asked) -> Problem:

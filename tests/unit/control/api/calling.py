@@ -111,7 +111,7 @@ class Api:
         self.sessions = ConsoleSessions(self.store, SETTINGS)
         self.recorder = Recorder(self.memory)
         self._rulebook = compile_policies(check_files([("look.yaml", POLICY)]).policies, 1)
-        callers = Callers(self._authenticator, self.sessions, self.store, BINDINGS, SETTINGS.url)
+        callers = Callers(self.authenticator, self.sessions, self.store, BINDINGS, SETTINGS.url)
         self.parts = ApiParts(
             settings=SETTINGS,
             store=self.store,
@@ -127,7 +127,7 @@ class Api:
     def rulebook(self) -> Rulebook:
         return self._rulebook
 
-    def _authenticator(self) -> FirstMatch:
+    def authenticator(self) -> FirstMatch:
         agents = self.store.agents()
         ended = self.store.sign_ins.ended_since(time.time() - LONGEST_LIFE)
         return FirstMatch([AgentCredentials.of(agents), AccessCredentials(self._genuine, Port.CONTROL, ended, agents)])
