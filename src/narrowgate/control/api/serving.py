@@ -47,20 +47,20 @@ class Resource:
 
     def __init__(self, parts: ApiParts, calls: Mapping[str, Call]) -> None:
         self._parts = parts
-        self._calls = calls
+        self.calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        call = self._calls.get(request.method)
+        call = self.calls.get(request.method)
         exchange = Exchange(self._parts, request, call)
         response = await (exchange.serve(call) if call else exchange.refuse(self._trouble(request)))
         await response(scope, receive, send)
 
     def _trouble(self, request: Request) -> Problem:
-        if not self._calls:
+        if not self.calls:
             return Problem(Trouble.NOT_FOUND, "the API has no such path; see /api/v1/openapi.json")
-        known = ", ".join(sorted(self._calls))
+        known = ", ".join(sorted(self.calls))
         return Problem(Trouble.METHOD, f"{request.method[:32]} cannot be done here, but {known}", {"Allow": known})
 
 
