@@ -94,6 +94,8 @@ class ControlProcess:
 
     def _parts(self, trail: TrailWriter) -> ControlParts:
         config, settings = self._config, self._settings()
+        # Calls of the API that block run in threads, where no loop can be asked for.
+        loop = asyncio.get_running_loop()
         return ControlParts(
             settings=settings,
             store=self._store,
@@ -102,7 +104,7 @@ class ControlProcess:
             current=Current(
                 authenticator=self._authenticator,
                 agents=lambda: self._loading.agents,
-                rulebook=lambda: self._state.current(asyncio.get_running_loop().time()).rulebook,
+                rulebook=self._rulebook,
             ),
             verifiers=self._identification.verifiers,
             saml=config.authentication.saml,
@@ -117,6 +119,13 @@ class ControlProcess:
             return self._state.current(asyncio.get_running_loop().time()).authenticator
         except StateStale as error:
             return Silent(str(error))
+
+    def _rulebook(self) -> Rulebook:
+        """What is in force. Raises Problem while nobody knows."""
+        try:
+            return self._state.current(asyncio.get_running_loop().time()).rulebook
+        except StateStale as error:
+            raise Problem(Trouble.UNAVAILABLE, str(error)) from None
 
     def _settings(self) -> ControlSettings:
         config = self._config
