@@ -19,9 +19,11 @@ from narrowgate.authenticators.port import Answer, Authenticator, Presented, Una
 from narrowgate.config import Config, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.problems import Problem, Trouble
 from narrowgate.control.recorder import Recorder
 from narrowgate.control.serving import ServerLimits, serve_app
 from narrowgate.control.settings import ControlSettings
+from narrowgate.core.rulebook import Rulebook
 from narrowgate.keys import Keys
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification

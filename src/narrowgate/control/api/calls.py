@@ -10,6 +10,7 @@ import msgspec
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.callers import Caller
 from narrowgate.core.call_rights import Action, Reach, Right
+from narrowgate.core.rulebook import Rulebook
 
 PREFIX = "/api/v1"
 """Begins every path of this version of the API."""
@@ -30,6 +31,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """The entity tags of If-Match; empty where it was not sent."""
     now: float
     """Unix seconds."""
+    rulebook: Rulebook | None = None
+    """What is in force now, for calls that ask for it."""
 
     @property
     def by(self) -> str:
@@ -83,3 +86,5 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it changes something: then it is on the disk before it is done, and takes an idempotency key."""
     tagged: bool = False
     """Whether it heeds If-Match."""
+    by_policies: bool = False
+    """Whether its answer depends on the policies in force."""

@@ -26,7 +26,8 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     bindings: tuple[RoleBinding, ...] = ()
     """Roles from the configuration."""
     rulebook: Callable[[], Rulebook]
-    """What is in force now, for the clusters that somebody may name."""
+    """What is in force now, for the clusters that somebody may name. Called on the event loop; raises Problem while
+    nobody knows."""
     modes: Mapping[str, UpstreamMode] = {}
     """How each cluster is reached, by its name."""
     providers: tuple[Provider, ...] = ()

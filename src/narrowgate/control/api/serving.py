@@ -119,6 +119,7 @@ class Exchange:
             body=body,
             if_match=tags,
             now=time.time(),
+            rulebook=self._parts.rulebook() if call.by_policies else None,
         )
         return sent, content
 

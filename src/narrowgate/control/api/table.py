@@ -18,6 +18,7 @@ CALLS: tuple[Call, ...] = (
         resource="whoami",
         summary="Who you are to the gate: groups, roles, clusters.",
         work=whoami.whoami,
+        by_policies=True,
         answer=whoami.WhoamiDocument,
     ),
     Call(
@@ -269,6 +270,7 @@ CALLS: tuple[Call, ...] = (
         resource="clusters",
         summary="The clusters that you may name; all, for admins.",
         work=whoami.list_clusters,
+        by_policies=True,
         query=Page,
         answer=whoami.ClusterList,
     ),

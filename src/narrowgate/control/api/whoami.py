@@ -12,7 +12,7 @@ from narrowgate.control.api.paging import ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.policies import number_in
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Kind
 from narrowgate.core.moment import moment_text
 from narrowgate.core.roles import Role
 from narrowgate.store.port import Change
@@ -89,7 +89,7 @@ def whoami(parts: ApiParts, sent: Sent) -> Answered:
             proven_by=who.proven_by,
             credential=who.credential,
             expires_at=None if who.expires_at is None else moment_text(who.expires_at),
-            clusters=tuple(_may_name(parts, who)),
+            clusters=tuple(_may_name(parts, sent)),
         )
     )
 
@@ -98,7 +98,7 @@ def list_clusters(parts: ApiParts, sent: Sent) -> Answered:
     """All clusters, or those that the caller may name."""
     page: Page = sent.query
     behind = read_token(page, _CLUSTERS)
-    names = sorted(parts.settings.clusters if sent.reaches_all else _may_name(parts, sent.caller.identity))
+    names = sorted(parts.settings.clusters if sent.reaches_all else _may_name(parts, sent))
     shown, meta = page_of([name for name in names if name > behind], page, _CLUSTERS, str)
     items = tuple(ClusterDocument(name=name, mode=parts.modes.get(name)) for name in shown)
     return Answered(document=ClusterList(items=items, metadata=meta))
@@ -112,11 +112,11 @@ def list_changes(parts: ApiParts, sent: Sent) -> Answered:
     return Answered(document=ChangeList(items=tuple(_document(one) for one in shown), metadata=meta))
 
 
-def _may_name(parts: ApiParts, who: Identity) -> Sequence[str]:
-    known = parts.settings.clusters
+def _may_name(parts: ApiParts, sent: Sent) -> Sequence[str]:
+    known, who = parts.settings.clusters, sent.caller.identity
     if who.cluster:
         return [name for name in known if name == who.cluster]
-    return parts.rulebook().clusters_of(who, known)
+    return [] if sent.rulebook is None else sent.rulebook.clusters_of(who, known)
 
 
 def _document(change: Change) -> ChangeDocument:

@@ -125,6 +125,8 @@ class Api:
         self.app = Starlette(routes=api_routes(self.parts))
 
     def rulebook(self) -> Rulebook:
+        """As the gate has it: only the event loop may ask (`State.current` takes the loop's time)."""
+        asyncio.get_running_loop()
         return self._rulebook
 
     def authenticator(self) -> FirstMatch:
