@@ -85,6 +85,7 @@ def _place_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--cluster", default="", help="Name of the cluster.")
 @click.option("--rule", default="", metavar="POLICY[/RULE]", help="The rule that decided, or its policy.")
 @click.option("--id", "audit_id", default="", metavar="ID", help="The audit id (header Audit-ID of the answer).")
+@click.option("--noticed", is_flag=True, help="Only what revealed a credential in two places, or in others' hands.")
 @click.option("--since", type=Moment(), default=None, help="Not before: 10m, 2h, or RFC 3339.")
 @click.option("--until", type=Moment(), default=None, help="Before: 10m, 2h, or RFC 3339.")
 @click.option(
@@ -111,7 +112,7 @@ def search(config: str | None, data_dir: Path | None, output: str, **wanted: Any
     if output == "json":
         write_json(found)
         return
-    _write_entries(found, wide=output == "wide")
+    _write_entries(found, wide=output == "wide", noticed=filters.noticed)
     if filters.limit and len(found) == filters.limit:
         note(f"the latest {len(found)}; more with --limit")
 
@@ -221,9 +222,9 @@ def _progress(doing: str) -> Iterator[Callable[[int, int], None] | None]:
         click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
 
 
-def _write_entries(found: list[Entry], *, wide: bool) -> None:
-    heads = ["TIME", "WHO", "VERB", "WHAT", "CODE", "DECISION", "RULE OR REASON"]
-    rows = [_cells(entry) for entry in found]
+def _write_entries(found: list[Entry], *, wide: bool, noticed: bool) -> None:
+    heads = ["TIME", "WHO", "VERB", "WHAT", "CODE", "DECISION", "NOTICED" if noticed else "RULE OR REASON"]
+    rows = [[*_cells(entry), entry.noticed if noticed else entry.rule or entry.reason] for entry in found]
     if wide:
         heads += ["CLUSTER", "CHAIN", "SOURCE", "ID"]
         rows = [
@@ -253,7 +254,6 @@ def _cells(entry: Entry) -> list[str]:
         # Three dots: it runs, or the gate was killed before it ended.
         (str(entry.code) if entry.code else "") + ("" if entry.finished_at else "..."),
         decision or entry.decision.upper(),
-        entry.rule or entry.reason,
     ]
 
 

@@ -52,7 +52,6 @@ METHOD_LIMIT = 32
 OWN_API = {"apiGroup": "narrowgate.dev", "apiVersion": "v1alpha1"}
 """How entries about the gate's own objects name their group and version."""
 
-NOTICED = "narrowgate.dev/noticed"
 REDACTED = "[redacted]"
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
@@ -174,16 +173,15 @@ class RequestEvents:
     def received(self, verdict: Verdict | None = None, noticed: str = "") -> bytes:
         """The entry that must be in the journal before anything is forwarded; with the decision once it is known.
 
-        `noticed` is that of `Outcome`: a stream may end long after it began.
+        `noticed` is that of `Outcome`, and told with every stage: a stream may end long after it began.
         """
         decided = b"" if verdict is None else _decided(verdict)
-        if noticed:
-            decided += _members({NOTICED: _text(noticed)})
-        return self._event(b"RequestReceived", b"", self._received, decided)
+        return self._event(b"RequestReceived", b"", self._received, decided + _noticed(noticed))
 
-    def started(self, verdict: Verdict, code: int, at: float) -> bytes:
+    def started(self, verdict: Verdict, code: int, at: float, noticed: str = "") -> bytes:
         """The answer's headers are sent; only for long-running requests (watch, exec, logs -f), as in Kubernetes."""
-        return self._event(b"ResponseStarted", _response_status(code, verdict), timestamp(at), _decided(verdict))
+        decided = _decided(verdict) + _noticed(noticed)
+        return self._event(b"ResponseStarted", _response_status(code, verdict), timestamp(at), decided)
 
     def finished(self, verdict: Verdict, outcome: Outcome) -> bytes:
         """The last byte is sent, or the request was refused."""
@@ -406,9 +404,11 @@ def _ended(outcome: Outcome) -> bytes:
         annotations["narrowgate.dev/masked"] = ",".join(outcome.masked)
     if outcome.ended_because:
         annotations["narrowgate.dev/ended"] = _text(outcome.ended_because)
-    if outcome.noticed:
-        annotations[NOTICED] = _text(outcome.noticed)
-    return _members(annotations)
+    return _members(annotations) + _noticed(outcome.noticed)
+
+
+def _noticed(sentence: str) -> bytes:
+    return _members({"narrowgate.dev/noticed": _text(sentence)}) if sentence else b""
 
 
 def _text(message: str) -> str:

@@ -253,7 +253,7 @@ class Pipeline:
             return await self._decide_again(exchange, who, what)
 
         async def started(code: int) -> None:
-            await self._trail.record(events.started(allowed, code, time.time()), durable=False)
+            await self._trail.record(events.started(allowed, code, time.time(), exchange.noticed), durable=False)
 
         return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
 

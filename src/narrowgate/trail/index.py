@@ -21,7 +21,7 @@ from narrowgate.trail.segments import segments_of, writers_of
 
 INDEX = "index.db"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the index alone: it is made anew when this differs, so there is no step from one to the next."""
 
 LOCK_WAIT = 60.0
@@ -55,6 +55,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     audit_id: str = ""
     since: str = ""
     until: str = ""
+    noticed: bool = False
+    """Only requests that revealed something about their credential."""
     limit: int = 0
     """The latest so many; 0 means all."""
 
@@ -88,6 +90,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     segment: int
     seq: int
     """Place of the latest event about it."""
+    noticed: str
+    """What it revealed about its credential, in a sentence; mostly empty."""
 
 
 class Index:
@@ -270,6 +274,7 @@ def _row(event: _Event) -> dict[str, Any]:
         "source_ip": event.source_ips[-1] if event.source_ips else "",
         "user_agent": event.user_agent,
         "task": notes.get("task", ""),
+        "noticed": notes.get("noticed", ""),
     }
 
 
@@ -316,6 +321,8 @@ def _conditions(filters: Filters) -> tuple[str, dict[str, str]]:
     if filters.rule:
         values["rule"] = filters.rule
         where.append("(rule = :rule OR rule >= :rule || '/' AND rule < :rule || '0')")
+    if filters.noticed:
+        where.append("noticed <> ''")
     for field, sign in (("since", ">="), ("until", "<")):
         if value := getattr(filters, field):
             values[field] = value

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.unit.trail.recorded import KEY, a_record
+from tests.unit.trail.recorded import KEY, NOTICED, a_record
 
 from narrowgate.cli.program import run
 from narrowgate.trail.signing import Verifier
@@ -55,6 +55,8 @@ def found(capsys: pytest.CaptureFixture[str], data: Path, *arguments: str) -> li
         (("--since", "2023-11-14T23:13:22+01:00", "--until", "2023-11-14T22:13:23.5Z"), ["r3", "r4"]),
         (("--since", "10m"), []),
         (("--limit", "2"), ["r4", "r5"]),
+        (("--noticed",), ["r5"]),
+        (("--noticed", "--verb", "get"), []),
         (("--who", "ci", "--decision", "allow", "--verb", "get"), ["r1"]),
         (("--who", "' OR 1=1 --"), []),
     ],
@@ -71,6 +73,14 @@ def test_a_request_is_one_entry_with_how_it_ended(capsys: pytest.CaptureFixture[
     assert entry["chain"] == ["person:alice", "agent:ci"]
     assert (entry["stage"], entry["code"], entry["rule"]) == ("ResponseComplete", 101, "ci/exec")
     assert entry["finishedAt"] == "2023-11-14T22:13:33.000000Z"
+
+
+def test_what_was_noticed_stands_in_the_place_of_the_rule(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    _, out, _ = audit(capsys, "search", "--data-dir", data, "--noticed", "-o", "wide")
+    heads, row = out.splitlines()
+    assert "NOTICED" in heads
+    assert NOTICED in row
+    assert "ci/read" not in row
 
 
 def test_a_request_under_way_has_no_end(capsys: pytest.CaptureFixture[str], data: Path) -> None:

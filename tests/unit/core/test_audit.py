@@ -223,7 +223,8 @@ def test_text_that_is_no_unicode_does_not_stop_an_event() -> None:
 def test_what_was_noticed_is_told_at_the_beginning_and_at_the_end() -> None:
     told = "the credential of agent ci is used from 10.0.0.1 and 10.0.0.2 at once"
     first = json.loads(RequestEvents(asked()).received(noticed=told))
-    for event in (first, finished(asked(), noticed=told)):
+    begun = json.loads(RequestEvents(asked()).started(ALLOW, 200, 1.0, told))
+    for event in (first, begun, finished(asked(), noticed=told)):
         assert event["annotations"]["narrowgate.dev/noticed"] == told
     assert "narrowgate.dev/noticed" not in finished(asked())["annotations"]
     assert b"noticed" not in RequestEvents(asked()).received()

@@ -27,6 +27,7 @@ ALICE = Identity(kind=Kind.PERSON, name="alice", proven_by="jwt", credential="")
 CI = Identity(kind=Kind.AGENT, name="ci", owner="person:alice", proven_by="agent-credential", credential="c1")
 READ = Allow(rule=RuleRef("ci", "read", 1), covers=())
 EXEC = Allow(rule=RuleRef("ci", "exec", 1), covers=())
+NOTICED = "the credential of agent ci is used from 10.0.0.1 and 10.0.0.2 at once"
 REFUSED = Deny(message="agent:ci may not delete deployments.apps in namespace prod of cluster dev: no rule allows it")
 
 
@@ -67,7 +68,8 @@ async def _write(folder: Path, prefix: str) -> None:
     await request("r4", 3, EXEC, (13, 101), method="GET", target=b"/4", chain=ours, intent=shell)
     watch = intent("watch", "events", "ci")
     await request("r5", 4, READ, None, method="GET", target=b"/5", chain=mine, intent=watch)
-    await trail.record(RequestEvents(_started(prefix, mine, watch)).started(READ, 200, BEGAN + 4.2), durable=True)
+    begun = RequestEvents(_started(prefix, mine, watch)).started(READ, 200, BEGAN + 4.2, NOTICED)
+    await trail.record(begun, durable=True)
     for finished in ends:
         trail.note(finished)
     await trail.close()

@@ -1,0 +1,69 @@
+"""One credential in two places, and a person's where an agent works: the record tells, and nobody is refused for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.e2e.gate import Agent, Gate
+from tests.e2e.rules import allow
+
+NOTICED = "narrowgate.dev/noticed"
+HERE, THERE = "127.0.0.2", "127.0.0.3"
+
+
+@pytest.fixture
+def shared(gate: Gate, namespace: str, marker: str) -> Agent:
+    """An agent of this test's own."""
+    name = marker.replace("mark-", "shared-")[:60]
+    return gate.agent(name, [allow("read", "get list watch", "pods", namespace)])
+
+
+def ask(agent: Agent, source: str, target: str) -> int:
+    with agent.connect(source=source) as connection:
+        connection.send(agent.bytes_of("GET", target))
+        return connection.response("GET").status
+
+
+def told(gate: Gate, containing: str) -> list[tuple[str, str]]:
+    events: list[dict[str, Any]] = gate.events(containing)
+    return [(event["stage"], event["annotations"][NOTICED]) for event in events if NOTICED in event["annotations"]]
+
+
+def test_a_credential_in_two_places_is_served_and_told_in_the_record_and_the_log(
+    gate: Gate, shared: Agent, namespace: str, marker: str
+) -> None:
+    pods = f"/api/v1/namespaces/{namespace}/pods?labelSelector=mark%3D{marker}"
+    # The gate's own question whether the agent is known came from 127.0.0.1, another place.
+    assert ask(shared, HERE, f"{pods}-1") == 200
+    assert ask(shared, THERE, f"{pods}-2") == 200
+    assert ask(shared, THERE, f"{pods}-3") == 200
+
+    gate.wait_for_event(f"{marker}-3")
+    both = f"the credential of agent {shared.name} is used from 127.0.0.1, {HERE} and {THERE} at once"
+    assert told(gate, f"{marker}-2") == [("RequestReceived", both), ("ResponseComplete", both)]
+    assert told(gate, f"{marker}-3") == []
+    assert both in gate.log.read_text()
+
+
+def test_a_watch_that_still_runs_is_a_place_in_use(gate: Gate, shared: Agent, namespace: str, marker: str) -> None:
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    with shared.connect(source=HERE) as watch:
+        watch.send(shared.bytes_of("GET", f"{pods}?watch=true&labelSelector=mark%3D{marker}-1"))
+        watch.head()
+        assert ask(shared, THERE, f"{pods}?labelSelector=mark%3D{marker}-2") == 200
+        event = gate.wait_for_event(f"{marker}-2")
+    assert HERE in event["annotations"][NOTICED]
+    assert event["annotations"]["narrowgate.dev/decision"] == "allow"
+
+
+def test_what_is_noticed_can_be_searched_for(gate: Gate, shared: Agent, namespace: str, marker: str) -> None:
+    for source in (HERE, THERE):
+        ask(shared, source, f"/api/v1/namespaces/{namespace}/pods?labelSelector=mark%3D{marker}")
+    gate.wait_for_event(marker)
+    found = gate.command("audit", "search", "--who", f"agent:{shared.name}", "--noticed", "-o", "json")
+    assert found.code == 0, found.text
+    told = [entry["noticed"] for entry in json.loads(found.out)]
+    assert told
+    assert all(sentence.startswith(f"the credential of agent {shared.name} is used from") for sentence in told)
