@@ -16,13 +16,16 @@ import msgspec
 
 from narrowgate.authenticators.bound_token import LEGACY_ISSUER, BoundToken, is_account_token, read_bound_token
 from narrowgate.authenticators.cluster_tokens import ClusterKeys, ClusterSilent, ClusterTokens, TokenReview
-from narrowgate.authenticators.jwks import TokenRefused, UnknownKey, looks_like_token, unverified_claims
+from narrowgate.authenticators.jwks import TokenRefused, UnknownKey, unverified_claims
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected, Unavailable
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules, Verify
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.names import name_problem
 
 PROVEN_BY = "service-account"
+
+JWT_BEGIN = "ey"
+"""What every JWT begins with: `{` and a quotation mark or space, in base64url."""
 
 MOST_REMEMBERED = 10_000
 """Tokens whose answer is remembered, each with about a kilobyte: one of each active pod, and a bound for a flood."""
@@ -94,7 +97,7 @@ class ServiceAccounts:
     async def authenticate(self, presented: Presented, now: float) -> Answer:
         """See the port."""
         token = presented.bearer
-        if not looks_like_token(token) or not token.isascii():
+        if not token.startswith(JWT_BEGIN) or not token.isascii():
             return _NOT_MINE
         digest = _sha256(token.encode("ascii")).digest()
         known = self._good.get(digest)
@@ -103,9 +106,9 @@ class ServiceAccounts:
             return known.answer
         try:
             claims = unverified_claims(token)
-        except TokenRefused:
-            # What cannot be read may be anybody's; whoever says last that it is none of theirs is right.
-            return _NOT_MINE
+        except TokenRefused as error:
+            # Whoever might be asked next could read it no better.
+            return Rejected(f"this token {error.reason}")
         if not is_account_token(claims):
             return _NOT_MINE
         try:
