@@ -96,8 +96,6 @@ class ControlProcess:
 
     def _parts(self, trail: TrailWriter) -> ControlParts:
         config, settings = self._config, self._settings()
-        # Calls of the API that block run in threads, where no loop can be asked for.
-        loop = asyncio.get_running_loop()
         return ControlParts(
             settings=settings,
             store=self._store,
