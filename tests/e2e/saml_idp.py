@@ -48,6 +48,7 @@ class SAMLProvider:
     """One running provider, in a folder of its own, with two signing keys of which the first signs."""
 
     folder: Path
+    name: str = NAME
     people: Sequence[Person] = PEOPLE
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More for `dev/saml_idp`: `nameIDFormat`, `signatureMethod`, `wantSignedRequests`."""
@@ -82,7 +83,8 @@ class SAMLProvider:
 
     @property
     def origin(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        # To browsers another site than the gate's 127.0.0.1: cookies that are kept from other sites do not come along.
+        return f"https://localhost:{self.port}"
 
     @property
     def entity_id(self) -> str:
@@ -93,19 +95,25 @@ class SAMLProvider:
         metadata = self.folder / "metadata.xml"
         metadata.write_bytes(self._call("GET", "/metadata"))
         return {
-            "name": NAME,
-            "title": "Corp",
+            "name": self.name,
+            "title": self.name.capitalize(),
             "metadata": str(metadata),
             "username": USERNAME,
-            "usernamePrefix": "corp:",
+            "usernamePrefix": f"{self.name}:",
             "groups": GROUPS,
-            "groupsPrefix": "corp:",
+            "groupsPrefix": f"{self.name}:",
             **more,
         }
 
     def register(self, name: str, metadata: bytes) -> None:
         """Make a gate known, by the metadata that it serves."""
         self._call("PUT", f"/services/{name}", metadata)
+
+    def add_shortcut(self, name: str, entity_id: str) -> str:
+        """Let people sign in from a link at the provider, without a request of the gate's; the link."""
+        document = {"name": name, "service_provider": entity_id}
+        self._call("PUT", f"/shortcuts/{name}", json.dumps(document).encode())
+        return f"{self.origin}/login/{name}"
 
     # --- the process ---
 
