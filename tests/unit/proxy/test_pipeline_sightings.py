@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.unit.proxy.loopback import PODS, SECRETS, InProcess, always_ok, api_server, gate, request, run
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.unit.proxy.loopback import AGENT, PODS, SECRETS, InProcess, always_ok, api_server, gate, request, run
+
+from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, Port
+from narrowgate.authenticators.access_credentials import AccessCredentials, Genuine
+from narrowgate.authenticators.agent_credentials import AgentCredentials
+from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.core.identity import Kind
 
 NOTICED = "narrowgate.dev/noticed"
 BOTH = "the credential of agent ci is used from 127.0.0.2 and 127.0.0.3 at once"
@@ -76,3 +84,44 @@ def test_who_proves_nothing_is_seen_nowhere(tmp_path: Path) -> None:
             return told(made.events())
 
     assert run(main()) == []
+
+
+def test_a_person_where_an_agent_is_at_work_is_told_in_the_record(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    claims = AccessClaims(
+        id="session-1",
+        port=Port.KUBERNETES,
+        kind=Kind.PERSON,
+        name="alice",
+        proven_by="oidc:corp",
+        cluster="dev",
+        issued_at=time.time(),
+        expires_at=time.time() + 3600,
+    )
+    token = AccessSigner(key).sign(claims)
+
+    async def main() -> list[dict[str, Any]]:
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
+            both = FirstMatch(
+                [
+                    AgentCredentials.of([AGENT]),
+                    AccessCredentials(Genuine(key.public_key()), Port.KUBERNETES, agents=[AGENT]),
+                ]
+            )
+            made.state.replace(both, made.rulebook)
+            assert await ask(made, "127.0.0.2", PODS) == 200
+            found = []
+            for source, mark in (("127.0.0.3", "far"), ("127.0.0.2", "near")):
+                client = await made.client(source)
+                await client.send(request("GET", f"{PODS}?fieldSelector={mark}", token=token))
+                # No policy speaks of her: what a request reveals does not depend on what becomes of it.
+                assert (await client.message()).status == 403
+                await client.close()
+                found.append((await made.finished(f"={mark}"))["annotations"])
+            return found
+
+    far, near = run(main())
+    assert NOTICED not in far
+    assert near[NOTICED] == (
+        "the credential of person alice is used from 127.0.0.2 with the same client where agent ci is at work"
+    )
