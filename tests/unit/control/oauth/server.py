@@ -7,6 +7,7 @@ tokens the gate takes, an agent with a key.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Mapping
@@ -92,7 +93,6 @@ class Server:
         self.store = open_store(f"sqlite:{self.folder}/gate.db", self.folder)
         self.access_key = Ed25519PrivateKey.generate()
         self.issuer_key = ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})
-        self._verifier = self._jwt_verifier()
         self.app = self.new_app()
 
     def new_app(self) -> Starlette:
@@ -113,12 +113,8 @@ class Server:
         """Who is believed at a port now."""
         agents = tuple(self.agents.values())
         genuine = Genuine(self.access_key.public_key())
-        accepted = [
-            AgentCredentials.of(agents),
-            AccessCredentials(genuine, port, self.ended, agents),
-            JWTIssuers([self._verifier], agents),
-        ]
-        return FirstMatch(accepted)
+        ours = [AgentCredentials.of(agents), AccessCredentials(genuine, port, self.ended, agents)]
+        return FirstMatch([*ours, JWTIssuers([self._verifier], agents)])
 
     def presented(self, bearer: str, port: Port = Port.CONTROL) -> Answered:
         """What a port says to this credential now."""
@@ -207,7 +203,8 @@ class Server:
 
     # --- workloads ---
 
-    def _jwt_verifier(self) -> TokenVerifier:
+    @functools.cached_property
+    def _verifier(self) -> TokenVerifier:
         issuer = JWTIssuer(
             url=ISSUER,
             audiences=(URL,),

@@ -75,6 +75,7 @@ def test_a_token_that_is_not_good_is_refused(server: Server, claims: dict[str, o
 
 
 def test_a_token_signed_by_another_with_the_same_key_id_is_refused(server: Server) -> None:
+    assert members(server.exchange(server.id_token()))["access_token"]
     server.issuer_key = ECKey.generate_key("P-256", {"kid": "one"})
     assert error(server.exchange(server.id_token())) in NOT_BELIEVED
 
