@@ -13,6 +13,7 @@ from narrowgate.authenticators.certificate_names import authority_problem
 from narrowgate.authenticators.certificate_rule import CertificateRule, NameFrom
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules, Verify
 from narrowgate.config.document import Document, Path_, read_text, suggestion
+from narrowgate.config.errors import ConfigError
 from narrowgate.core.certificate_name import trust_domain_problem
 from narrowgate.keys import KeysUnusable, check_certificates
 
@@ -134,11 +135,11 @@ def _authority(document: Document, here: Path_, written: str, folder: Path) -> s
     """The CA certificates of an entry as PEM and nothing else: what the file holds besides is left behind."""
     if not written or "\0" in written:
         document.refuse(here, "expected PEM, or the path of a PEM file, found nothing usable; write one")
-    pem = written if PEM in written else read_text(folder / Path(written).expanduser(), "the certificate authority")
     try:
-        certificates = check_certificates(pem.encode("utf-8"), document.place(here))
-    except KeysUnusable as error:
-        document.refuse(here, str(error).removeprefix(document.place(here)).removeprefix(": "))
+        pem = written if PEM in written else read_text(folder / Path(written).expanduser(), "the certificate authority")
+        certificates = check_certificates(pem.encode("utf-8"), "certificateAuthority")
+    except (ConfigError, KeysUnusable) as error:
+        document.refuse(here, str(error).removeprefix("certificateAuthority: "))
     for certificate in certificates:
         if problem := authority_problem(certificate):
             subject = certificate.subject.rfc4514_string()

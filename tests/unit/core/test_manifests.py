@@ -6,14 +6,16 @@ from typing import Any
 
 import yaml
 
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_of
 from narrowgate.core.manifests import (
     Manifests,
     impersonation_manifests,
     manifests_yaml,
     service_account_manifests,
+    with_token_reviews,
 )
 from narrowgate.core.policy import Effect, Policy, Rule, Subject, SubjectKind
+from narrowgate.core.upstream_names import upstream_extra
 
 CI = Subject(SubjectKind.AGENT, "ci")
 
@@ -233,6 +235,29 @@ def test_constrained_impersonation_is_for_what_the_policies_allow_where_they_all
             }
         ]
     }
+
+
+def test_asking_about_tokens_is_one_right_more_for_the_gates_own_account_and_no_other() -> None:
+    for made in (impersonation(policy(rule())), accounts(policy(rule())), impersonation()):
+        more = with_token_reviews(made, "narrowgate")
+        assert more.objects[: len(made.objects)] == made.objects
+        role, binding = more.objects[len(made.objects) :]
+        assert role["rules"] == [
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+        ]
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
+
+
+def test_everything_that_goes_along_with_an_impersonated_request_is_within_the_fence() -> None:
+    pod = (("node", "n"), ("pod", "web"), ("pod-uid", "u"))
+    sender = Identity(kind=Kind.WORKLOAD, name="ci/x", proven_by="test", credential="c", claims=pod)
+    sent = {key for key, _ in upstream_extra(chain_of(sender), "r")}
+    for constrained in (False, True):
+        made = impersonation(policy(rule()), known=(sender,), constrained=constrained)
+        fence = rules_named(made, "ClusterRole", "narrowgate:impersonator")
+        allowed = {one.removeprefix("userextras/") for each in fence for one in each["resources"]}
+        assert sent <= allowed
 
 
 def test_the_yaml_reads_back_as_the_objects_with_the_remarks_on_top() -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from narrowgate.core.identity import Identity, Kind, chain_of
-from narrowgate.core.upstream_names import MAX_GROUPS, impersonation_headers, upstream_groups, upstream_user
+from narrowgate.core.upstream_names import (
+    MAX_GROUPS,
+    impersonation_headers,
+    upstream_extra,
+    upstream_groups,
+    upstream_user,
+)
 
 
 def identity(name: str, *groups: str, kind: Kind = Kind.AGENT) -> Identity:
@@ -35,6 +42,29 @@ def test_the_headers_name_the_sender_and_carry_the_chain() -> None:
         (b"impersonate-extra-narrowgate.dev%2fchain", b"agent:ci"),
         (b"impersonate-extra-narrowgate.dev%2frequest", b"r1"),
     ]
+
+
+POD = (("issuer", "https://x"), ("node", "n-1"), ("pod", "web"), ("pod-uid", "u-1"), ("serviceaccount-uid", "s-1"))
+
+
+def test_where_a_workload_runs_goes_along_and_nothing_else_of_its_claims() -> None:
+    workload = msgspec.structs.replace(identity("ci/x", kind=Kind.WORKLOAD), claims=POD)
+    assert upstream_extra(chain_of(workload), "r1") == (
+        ("narrowgate.dev/chain", "serviceaccount:ci/x"),
+        ("narrowgate.dev/request", "r1"),
+        ("narrowgate.dev/node", "n-1"),
+        ("narrowgate.dev/pod", "web"),
+        ("narrowgate.dev/pod-uid", "u-1"),
+    )
+
+
+def test_nobody_else_can_claim_to_be_a_pod() -> None:
+    for kind in (Kind.AGENT, Kind.PERSON):
+        claiming = msgspec.structs.replace(identity("x", kind=kind), claims=POD)
+        assert {key for key, _ in upstream_extra(chain_of(claiming), "r1")} == {
+            "narrowgate.dev/chain",
+            "narrowgate.dev/request",
+        }
 
 
 @pytest.mark.parametrize("name", ["a\r\nimpersonate-group: system:masters", "a\0", "a ", "a\tb", "a\x7f"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from narrowgate.core.rights import TOKEN_REVIEWS
 from narrowgate.main.boot_check import excess_of
 
 FENCED = {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["narrowgate:agent:ci"]}
@@ -48,6 +49,19 @@ def test_fenced_impersonation_and_what_everybody_may_is_no_excess() -> None:
 )
 def test_anything_beyond_is_named(rule: dict[str, Any]) -> None:
     assert len(excess_of(status(FENCED, rule))) >= 1
+
+
+TOKENS = {"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"]}
+
+
+def test_asking_about_tokens_is_no_excess_where_the_gate_does_so_and_only_there() -> None:
+    assert excess_of(status(FENCED, TOKENS), (TOKEN_REVIEWS,)) == []
+    assert excess_of(status(FENCED, TOKENS)) == ["create tokenreviews.authentication.k8s.io"]
+
+
+@pytest.mark.parametrize("wider", [{"verbs": ["*"]}, {"resources": ["*"]}, {"apiGroups": ["*"]}])
+def test_more_than_asking_about_tokens_is_excess(wider: dict[str, Any]) -> None:
+    assert excess_of(status(FENCED, {**TOKENS, **wider}), (TOKEN_REVIEWS,))
 
 
 def test_a_path_beyond_is_named() -> None:
