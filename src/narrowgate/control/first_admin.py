@@ -33,6 +33,8 @@ from narrowgate.core.sign_in import SignIn
 from narrowgate.store.port import RoleGrant, Store, StoreUnavailable
 
 PATH = "/first-admin"
+BECOME_PATH = "/first-admin/become"
+"""Another path than the page's: a link that is opened on the page of a refusal must load the page anew."""
 SCRIPT_PATH = "/static/first-admin.js"
 
 LINK_SECONDS = 3600.0
@@ -92,7 +94,7 @@ def first_admin_routes(parts: SignInParts, sign_in: SignInPages, *, providers: b
     page = _FirstAdmin(parts, sign_in, providers)
     return [
         Route(PATH, sign_in.guarded(page.ask), methods=["GET"]),
-        Route(PATH, sign_in.guarded(page.become), methods=["POST"]),
+        Route(BECOME_PATH, sign_in.guarded(page.become), methods=["POST"]),
         Route(SCRIPT_PATH, _script, methods=["GET"]),
     ]
 
@@ -115,6 +117,7 @@ class _FirstAdmin:
             person=session.person if session is not None else "",
             local="" if self._providers else LOCAL_ADMIN,
             csrf_token=self._parts.sessions.csrf_token(session) if session is not None else "",
+            action=BECOME_PATH,
             script=SCRIPT_PATH,
             sign_in_at=f"/sign-in?return_to={PATH}",
         )
@@ -123,7 +126,7 @@ class _FirstAdmin:
         return page
 
     async def become(self, request: Request) -> Response:
-        """`POST /first-admin`: the code is worth the role, once."""
+        """`POST /first-admin/become`: the code is worth the role, once."""
         form = await read_form(request, FORM_LIMIT)
         session = await self._parts.sessions.current(request)
         if session is not None:
