@@ -71,8 +71,12 @@ def saml_gate(
     entries: Mapping[str, Mapping[str, Any]],
     provider_settings: Mapping[str, Mapping[str, Any]] | None = None,
     settings: Mapping[str, Any] | None = None,
+    trusted: Sequence[Path] = (),
 ) -> Iterator[SAMLGate]:
-    """A gate with one provider for each of `entries` (more keys of its configuration, by name)."""
+    """A gate with one provider for each of `entries` (more keys of its configuration, by name).
+
+    `trusted` are further authorities that the browser believes.
+    """
     with ExitStack() as stack:
         providers = {
             name: SAMLProvider(folder / name, name=name, settings=(provider_settings or {}).get(name, {}))
@@ -85,8 +89,8 @@ def saml_gate(
         gate = Gate(folder / "gate", clusters, settings={**(settings or {}), "authentication": {"saml": saml}})
         stack.callback(gate.stop)
         gate.start()
-        trusted = [authority_of(gate), *(provider.ca for provider in providers.values())]
-        running = SAMLGate(gate, providers, stack.enter_context(browser(folder / "home", trusted)))
+        authorities = [authority_of(gate), *(provider.ca for provider in providers.values()), *trusted]
+        running = SAMLGate(gate, providers, stack.enter_context(browser(folder / "home", authorities)))
         for name in providers:
             running.register(name)
         yield running
