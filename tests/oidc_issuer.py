@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,11 +29,19 @@ from dev.cluster.processes import free_ports
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from narrowgate.authenticators.issuer_keys import IssuerKeys, Pace, read_metadata
+from narrowgate.authenticators.jwks import KeySet
+from narrowgate.authenticators.jwt_issuer import ClaimMapping, JWTIssuer
+from narrowgate.authenticators.token_verifier import TokenVerifier
+
 AUDIENCE = "narrowgate"
 FAR = 4_000_000_000
 """Unix seconds, in the year 2096: when a token ends of which a test wants nothing else."""
 
 GOODBYE_SECONDS = 0.02
+
+NEVER_AGAIN = Pace(max_age=1e9, retry=1e9)
+"""For keys that are held, not fetched: nobody is asked for others, and they never get old."""
 
 Key = RSAKey | ECKey | OKPKey
 Result = TypeVar("Result")
@@ -233,3 +242,22 @@ def _certificate() -> tuple[bytes, str]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private + pem, pem.decode("ascii")
+
+
+def verifier_of(issuer: Issuer, keys: IssuerKeys | None = None, **changed: Any) -> TokenVerifier:
+    """A verifier of this issuer's tokens as a gate would have it: people by `sub`, groups by `groups`.
+
+    Its keys are those the issuer has now, as if fetched just now: no server is needed for tokens signed by them.
+    """
+    usual = JWTIssuer(
+        url=issuer.url,
+        certificate_authority=issuer.ca,
+        audiences=(AUDIENCE,),
+        username=ClaimMapping(claim="sub"),
+        groups=ClaimMapping(claim="groups"),
+    )
+    configured = msgspec.structs.replace(usual, **changed)
+    if keys is None:
+        keys = IssuerKeys(configured, NEVER_AGAIN)
+        keys.hold(read_metadata(json.dumps(issuer.metadata).encode(), issuer.url), KeySet.of(issuer.published()))
+    return TokenVerifier(configured, keys)

@@ -60,10 +60,11 @@ class NoValue(ValueError):
 class _Expression:
     """A compiled expression; immutable."""
 
-    __slots__ = ("_environment", "_expression", "text")
+    __slots__ = ("_environment", "_expression", "_wanted", "text")
 
     def __init__(self, environment: Any, text: str, wanted: Wanted) -> None:
         self.text = text
+        self._wanted = wanted
         self._environment = environment
         self._expression = _compiled(environment, text, wanted)
 
@@ -91,7 +92,7 @@ class ClaimExpression(_Expression):
 
     def texts(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         """Its value as texts, none for null. Raises NoValue."""
-        return _texts(self._evaluated({"claims": _bounded(claims)}))
+        return _texts(self._evaluated({"claims": _bounded(claims)}), self._wanted)
 
 
 class UserExpression(_Expression):
@@ -143,17 +144,17 @@ def _truth(value: Any) -> bool:
     return value.value() is True
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: Any, wanted: Wanted) -> tuple[str, ...]:
     kind = value.type()
     if kind == cel.Type.NULL:
         return ()
     if kind == _STRING:
         return (str(value.value()),)
-    if kind == cel.Type.List(_DYN) or kind == cel.Type.List(_STRING):
+    if wanted is Wanted.TEXTS and kind in (cel.Type.List(_DYN), cel.Type.List(_STRING)):
         items = value.value()
         if all(item.type() == _STRING for item in items):
             return tuple(str(item.value()) for item in items)
-    raise NoValue(f"it comes to {kind.name()}, not to {Wanted.TEXTS.value}")
+    raise NoValue(f"it comes to {kind.name()}, not to {wanted.value}")
 
 
 def _complaint(report: str) -> str:

@@ -144,7 +144,8 @@ class IssuerKeys:
             self.generation += 1
             for reason in keys.ignored:
                 log.warning("%s: %s", self._issuer.called, reason)
-        self._held = _Held(metadata, keys, self._clock())
+        self._asked_at = self._clock()
+        self._held = _Held(metadata, keys, self._asked_at)
         if self.trouble:
             log.info("issuer %s answers again", self._issuer.called)
         self.trouble = ""
