@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.gate import Agent, Gate
+from tests.e2e.echo import Echo
+from tests.e2e.gate import ALLOW_ALL_RULES, Agent, Gate
 from tests.e2e.rules import allow
+from tests.e2e.wire import Connection
 
 NOTICED = "narrowgate.dev/noticed"
 HERE, THERE = "127.0.0.2", "127.0.0.3"
+# The system deals connections out to workers: with so many, each place has one at each worker.
+MOST_CONNECTIONS = 64
+# Workers tell each other every few seconds.
+NOTICED_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -67,3 +75,45 @@ def test_what_is_noticed_can_be_searched_for(gate: Gate, shared: Agent, namespac
     told = [entry["noticed"] for entry in json.loads(found.out)]
     assert told
     assert all(sentence.startswith(f"the credential of agent {shared.name} is used from") for sentence in told)
+
+
+def worker_of(gate: Gate, connection: Connection, probe: Agent, mark: str) -> str:
+    """Which worker serves a connection: whose journal has the request that was sent on it."""
+    connection.send(probe.bytes_of("GET", f"/version?mark={mark}"))
+    assert connection.response("GET").status == 200
+
+    def journals() -> list[str]:
+        found = (gate.data_dir / "trail").glob("gate-*/*.jsonl")
+        return [path.parent.name for path in found if mark in path.read_text(errors="replace")]
+
+    gate.wait_until(lambda: bool(journals()), f"an entry for {mark}")
+    return journals()[0]
+
+
+def test_two_places_that_two_workers_see_are_noticed_too(echo: Echo, tmp_path: Path, marker: str) -> None:
+    gate = Gate(tmp_path / "gate", [echo.cluster("echo")], settings={"workers": 2})
+    probe = gate.agent("probe", ALLOW_ALL_RULES, cluster="echo")
+    shared = gate.agent("shared", ALLOW_ALL_RULES, cluster="echo")
+    gate.start()
+    try:
+        with ExitStack() as stack:
+            by_place: dict[tuple[str, str], Connection] = {}
+            for number in range(MOST_CONNECTIONS):
+                source = (HERE, THERE)[number % 2]
+                connection = stack.enter_context(probe.connect(source=source))
+                by_place[source, worker_of(gate, connection, probe, f"{marker}-{number}")] = connection
+                pair = by_place.get((HERE, "gate-0")), by_place.get((THERE, "gate-1"))
+                if None not in pair:
+                    break
+            noticed = f"the credential of agent shared is used from {HERE} and {THERE} at once"
+
+            def is_noticed() -> bool:
+                for connection in pair:
+                    assert connection is not None, "the connections went to one worker all"
+                    connection.send(shared.bytes_of("GET", f"/version?mark={marker}"))
+                    assert connection.response("GET").status == 200
+                return noticed in gate.log.read_text()
+
+            gate.wait_until(is_noticed, "what two workers see", NOTICED_SECONDS)
+    finally:
+        gate.stop()

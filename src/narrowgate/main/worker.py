@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -20,11 +21,13 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.shared_sightings import share
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import State
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.store.open import open_store
@@ -59,6 +62,7 @@ class Worker:
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._listener: Listener
+        self._sightings: Sightings
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
         if rules := config.authentication.client_certificates:
             ask_for_certificates(self._context, "\n".join(rule.certificate_authority for rule in rules))
@@ -104,6 +108,9 @@ class Worker:
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
             tasks.append(followers.create_task(self._listener.sweep()))
+            if self._config.workers > 1:
+                me = f"gate-{self._number}-{secrets.token_hex(8)}"
+                tasks.append(followers.create_task(share(self._sightings, self._store, me)))
             if self._number == 0:
                 tasks.append(followers.create_task(self._folder.follow()))
                 tasks.append(followers.create_task(self._serve_health()))
@@ -129,6 +136,7 @@ class Worker:
         )
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
         pipeline = Pipeline(self._state, self._trail, self._running, keeps_reads=keeps_reads)
+        self._sightings = pipeline.sightings
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 
     async def _first_look(self) -> None:

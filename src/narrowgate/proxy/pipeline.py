@@ -85,7 +85,8 @@ class Pipeline:
         self._forwarder = Forwarder(running)
         self._reviews = Reviews()
         self._recent = Recent()
-        self._sightings = Sightings()
+        self.sightings = Sightings()
+        """Where credentials are seen, for whoever tells other processes."""
 
     async def serve(self, client: ClientConnection, head: RequestHead) -> None:
         """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
@@ -133,7 +134,7 @@ class Pipeline:
             verdict, refusal = self._refusal_for(error)
             response = self._answer(exchange, refusal)
         finally:
-            self._sightings.left(exchange.place, time.time())
+            self.sightings.left(exchange.place, time.time())
             if exchange.noticed or self._is_kept(intent, verdict, response):
                 events = events or RequestEvents(exchange.asked(who, intent))
                 self._finished(events, verdict, response, exchange.noticed)
@@ -182,7 +183,7 @@ class Pipeline:
         """Take down, once per request, where its credential is used."""
         if exchange.place is not None or exchange.noticed:
             return
-        exchange.place, exchange.noticed = self._sightings.arrived(
+        exchange.place, exchange.noticed = self.sightings.arrived(
             sender, exchange.client, exchange.user_agent, exchange.received_at
         )
         if exchange.noticed:

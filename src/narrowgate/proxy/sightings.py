@@ -11,14 +11,25 @@ Only credentials that were proven good enter, and everything is bounded. Time is
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.sighting import Sighting
 
 AT_ONCE = 60.0
 """Seconds. Two addresses within this count as at once, and so does an answer that is still going out to the other one.
 An agent that moved (a pod on another node) and was noticed for it is a line in the record; two that take turns each
 minute must not be missed."""
+
+LOOK_AGAIN = 20.0
+"""Seconds between two close looks at a credential whose use does not change: what other processes see comes in then."""
+
+TELL_AGAIN = 20.0
+"""Seconds between two times that other processes are told of the same place; a few of these are at once (`AT_ONCE`)."""
+
+MOST_TOLD = 2_000
+"""Credentials that are gone through at a time to tell of them: under a millisecond of the event loop."""
 
 AT_WORK = 600.0
 """Seconds after which an agent is not at work any more where it was last seen."""
@@ -46,10 +57,13 @@ class Origin(Protocol):
 class Place:
     """One address that an agent's credential is used from."""
 
-    __slots__ = ("at", "network", "open", "user_agent")
+    __slots__ = ("at", "is_ours", "network", "open", "told_at", "user_agent")
 
-    def __init__(self, address: str) -> None:
-        self.network = network_of(address)
+    def __init__(self, network: str, *, is_ours: bool) -> None:
+        self.network = network
+        self.is_ours = is_ours
+        """Whether this process saw it."""
+        self.told_at = float("-inf")
         self.at = float("-inf")
         """When a request from there last came or was answered."""
         self.open = 0
@@ -59,6 +73,16 @@ class Place:
     def is_used(self, now: float) -> bool:
         """Whether what happens now happens at once with what happened here."""
         return self.open > 0 or now - self.at < AT_ONCE
+
+    def is_news(self, now: float) -> bool:
+        """Whether other processes should hear of it."""
+        return self.is_ours and self.is_used(now) and not 0 <= now - self.told_at < TELL_AGAIN
+
+    def told(self, proof: str, agent: str, now: float) -> Sighting:
+        """As other processes hear of it, now."""
+        self.told_at = now
+        at = now if self.open else self.at
+        return Sighting(proof=proof, agent=agent, network=self.network, user_agent=self.user_agent, at=at)
 
 
 class _Looked:
@@ -74,7 +98,7 @@ class _Looked:
 
     def look(self, now: float, tell_again: float) -> None:
         """Begin a look; what was noticed longer ago than `tell_again` seconds may be told again."""
-        self.looked_at, self.look_at = now, now + AT_ONCE
+        self.looked_at, self.look_at = now, now + LOOK_AGAIN
         self.noticed = {other: at for other, at in self.noticed.items() if at <= now < at + tell_again}
 
     def is_new(self, other: str, now: float) -> bool:
@@ -88,11 +112,20 @@ class _Looked:
 class _AgentUse(_Looked):
     """An agent's credential, and where it is used."""
 
-    __slots__ = ("places",)
+    __slots__ = ("agent", "places")
 
-    def __init__(self) -> None:
+    def __init__(self, agent: str) -> None:
         super().__init__()
+        self.agent = agent
         self.places: dict[str, Place] = {}
+        """By address; what other processes saw, by network with a blank before it."""
+
+    def keep(self, key: str, place: Place) -> None:
+        """Remember a place as the latest; the one that was longest ago goes where there are too many."""
+        self.places.pop(key, None)
+        if len(self.places) >= MOST_PLACES:
+            del self.places[next(iter(self.places))]
+        self.places[key] = place
 
 
 class _PersonUse(_Looked):
@@ -114,6 +147,8 @@ class Sightings:
         self._people: dict[str, _PersonUse] = {}
         self._at_work: dict[tuple[str, str], tuple[str, float]] = {}
         """By network and user agent: the agent last seen there, and when."""
+        self._to_tell: list[str] = []
+        """Credentials to go through before everybody is told of all of them."""
         self._epoch = 0
         """Grows when an agent appears at a new place: whoever else is there must be looked at again."""
         self.noticed = 0
@@ -149,14 +184,37 @@ class Sightings:
             place.open -= 1
             place.at = now
 
+    def to_tell(self, now: float) -> tuple[Sighting, ...]:
+        """What other processes should know: places in use of some credentials, of the next ones at the next call."""
+        if not self._to_tell:
+            self._to_tell = list(self._agents)
+        found: list[Sighting] = []
+        for proof in self._to_tell[-MOST_TOLD:]:
+            if (use := self._agents.get(proof)) is not None:
+                found += [place.told(proof, use.agent, now) for place in use.places.values() if place.is_news(now)]
+        del self._to_tell[-MOST_TOLD:]
+        return tuple(found)
+
+    def hear(self, seen: Iterable[Sighting], now: float) -> None:
+        """Take in what other processes saw; what that reveals is told with the next request here."""
+        for one in seen:
+            use = self._agents.get(one.proof)
+            if use is None:
+                use = _newest(self._agents, one.proof, _AgentUse(one.agent))
+            place = use.places.get(f" {one.network}")
+            if place is None or not place.is_used(now):
+                use.look_at = 0.0
+            place = place or Place(one.network, is_ours=False)
+            place.at = max(place.at, one.at)
+            use.keep(f" {one.network}", place)
+            self._is_at_work(one.agent, one.network, one.user_agent, one.at)
+
     def _look_at_agent(self, name: str, proof: str, peer: str, user_agent: str, now: float) -> tuple[Place, str]:
-        use = _newest(self._agents, proof, self._agents.pop(proof) if proof in self._agents else _AgentUse())
+        use = _newest(self._agents, proof, self._agents.pop(proof) if proof in self._agents else _AgentUse(name))
         use.look(now, AT_ONCE)
-        place = use.places.pop(peer) if peer in use.places else Place(peer)
+        place = use.places.get(peer) or Place(network_of(peer), is_ours=True)
         others = {other.network for other in use.places.values() if other.is_used(now)} - {place.network}
-        if len(use.places) >= MOST_PLACES:
-            del use.places[next(iter(use.places))]
-        use.places[peer] = place
+        use.keep(peer, place)
         place.open += 1
         place.at = now
         place.user_agent = user_agent
@@ -168,11 +226,13 @@ class Sightings:
         *places, last = sorted((*told, place.network))
         return place, f"the credential of agent {name} is used from {', '.join(places)} and {last} at once"
 
-    def _is_at_work(self, name: str, network: str, user_agent: str, now: float) -> None:
-        before = self._at_work.pop((network, user_agent), None)
-        if before is None or before[0] != name or not now - before[1] < AT_WORK:
+    def _is_at_work(self, name: str, network: str, user_agent: str, at: float) -> None:
+        before, seen_at = self._at_work.pop((network, user_agent), ("", at))
+        if before != name or not at - seen_at < AT_WORK:
             self._epoch += 1
-        _newest(self._at_work, (network, user_agent), (name, now))
+        # What another process saw may be older than what is known here.
+        latest = (name, at) if at >= seen_at else (before, seen_at)
+        _newest(self._at_work, (network, user_agent), latest)
 
     def _look_at_person(self, who: Identity, origin: Origin, user_agent: str, now: float) -> str:
         use = self._people.get(who.credential)

@@ -107,6 +107,18 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE agents ADD COLUMN paused_because TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE agents ADD COLUMN old_credential TEXT",
     ),
+    (
+        """CREATE TABLE sightings (
+            proof TEXT NOT NULL,
+            network TEXT NOT NULL,
+            writer TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            user_agent TEXT NOT NULL,
+            at FLOAT NOT NULL,
+            PRIMARY KEY (proof, network, writer)
+        )""",
+        "CREATE INDEX sightings_by_time ON sightings (at)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
 
 PolicyFiles = tuple[tuple[str, str], ...]
@@ -162,6 +163,18 @@ class Roles(Protocol):
         ...
 
 
+class Sightings(Protocol):
+    """Where agents' credentials are used, between the processes of a gate. No change that anybody is told of."""
+
+    def tell(self, seen: Sequence[Sighting], *, by: str, forget_before: float) -> None:
+        """Keep what the process `by` saw, in the place of what it told before; drop what is older (Unix seconds)."""
+        ...
+
+    def others(self, *, by: str, since: float) -> tuple[Sighting, ...]:
+        """What all other processes saw at or after `since`, the latest first."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -178,6 +191,11 @@ class Store(Protocol):
     @property
     def roles(self) -> Roles:
         """Roles of people by name."""
+        ...
+
+    @property
+    def sightings(self) -> Sightings:
+        """Where agents' credentials are used."""
         ...
 
     def agents(self) -> tuple[AgentRecord, ...]:

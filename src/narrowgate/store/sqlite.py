@@ -23,6 +23,7 @@ from narrowgate.store.port import (
     digest_of,
 )
 from narrowgate.store.roles import RoleTable
+from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
 from narrowgate.store.tables import agents, changes, revisions
@@ -37,6 +38,7 @@ class SQLiteStore:
         self.sign_ins = SignInTable(self._file)
         self.once = OnceTable(self._file)
         self.roles = RoleTable(self._file)
+        self.sightings = SightingTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

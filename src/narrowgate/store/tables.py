@@ -87,6 +87,18 @@ role_grants = Table(
     Column("given_at", Float, nullable=False),
 )
 
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("proof", Text, primary_key=True, nullable=False),
+    Column("network", Text, primary_key=True, nullable=False),
+    Column("writer", Text, primary_key=True, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("sightings_by_time", "at"),
+)
+
 revisions = Table(
     "policy_revisions",
     metadata,

@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.sighting import Sighting
 from narrowgate.proxy.sightings import (
     AT_ONCE,
     AT_WORK,
     MOST_CREDENTIALS,
     MOST_PLACES,
+    MOST_TOLD,
     Place,
     Sightings,
     network_of,
@@ -199,3 +201,89 @@ def test_a_clock_that_is_set_back_hides_nothing(watched: Watched) -> None:
     watched.once(AGENT, "10.0.0.1", 1_000_000)
     watched.once(AGENT, "10.0.0.1", 0)
     assert watched.once(AGENT, "10.0.0.2", 1) == BOTH
+
+
+class Processes:
+    """Two processes that tell each other what they see."""
+
+    def __init__(self) -> None:
+        self.first, self.second = Watched(), Watched()
+
+    def share(self, at: float) -> None:
+        told = [watched.sightings.to_tell(NOW + at) for watched in (self.first, self.second)]
+        self.first.sightings.hear(told[1], NOW + at)
+        self.second.sightings.hear(told[0], NOW + at)
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes()
+
+
+def test_places_that_two_processes_see_are_noticed_with_the_next_request(processes: Processes) -> None:
+    processes.first.once(AGENT, "10.0.0.1", 0)
+    processes.second.once(AGENT, "10.0.0.2", 1)
+    processes.share(5)
+    assert processes.second.once(AGENT, "10.0.0.2", 6) == BOTH
+    assert processes.second.once(AGENT, "10.0.0.2", 7) == ""
+
+
+def test_one_place_that_two_processes_see_is_one(processes: Processes) -> None:
+    for at in range(0, 300, 5):
+        assert processes.first.once(AGENT, "10.0.0.1", at) == ""
+        assert processes.second.once(AGENT, "10.0.0.1", at) == ""
+        processes.share(at)
+
+
+def test_a_credential_that_comes_here_after_it_was_heard_of_is_noticed_at_once(processes: Processes) -> None:
+    processes.first.once(AGENT, "10.0.0.1", 0)
+    processes.share(5)
+    assert processes.second.once(AGENT, "10.0.0.2", 6) == BOTH
+
+
+def test_what_was_heard_is_not_told_on_and_fades(processes: Processes) -> None:
+    processes.first.once(AGENT, "10.0.0.1", 0)
+    processes.share(5)
+    assert processes.second.sightings.to_tell(NOW + 100) == ()
+    assert processes.second.once(AGENT, "10.0.0.2", AT_ONCE) == ""
+
+
+def test_a_stream_that_another_process_serves_is_a_place_in_use_for_as_long_as_it_runs(processes: Processes) -> None:
+    place = processes.first.stream(AGENT, "10.0.0.1", 0)
+    for at in range(5, 600, 5):
+        processes.share(at)
+    assert processes.second.once(AGENT, "10.0.0.2", 600) == BOTH
+    processes.first.sightings.left(place, NOW + 600)
+    for at in range(605, 700, 5):
+        processes.share(at)
+    assert processes.second.once(AGENT, "10.0.0.2", 800) == ""
+
+
+def test_a_place_is_told_three_times_a_minute_however_busy_it_is(processes: Processes) -> None:
+    told = 0
+    for at in range(0, 60, 5):
+        processes.first.once(AGENT, "10.0.0.1", at)
+        told += len(processes.first.sightings.to_tell(NOW + at))
+    assert told == 3
+
+
+def test_a_person_is_noticed_where_another_process_saw_an_agent(processes: Processes) -> None:
+    assert processes.second.once(PERSON, "10.0.0.1", 0) == ""
+    processes.first.once(AGENT, "10.0.0.1", 1)
+    processes.share(5)
+    assert "agent ci-bot" in processes.second.once(PERSON, "10.0.0.1", 6)
+
+
+def test_old_news_of_an_agent_does_not_hide_a_newer_one(watched: Watched) -> None:
+    watched.once(AGENT, "10.0.0.1", 500)
+    old = Sighting(proof="x", agent="old", network="10.0.0.1", user_agent="kubectl/v1.33", at=NOW)
+    watched.sightings.hear([old], NOW + 505)
+    assert "agent ci-bot" in watched.once(PERSON, "10.0.0.1", 506)
+
+
+def test_of_very_many_credentials_some_are_told_at_a_time_and_all_in_the_end(watched: Watched) -> None:
+    for number in range(MOST_CREDENTIALS):
+        watched.once(msgspec.structs.replace(AGENT, credential=str(number)), "10.0.0.1", 0)
+    rounds = [watched.sightings.to_tell(NOW + 1) for _ in range(6)]
+    assert max(len(told) for told in rounds) == MOST_TOLD
+    assert len({one.proof for told in rounds for one in told}) == MOST_CREDENTIALS
