@@ -81,7 +81,9 @@ class AgentPatch(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
 class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why an agent is paused."""
 
-    because: Annotated[str, msgspec.Meta(max_length=500, description="For people; the agent is not told.")] = ""
+    because: Annotated[str, msgspec.Meta(max_length=200, description="One line for people; the agent is not told.")] = (
+        ""
+    )
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +173,8 @@ def change_agent(parts: ApiParts, sent: Sent) -> Answered:
 def pause_agent(parts: ApiParts, sent: Sent) -> Answered:
     """Let it in nowhere from now on; what it has running ends."""
     asked: Pause = sent.body
+    if not asked.because.isprintable():
+        raise Problem(Trouble.INVALID, "because: write one line")
 
     def paused(agent: AgentRecord) -> AgentRecord:
         return msgspec.structs.replace(agent, paused=True, paused_because=asked.because)

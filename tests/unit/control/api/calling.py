@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.unit.control.browsing import ORIGIN, Answer, ask
+from tests.unit.control.journal import Journal
 
 from narrowgate.authenticators.access_credential import AccessSigner, Port
 from narrowgate.authenticators.access_credentials import LONGEST_LIFE, AccessCredentials, Genuine
@@ -88,23 +89,13 @@ PEOPLE = {
 }
 
 
-class Memory:
-    """A journal that keeps what it is given, as `Recorder` wants one."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[dict[str, Any], bool]] = []
-
-    async def record(self, entry: bytes, durable: bool) -> None:
-        self.entries.append((json.loads(entry), durable))
-
-
 class Api:
     """The API of a gate of its own, and everybody's way to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = open_store("", folder)
-        self.memory = Memory()
+        self.memory = Journal()
         key = Ed25519PrivateKey.generate()
         self._genuine = Genuine(key.public_key())
         self.issuer = AccessIssuer(AccessSigner(key), SETTINGS)

@@ -160,6 +160,13 @@ def test_a_paused_agent_is_let_in_nowhere_until_it_is_resumed(api: Api) -> None:
     assert api.call("GET", "/whoami", who=credential).status == 200
 
 
+@pytest.mark.parametrize("because", ["x" * 201, "two\nlines", 5, None])
+def test_a_reason_is_one_line(api: Api, because: object) -> None:
+    api.agent("bot")
+    assert api.call("POST", "/agents/bot/pause", {"because": because}).status == 422
+    assert not api.store.agent("bot").paused
+
+
 def test_a_rotated_credential_replaces_the_old_one(api: Api) -> None:
     old = api.agent("bot").text
     new = document(api.call("POST", "/agents/bot/rotate", {"lifetime": "90d"}))

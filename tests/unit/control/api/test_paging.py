@@ -15,15 +15,17 @@ def token(**content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
 
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize(
-    "text",
-    ["x", "====", "%20", token(), token(list="agents"), token(behind="a"), token(list=1, behind="a"), "A" * 2000,
-     token(list="another", behind="a"), token(list="agents", behind=1), token(list="agents", behind="a", person="x")],
+NOT_OURS = (
+    "x", "====", "%20", token(), token(list="agents"), token(behind="a"), token(list=1, behind="a"), "A" * 2000,
+    token(list="another", behind="a"), token(list="agents", behind=1), token(list="agents", behind="a", person="x"),
 )  # fmt: skip
-def test_a_token_that_the_gate_did_not_make_for_this_list_is_refused(api: Api, path: str, text: str) -> None:
-    answer = api.call("GET", f"{path}?continue={text}")
-    assert (answer.status, "begin" in detail(answer)) == (400, True)
+
+
+def test_a_token_that_the_gate_did_not_make_for_this_list_is_refused(api: Api) -> None:
+    for path in LISTS:
+        for text in NOT_OURS:
+            answer = api.call("GET", f"{path}?continue={text}")
+            assert (path, text, answer.status, "begin" in detail(answer)) == (path, text, 400, True)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,7 @@ def test_a_token_shows_nobody_what_they_may_not_see(api: Api) -> None:
     assert document(api.call("GET", f"/agents?continue={token_of_admin}", who=PEOPLE["owner"]))["items"] == []
 
 
-@pytest.mark.parametrize("path", LISTS)
-def test_an_empty_list_is_a_page(api: Api, path: str) -> None:
-    page = document(api.call("GET", path))
-    assert set(page) == {"items", "metadata"}
-    assert page["metadata"] == {"continue": ""}
+def test_an_empty_list_is_a_page(api: Api) -> None:
+    for path in LISTS:
+        page = document(api.call("GET", path))
+        assert (set(page), page["metadata"]) == ({"items", "metadata"}, {"continue": ""})

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.control.api.calling import BINDINGS, PEOPLE, ROOT, SETTINGS, Api, Memory, detail, document
+from tests.unit.control.api.calling import BINDINGS, PEOPLE, ROOT, SETTINGS, Api, detail, document
 from tests.unit.control.browsing import Answer
+from tests.unit.control.journal import Journal
 
 from narrowgate.control.api import ApiParts, api_routes
 from narrowgate.control.callers import Callers
 from narrowgate.control.recorder import Recorder
-from narrowgate.trail.segment_file import TrailUnwritable
 
 NEW = {"name": "bot", "owner": "person:olga", "purpose": "restarts pods", "cluster": "prod"}
 
@@ -83,7 +83,7 @@ def test_no_credential_is_in_the_record(api: Api) -> None:
     assert made["credential"] not in str(api.entries())
 
 
-class Broken(Memory):
+class Failing(Journal):
     """A journal that cannot be written from the n-th entry on."""
 
     def __init__(self, good: int) -> None:
@@ -91,12 +91,11 @@ class Broken(Memory):
         self.good = good
 
     async def record(self, entry: bytes, durable: bool) -> None:
-        if len(self.entries) >= self.good:
-            raise TrailUnwritable("trail/control-0: no space left on device; make room")
+        self.full = len(self.entries) >= self.good
         await super().record(entry, durable)
 
 
-def with_journal(api: Api, journal: Memory) -> Api:
+def with_journal(api: Api, journal: Journal) -> Api:
     callers = Callers(api.authenticator, api.sessions, api.store, BINDINGS, SETTINGS.url)
     parts = ApiParts(
         settings=SETTINGS, store=api.store, recorder=Recorder(journal), callers=callers, rulebook=api.rulebook
@@ -110,7 +109,7 @@ def trouble(answer: Answer) -> str:
 
 
 def test_what_cannot_be_recorded_is_not_done(api: Api) -> None:
-    answer = with_journal(api, Broken(0)).call("POST", "/agents", NEW)
+    answer = with_journal(api, Failing(0)).call("POST", "/agents", NEW)
     assert (answer.status, trouble(answer), answer.header("retry-after")) == (503, "unrecorded", "5")
     assert "nothing was done" in detail(answer)
     assert api.store.agents() == ()
@@ -118,12 +117,12 @@ def test_what_cannot_be_recorded_is_not_done(api: Api) -> None:
 
 def test_it_may_be_tried_again_under_its_key(api: Api) -> None:
     key = {"Idempotency-Key": "k"}
-    assert with_journal(api, Broken(0)).call("POST", "/agents", NEW, headers=key).status == 503
-    assert with_journal(api, Memory()).call("POST", "/agents", NEW, headers=key).status == 201
+    assert with_journal(api, Failing(0)).call("POST", "/agents", NEW, headers=key).status == 503
+    assert with_journal(api, Journal()).call("POST", "/agents", NEW, headers=key).status == 201
 
 
 def test_what_was_done_and_could_not_be_recorded_to_its_end_is_said_to_be_done(api: Api) -> None:
-    answer = with_journal(api, Broken(1)).call("POST", "/agents", NEW)
+    answer = with_journal(api, Failing(1)).call("POST", "/agents", NEW)
     assert (answer.status, "this was done" in detail(answer)) == (503, True)
     assert [agent.name for agent in api.store.agents()] == ["bot"]
     assert "ng1_" not in answer.text
@@ -131,9 +130,9 @@ def test_what_was_done_and_could_not_be_recorded_to_its_end_is_said_to_be_done(a
 
 def test_an_answer_that_cannot_be_recorded_is_not_given(api: Api) -> None:
     api.agent("bot")
-    answer = with_journal(api, Broken(0)).call("GET", "/agents")
+    answer = with_journal(api, Failing(0)).call("GET", "/agents")
     assert (answer.status, trouble(answer), "bot" in answer.text) == (503, "unrecorded", False)
-    refused = with_journal(api, Broken(0)).call("GET", "/roles", who=PEOPLE["member"])
+    refused = with_journal(api, Failing(0)).call("GET", "/roles", who=PEOPLE["member"])
     assert (refused.status, trouble(refused)) == (503, "unrecorded")
 
 
