@@ -7,9 +7,10 @@ authorities it is given, as one on a company's machine would.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dev.chromium import chromium, trusting_home
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -55,3 +56,28 @@ def sign_in_at_dex(page: Page, who: Person, password: str = PASSWORD) -> None:
     page.fill("#login", who.email)
     page.fill("#password", password)
     page.click("#submit-login")
+
+
+@contextmanager
+def intercepting(page: Page, pattern: str, passes: Callable[[str], bool]) -> Iterator[None]:
+    """Have `passes` asked, inside the block, for every request whose address fits `pattern` (with `*`).
+
+    What does not pass is answered with an empty page and never reaches its server. Playwright's own routes do not see
+    where a redirect leads; the browser's protocol does.
+    """
+    session = page.context.new_cdp_session(page)
+
+    def paused(event: dict[str, Any]) -> None:
+        request = {"requestId": event["requestId"]}
+        if passes(event["request"]["url"]):
+            session.send("Fetch.continueRequest", request)
+        else:
+            session.send("Fetch.fulfillRequest", {**request, "responseCode": 200, "body": ""})
+
+    session.on("Fetch.requestPaused", paused)
+    session.send("Fetch.enable", {"patterns": [{"urlPattern": pattern}]})
+    try:
+        yield
+    finally:
+        session.send("Fetch.disable")
+        session.detach()

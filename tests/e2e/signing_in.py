@@ -5,6 +5,8 @@ Here belongs what every test of people's sign-in stands on; what a browser does 
 
 from __future__ import annotations
 
+import http.client
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +36,23 @@ class SignInGate:
     def ca(self) -> Path:
         return authority_of(self.gate)
 
+    def raw(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: str = "") -> RawAnswer:
+        """A request to the control port with exactly these headers, `Host` among them where it is given."""
+        given = dict(headers or {})
+        context = ssl.create_default_context(cafile=str(self.ca))
+        connection = http.client.HTTPSConnection("127.0.0.1", self.gate.control_port, context=context, timeout=30)
+        try:
+            connection.putrequest(method, target, skip_host="Host" in given, skip_accept_encoding=True)
+            for name, value in given.items():
+                connection.putheader(name, value)
+            if body:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body.encode() or None)
+            answer = connection.getresponse()
+            return RawAnswer(answer.status, answer.getheader("location", ""), answer.read().decode())
+        finally:
+            connection.close()
+
     def page(self) -> Page:
         """A page in a profile of its own."""
         return new_page(self.browser)
@@ -47,14 +66,27 @@ class SignInGate:
         return page
 
 
+@dataclass(frozen=True)
+class RawAnswer:
+    """What came back to a request that no browser sent."""
+
+    status: int
+    location: str
+    text: str
+
+
 @contextmanager
 def sign_in_gate(
     folder: Path,
     clusters: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any] | None = None,
     dex_settings: Mapping[str, Any] | None = None,
+    trusted: Sequence[Path] = (),
 ) -> Iterator[SignInGate]:
-    """A gate before these clusters with its own Dex; `settings` are keys of its configuration besides."""
+    """A gate before these clusters with its own Dex; `settings` are keys of its configuration besides.
+
+    The browser trusts the authorities `trusted` (PEM files), too: other sites that it is to be led to.
+    """
     dex = Dex(folder / "dex", settings=dex_settings or {"sessions": True})
     given = dict(settings or {})
     authentication = {"jwt": [dex.entry()], **given.pop("authentication", {})}
@@ -63,7 +95,7 @@ def sign_in_gate(
     try:
         dex.start()
         gate.start()
-        with browser(folder / "home", [authority_of(gate), dex.ca]) as running:
+        with browser(folder / "home", [authority_of(gate), dex.ca, *trusted]) as running:
             yield SignInGate(gate, dex, running)
     finally:
         gate.stop()
