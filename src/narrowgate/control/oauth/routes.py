@@ -24,7 +24,7 @@ from narrowgate.control.oauth.token_endpoint import TokenEndpoint
 from narrowgate.control.oauth.work import Desk
 
 BURST, SECONDS_EACH = 60, 1.0
-"""Refused calls from one address: so many at once, and one more every so many seconds. Many people may share one."""
+"""Refused calls from one address that are recorded: so many at once, and one more every so many seconds."""
 
 
 def oauth_routes(parts: OAuthParts) -> list[Route]:

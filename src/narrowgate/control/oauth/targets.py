@@ -9,6 +9,7 @@ from narrowgate.control.issuing import AccessIssuer, CannotIssue, Issued
 from narrowgate.control.oauth.answers import Refused
 from narrowgate.control.oauth.parameters import Parameters
 from narrowgate.core.identity import Identity
+from narrowgate.core.names import LONGEST_NAME
 from narrowgate.core.sign_in import SignIn
 
 
@@ -29,7 +30,7 @@ def target_of(parameters: Parameters, url: str) -> Target:
         return Target(Port.CONTROL)
     prefix = f"{url}/clusters/"
     name = resource.removeprefix(prefix)
-    if resource.startswith(prefix) and name and "/" not in name:
+    if resource.startswith(prefix) and 0 < len(name) <= LONGEST_NAME and "/" not in name:
         return Target(Port.KUBERNETES, name)
     raise Refused("invalid_target", f"resource must be {prefix}NAME for a cluster, or {url} for the gate's own API")
 

@@ -71,7 +71,12 @@ def call_of(request: Request, now: float) -> Call:
 
 
 class Desk:
-    """Takes the calls of programs. Whoever is refused too often is not looked at for a while."""
+    """Takes the calls of programs.
+
+    Refusals fill the record, so each address has so many of them; beyond those it is told to wait, and nothing is
+    recorded any more. What is good passes all the same: many people may come from one address, and a flood from there
+    must not sign them out. Nothing here could be guessed: every secret has 256 bits.
+    """
 
     def __init__(self, recorder: Recorder, refusals: Throttle, clock: Callable[[], float]) -> None:
         self._recorder = recorder
@@ -81,9 +86,6 @@ class Desk:
     async def serve(self, request: Request, acts_on: ActsOn, prove: Prove) -> Response:
         """Answer one call; `acts_on` is what the record says of it where nothing better is known."""
         call = call_of(request, self._clock())
-        if wait := self._refusals.wait(source_key(call.source_ip), call.now):
-            sentence = "too many refused calls came from this address; mend what is wrong, and wait before the next one"
-            return refusal(Refused("temporarily_unavailable", sentence, code=429, wait=wait))
         asked: Asked | None = None
         try:
             work = await prove(await posted(request), call)
@@ -102,10 +104,19 @@ class Desk:
             return refusal(trail_silent())
         if refused.quiet:
             return refusal(refused)
-        if refused.code < SERVER_FAULT:
-            self._refusals.count(source_key(call.source_ip), call.now)
+        if refused.code < SERVER_FAULT and (held := self._held_back(call)):
+            return refusal(held)
         asked = asked or self._recorder.asked(request, refused.who, refused.acts_on or acts_on)
         return await self._refused(asked, refused)
+
+    def _held_back(self, call: Call) -> Refused | None:
+        """What whoever is refused too often hears instead; None for everybody else, for whom it counts."""
+        source = source_key(call.source_ip)
+        if wait := self._refusals.wait(source, call.now):
+            sentence = "too many refused calls came from this address; mend what is wrong, and wait before the next one"
+            return Refused("temporarily_unavailable", sentence, code=429, wait=wait)
+        self._refusals.count(source, call.now)
+        return None
 
     async def _refused(self, asked: Asked, refused: Refused) -> Response:
         fault = refused.code >= SERVER_FAULT

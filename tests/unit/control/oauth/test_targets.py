@@ -30,6 +30,7 @@ def test_a_cluster_is_named_below_it() -> None:
         f"{URL}/clusters",
         f"{URL}/clusters/",
         f"{URL}/clusters/dev/",
+        f"{URL}/clusters/{'x' * 254}",
         f"{URL}/clusters/dev/../prod",
         f"{URL}//clusters/dev",
         f"{URL}.evil.example/clusters/dev",

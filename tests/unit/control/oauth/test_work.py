@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import pytest
 from tests.unit.control.browsing import Answer, Browsing
+from tests.unit.control.journal import Journal
 from tests.unit.control.oauth.server import CLUSTER, GRANTS, URL, Server, error, members
 
 from narrowgate.control.forms import FORM_LIMIT
@@ -74,17 +76,69 @@ def test_other_grants_are_refused_by_name(server: Server, grant_type: str) -> No
     assert GRANTS["device"] in answer.text
 
 
-def test_whoever_is_refused_too_often_is_not_looked_at_for_a_while(server: Server) -> None:
-    secret = server.signed_in()["refresh_token"]
+def flooded(server: Server) -> None:
     for _ in range(BURST):
         assert server.refresh("ngr1_wrong").status == 400
+
+
+def test_a_flood_of_refused_calls_does_not_fill_the_record(server: Server) -> None:
+    flooded(server)
     before = len(server.journal.entries)
-    held = server.refresh(secret)
+    held = server.refresh("ngr1_wrong")
     assert (held.status, error(held)) == (429, "temporarily_unavailable")
     assert int(held.header("retry-after")) >= 1
     assert len(server.journal.entries) == before
-    body = urlencode({"grant_type": "refresh_token", "client_id": "narrowgate-cli", "refresh_token": secret}).encode()
-    assert server.raw("/oauth/token", body, address="192.0.2.200").status == 200
+    server.now += 2
+    assert server.refresh("ngr1_wrong").status == 400
+    assert len(server.journal.entries) == before + 1
+
+
+def test_a_flood_from_one_address_signs_nobody_out_who_shares_it(server: Server) -> None:
+    secret = server.signed_in()["refresh_token"]
+    flooded(server)
+    assert members(server.refresh(secret))["access_token"]
+
+
+class Filling(Journal):
+    """A journal on a disk with room for so many entries."""
+
+    room: int = 0
+
+    async def record(self, entry: bytes, durable: bool) -> None:
+        self.full = len(self.entries) >= self.room
+        await super().record(entry, durable)
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_wherever_the_disk_fills_nothing_is_given_out_that_is_not_recorded(server: Server, room: int) -> None:
+    code, device = server.code_for(server.browser()), server.device()
+    server.answer_device(server.browser(), device["user_code"])
+    secret, shown = server.signed_in()["refresh_token"], server.assertion(server.key_agent())
+    calls: list[Callable[[], Answer]] = [
+        lambda: server.redeem(code),
+        lambda: server.poll(device["device_code"]),
+        lambda: server.refresh(secret),
+        lambda: server.exchange(server.id_token(), resource=CLUSTER),
+        lambda: server.with_key(shown),
+        lambda: server.post("/oauth/device_authorization", {"client_id": "narrowgate-cli"}),
+    ]
+    for call in calls:
+        server.journal = Filling()
+        server.journal.room = room
+        server.app = server.new_app()
+        answer = call()
+        assert (answer.status, error(answer)) == (503, "temporarily_unavailable")
+        assert set(json.loads(answer.text)) == {"error", "error_description"}
+
+
+def test_a_disk_that_was_full_for_a_moment_costs_nobody_their_sign_in(server: Server) -> None:
+    secret = server.signed_in()["refresh_token"]
+    server.journal = Filling()
+    server.journal.room = 1
+    server.app = server.new_app()
+    assert server.refresh(secret).status == 503
+    server.journal.room = 1000
+    assert members(server.refresh(secret))["access_token"]
 
 
 def test_a_device_that_polls_is_never_held_back_for_it(server: Server) -> None:
@@ -108,29 +162,6 @@ def test_a_store_that_is_gone_is_said_so_and_recorded(server: Server) -> None:
     assert (answer.status, error(answer)) == (503, "temporarily_unavailable")
     assert str(server.folder) not in answer.text
     assert server.recorded()[-1] == ("ResponseComplete", "accesscredentials", "error", 503)
-
-
-def everything(server: Server) -> list[Answer]:
-    """One call of each sort that would give something out."""
-    code, device = server.code_for(server.browser()), server.device()
-    server.answer_device(server.browser(), device["user_code"])
-    secret = server.signed_in()["refresh_token"]
-    shown = server.assertion(server.key_agent())
-    server.journal.full = True
-    return [
-        server.redeem(code),
-        server.poll(device["device_code"]),
-        server.refresh(secret),
-        server.exchange(server.id_token(), resource=CLUSTER),
-        server.with_key(shown),
-        server.post("/oauth/device_authorization", {"client_id": "narrowgate-cli"}),
-    ]
-
-
-def test_when_the_record_cannot_be_written_nothing_is_given_out(server: Server) -> None:
-    for answer in everything(server):
-        assert (answer.status, error(answer)) == (503, "temporarily_unavailable")
-        assert set(json.loads(answer.text)) == {"error", "error_description"}
 
 
 def test_descriptions_hold_only_what_they_may() -> None:
