@@ -27,12 +27,13 @@ _CLUSTER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-")
 PERSON = "person"
 """The source of whoever signed in."""
 
-LEAST_LEFT = 60
-"""Seconds. What ends sooner is renewed: a request may wait that long before it reaches the gate."""
+LEAST_LEFT = 5
+"""Seconds. What ends sooner is renewed: a request is on its way for a while. One that lives for two minutes or longer
+is renewed with a minute left anyway, when half of its life is over."""
 
-REFUSED_AFTER = 10
+REFUSED_AFTER = 5
 """Seconds. A credential younger than this is not renewed because somebody asks for it again: a client that asks all the
-time costs the gate one credential in ten seconds, and not more."""
+time costs the gate one credential in five seconds at most."""
 
 CLOCK_SET_BACK = 5
 """Seconds. What was made later than now by more than this was made before the clock was set back: of unknown age."""
@@ -125,7 +126,7 @@ class Access:
         return self.expires > moment(now)
 
     def fresh(self, now: float) -> bool:
-        """Whether there is nothing to be done about it: more than half of its life, and of a minute, is left."""
+        """Whether there is nothing to be done about it: half of its life, and some seconds, are left."""
         return moment(now + LEAST_LEFT) < self.expires and moment(now) < self.renew and self._dated(now)
 
     def old_enough_to_be_refused(self, now: float) -> bool:

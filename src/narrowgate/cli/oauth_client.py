@@ -44,6 +44,9 @@ LONGEST_NAME = 64
 LEAST_LIFE = 1
 """Seconds that an access credential has to be worth anything at all."""
 
+LONGEST_LIFE = 1 << 31
+"""Seconds; what is longer is no length of time."""
+
 _FOR_A_MOMENT = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 """Errors of OAuth that say: later (RFC 6749, section 4.1.2.1; RFC 8628, section 3.5)."""
 
@@ -89,8 +92,10 @@ class GatePort:
         answer = self.post(TOKEN_PATH, fields)
         access, seconds, secret = answer.get("access_token"), answer.get("expires_in"), answer.get("refresh_token", "")
         fits = isinstance(access, str) and isinstance(secret, str) and str(answer.get("token_type")).lower() == "bearer"
-        if not fits or not isinstance(seconds, int | float) or not seconds >= LEAST_LIFE or seconds > 1 << 31:
+        if not fits or not isinstance(seconds, int | float) or not 0 <= seconds < LONGEST_LIFE:
             raise GateUnreachable(f"{self.url} gave an answer without a credential in it: is it a gate's control port?")
+        if seconds < LEAST_LIFE:
+            raise GateUnreachable(f"{self.url}: what you have proven yourself with ends this moment; sign in again")
         return Granted(str(access), float(seconds), str(secret))
 
     def post(self, path: str, fields: Mapping[str, str]) -> dict[str, Any]:

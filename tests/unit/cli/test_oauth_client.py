@@ -67,7 +67,7 @@ def test_redirects_are_not_followed(scripted: ScriptedGate, port: GatePort) -> N
         told([1]),
         told({}),
         told({"access_token": "x", "token_type": "Bearer"}),
-        told({"access_token": "x", "token_type": "Bearer", "expires_in": 0}),
+        told({"access_token": "x", "token_type": "Bearer", "expires_in": -1}),
         told({"access_token": "x", "token_type": "Bearer", "expires_in": float("nan")}),
         told({"access_token": "x", "token_type": "Bearer", "expires_in": 1e400}),
         told({"access_token": "x", "token_type": "Bearer", "expires_in": "3600"}),
@@ -81,6 +81,12 @@ def test_redirects_are_not_followed(scripted: ScriptedGate, port: GatePort) -> N
 def test_an_answer_without_a_credential_is_no_answer(scripted: ScriptedGate, port: GatePort, answer: Told) -> None:
     scripted.answers("/oauth/token", answer)
     with pytest.raises(GateUnreachable, match=r"is it a gate's control port|name the address of a gate's control port"):
+        port.granted({})
+
+
+def test_a_credential_in_the_last_second_of_a_sign_in_is_none(scripted: ScriptedGate, port: GatePort) -> None:
+    scripted.answers("/oauth/token", granted(seconds=0))
+    with pytest.raises(GateUnreachable, match="ends this moment; sign in again"):
         port.granted({})
 
 
