@@ -24,9 +24,10 @@ from narrowgate.cli.oauth_client import (
 from narrowgate.cli.private_text import NoPlace, Unusable, read_private
 from narrowgate.cli.sign_in_files import forget_sign_in, gate_lock, keep_sign_in, read_facts, read_sign_in
 
-AGAIN_SECONDS = 60
+AGAIN_SECONDS = 20
 """From a renewal that failed while the credential is still good to the next: a gate that is away is asked by one
-call a minute, and not by each."""
+call every so often, and not by each. Its answer may have been lost on the way, and the gate takes a replaced secret
+for a minute: this and the longest wait for an answer are well within it."""
 
 LARGEST_TOKEN = 64 << 10
 """Bytes of a token file; the gate takes no longer form."""
