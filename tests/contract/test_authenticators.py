@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oidc_issuer import Issuer, signed, verifier_of
 from tests.signed_certificates import Authority
 from tests.told_cluster import ToldCluster
 
@@ -19,11 +20,12 @@ from narrowgate.authenticators.certificate_rule import CertificateRule, NameFrom
 from narrowgate.authenticators.client_certificates import ClientCertificates
 from narrowgate.authenticators.credential import new_credential
 from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.authenticators.jwt_issuers import JWTIssuers
 from narrowgate.authenticators.port import Answer, Authenticator, NotMine, Presented, Rejected
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules
 from narrowgate.authenticators.service_accounts import ServiceAccounts
 from narrowgate.core.agent import AgentRecord
-from narrowgate.core.identity import Identity
+from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.names import valid_name
 
 ENDS_AT = 10_000.0
@@ -188,12 +190,70 @@ def ask(authenticator: Authenticator, presented: Presented, now: float = 5_000.0
 
 
 CLIENT_CA = Authority("prod")
+
+
+def jwt_case() -> Case:
+    issuer, stranger = Issuer(), Issuer()
+    verifier = verifier_of(issuer)
+    good = issuer.token(exp=ENDS_AT)
+    spoilt = (
+        issuer.token(aud="another"),
+        issuer.token(exp=None),
+        issuer.token(exp=1_000),
+        issuer.token(nbf=9_000),
+        issuer.token(sub="system:admin"),
+        signed(issuer.claims(), stranger.keys[0]),
+        signed(issuer.claims(), issuer.keys[0], header={"alg": "none"}),
+        "eyJhbGciOiJFUzI1NiJ9.e30",
+    )
+
+    def vouch_for(name: str, groups: tuple[str, ...]) -> tuple[Authenticator, Presented]:
+        told = issuer.token(exp=ENDS_AT, sub=name, groups=list(groups))
+        return JWTIssuers([verifier], []), Presented(told)
+
+    return Case(
+        authenticator=JWTIssuers([verifier], []),
+        good=Presented(good),
+        name="alice",
+        foreign=(Presented(""), Presented(new_credential().text), Presented(stranger.token()), Presented("", b"x")),
+        spoilt=tuple(Presented(text) for text in spoilt),
+        vouch_for=vouch_for,
+        sort_is_inside=True,
+    )
+
+
+def ci_job_case() -> Case:
+    """A JWT issuer that vouches for agents: the token gives the name, the record everything else."""
+    issuer = Issuer()
+    verifier = verifier_of(issuer, subject=Kind.AGENT, groups=None)
+    record = agent_record("ci-bot", ("bots",), b"", "")
+    paused = msgspec.structs.replace(agent_record("resting", (), b"", ""), paused=True)
+    over = msgspec.structs.replace(agent_record("over", (), b"", ""), ends_at=1_000.0)
+    spoilt = [issuer.token(sub=name) for name in ("resting", "over", "unknown", "Not A Label")]
+
+    def vouch_for(name: str, groups: tuple[str, ...]) -> tuple[Authenticator, Presented]:
+        told = JWTIssuers([verifier], [agent_record(name, groups, b"", "")])
+        return told, Presented(issuer.token(exp=ENDS_AT, sub=name))
+
+    return Case(
+        authenticator=JWTIssuers([verifier], [record, paused, over]),
+        good=Presented(issuer.token(exp=ENDS_AT, sub="ci-bot")),
+        name="ci-bot",
+        foreign=(Presented(new_credential().text), Presented(Issuer().token())),
+        spoilt=tuple(Presented(text) for text in spoilt),
+        vouch_for=vouch_for,
+        sort_is_inside=True,
+    )
+
+
 CASES = {
     "agent credentials": agent_case(),
     "first match": composite_case(),
     "service accounts": service_account_case(),
     "client certificates": certificate_case(),
     "bearer and certificate": either_case(),
+    "JWT issuers": jwt_case(),
+    "JWT issuers of agents": ci_job_case(),
 }
 
 

@@ -69,6 +69,9 @@ class OIDCLogin(msgspec.Struct, frozen=True, kw_only=True):
     """Read from the file or environment variable that the configuration names; empty for a public client."""
     scopes: tuple[str, ...] = DEFAULT_SCOPES
 
+    def __repr__(self) -> str:
+        return f"OIDCLogin(name={self.name!r}, title={self.title!r}, client_id={self.client_id!r})"
+
 
 class JWTIssuer(msgspec.Struct, frozen=True, kw_only=True):
     """One issuer."""
