@@ -12,6 +12,7 @@ from tests.e2e.browser import browser, new_page
 from tests.e2e.echo import Echo
 from tests.e2e.gate import ALLOW_ALL_RULES, Gate
 from tests.e2e.signing_in import authority_of, control_url
+from tests.e2e.wire import Connection
 
 NEW = {"name": "made-by-api", "owner": "person:olga", "purpose": "tests", "cluster": "echo"}
 
@@ -98,6 +99,35 @@ def test_every_call_is_in_the_trail_which_holds_together(alone: Gate, admin: Cal
     verified = alone.command("audit", "verify")
     assert verified.code == 0, verified.text
     assert re.search(r"control-0", alone.command("audit", "verify", "-o", "json").out)
+
+
+@pytest.mark.parametrize(
+    ("head", "statuses"),
+    [
+        ("GET /api/v1/whoami HTTP/1.1\r\nHost: [\r\n", {400, 401}),
+        ("GET /api/v1/whoami HTTP/1.1\r\n", {400}),
+        ("GET /api/v1/whoami HTTP/1.1\r\nHost: a\r\nHost: b\r\n", {400}),
+        ("GET /api/v1/whoami HTTP/1.1\r\nHost: a\r\nAUTH\r\nAUTH\r\n", {401}),
+        ("GET /api/v1/whoami HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAUTH\r\n", {401}),
+        ("GET http://evil.example/api/v1/whoami HTTP/1.1\r\nHost: a\r\nAUTH\r\n", {400, 404}),
+        ("GET /api/v1/../v1/whoami HTTP/1.1\r\nHost: a\r\nAUTH\r\n", {404}),
+        ("GET /api/v1/%77hoami HTTP/1.1\r\nHost: a\r\nAUTH\r\n", {404}),
+        ("GET //api/v1/whoami HTTP/1.1\r\nHost: a\r\nAUTH\r\n", {404}),
+        ("POST /api/v1/agents HTTP/1.1\r\nHost: a\r\nAUTH\r\nContent-Length: 3\r\nContent-Length: 4\r\n", {400}),
+        ("POST /api/v1/agents HTTP/1.1\r\nHost: a\r\nAUTH\r\nTransfer-Encoding: gzip, chunked\r\n", {400, 501}),
+        ("GET /api/v1/whoami HTTP/1.1\r\nHost: a\r\nX-A: 1\n\tb\x00\r\n", {400}),
+    ],
+)
+def test_a_request_that_could_be_read_in_two_ways_is_let_through_in_none(
+    alone: Gate, head: str, statuses: set[int]
+) -> None:
+    agent = alone.agent("all", cluster="echo")
+    head = head.replace("AUTH", f"Authorization: Bearer {agent.token}")
+    with Connection("127.0.0.1", alone.control_port, authority_of(alone).read_text()) as connection:
+        connection.send(f"{head}Connection: close\r\n\r\n".encode())
+        answer = connection.response("GET")
+    assert answer.status in statuses
+    assert b"agent:all" not in answer.body
 
 
 def test_the_document_of_the_api_and_the_metadata_are_public(alone: Gate) -> None:
