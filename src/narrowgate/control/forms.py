@@ -7,6 +7,7 @@ lets a parameter that comes twice through, where one reader may see the first an
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,6 +17,9 @@ FORM_LIMIT = 64 << 10
 
 MOST_FIELDS = 64
 """Fields of one form; ours have under ten, a token request under fifteen."""
+
+BODY_SECONDS = 20.0
+"""For a whole form to come: a slow connection sends 64 KB in less, and a connection that is held open costs a place."""
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
@@ -28,8 +32,8 @@ class FormTooLarge(FormRefused):
     """More than the limit; the rest was not read. Answer 413."""
 
 
-async def read_form(request: Request, limit: int = FORM_LIMIT) -> dict[str, str]:
-    """The fields of a posted form, empty ones included. Raises FormRefused.
+async def read_form(request: Request, limit: int = FORM_LIMIT, *, seconds: float = BODY_SECONDS) -> dict[str, str]:
+    """The fields of a posted form, empty ones included. Raises FormRefused; also where it takes too many `seconds`.
 
     A field that comes twice, a body of another sort, or text that is not UTF-8 is refused: whoever checks a field and
     whoever uses it must have seen the same one.
@@ -37,7 +41,12 @@ async def read_form(request: Request, limit: int = FORM_LIMIT) -> dict[str, str]
     media_type, _, _ = request.headers.get("content-type", "").partition(";")
     if media_type.strip().lower() != MEDIA_TYPE:
         raise FormRefused(f"the body is not {MEDIA_TYPE}")
-    return parse_form(await _body(request, limit))
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _body(request, limit)
+    except TimeoutError:
+        raise FormRefused(f"the body did not come within {seconds:g} s") from None
+    return parse_form(body)
 
 
 def parse_form(body: bytes) -> dict[str, str]:

@@ -92,3 +92,17 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read_to_its_end() -> No
 def test_a_body_that_breaks_off_is_refused() -> None:
     with pytest.raises(FormRefused, match="cut short"):
         read(b"a=1", cut=True)
+
+
+def test_a_body_that_never_comes_is_not_waited_for() -> None:
+    async def read_slowly() -> None:
+        async def receive() -> dict[str, object]:
+            await asyncio.Event().wait()
+            return {}
+
+        headers = [(b"content-type", MEDIA_TYPE.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+        await read_form(Request(scope, receive), seconds=0.01)
+
+    with pytest.raises(FormRefused, match="did not come"):
+        asyncio.run(read_slowly())
