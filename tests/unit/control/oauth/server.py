@@ -44,7 +44,7 @@ from narrowgate.control.pages import Pages
 from narrowgate.control.recorder import Recorder
 from narrowgate.control.settings import ControlSettings
 from narrowgate.core.agent import AgentKey, AgentRecord
-from narrowgate.core.identity import Identity
+from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.store.open import open_store
 
@@ -55,6 +55,7 @@ VERIFIER = "a-verifier-of-forty-three-letters-or-more-0123"
 CHALLENGE = "ZbxGl2uGL2unKwJ5JtPErvlgZ4H6_X9RodabtH_54WE"
 ISSUER = "https://127.0.0.1:9"
 """Nobody listens there: whoever needs newer keys than those that are held hears so at once."""
+AGENT_ISSUER = f"{ISSUER}/agents"
 LIFE = 3600.0
 ACCESS = 600.0
 
@@ -114,7 +115,7 @@ class Server:
         agents = tuple(self.agents.values())
         genuine = Genuine(self.access_key.public_key())
         ours = [AgentCredentials.of(agents), AccessCredentials(genuine, port, self.ended, agents)]
-        return FirstMatch([*ours, JWTIssuers([self._verifier], agents)])
+        return FirstMatch([*ours, JWTIssuers(self.verifiers, agents)])
 
     def presented(self, bearer: str, port: Port = Port.CONTROL) -> Answered:
         """What a port says to this credential now."""
@@ -204,18 +205,33 @@ class Server:
     # --- workloads ---
 
     @functools.cached_property
-    def _verifier(self) -> TokenVerifier:
-        issuer = JWTIssuer(
+    def verifiers(self) -> list[TokenVerifier]:
+        """Of an issuer whose tokens stand for people, and of one whose tokens stand for agents."""
+        people = JWTIssuer(
             url=ISSUER,
             audiences=(URL,),
             username=ClaimMapping(claim="sub", prefix="ci:"),
             groups=ClaimMapping(claim="groups", prefix="ci:"),
             algorithms=("ES256",),
         )
+        agents = JWTIssuer(
+            url=AGENT_ISSUER,
+            audiences=(URL,),
+            username=ClaimMapping(claim="sub"),
+            subject=Kind.AGENT,
+            algorithms=("ES256",),
+        )
+        return [self._holding_keys(issuer) for issuer in (people, agents)]
+
+    def _holding_keys(self, issuer: JWTIssuer) -> TokenVerifier:
         keys = IssuerKeys(issuer)
         document = json.dumps({"keys": [self.issuer_key.as_dict(private=False)]}).encode()
-        keys.hold(ProviderMetadata(issuer=ISSUER, jwks_uri=f"{ISSUER}/keys"), KeySet.of(document))
+        keys.hold(ProviderMetadata(issuer=issuer.url, jwks_uri=f"{issuer.url}/keys"), KeySet.of(document))
         return TokenVerifier(issuer, keys)
+
+    def forget_keys(self) -> None:
+        """As after a restart while the issuers are away."""
+        self.verifiers = [TokenVerifier(one.issuer, IssuerKeys(one.issuer)) for one in self.verifiers]
 
     def id_token(self, **changed: Any) -> str:
         claims = {"iss": ISSUER, "sub": "erin", "aud": URL, "exp": int(self.now) + 300, "iat": int(self.now)}

@@ -180,3 +180,12 @@ def test_a_store_that_is_gone_means_no_code(server: Server) -> None:
     answer = browser.post("/oauth/authorize", {**authorization(), "csrf_token": page.csrf_token(), "decision": "allow"})
     assert answer.status == 503
     assert "ngc1_" not in answer.text
+
+
+def test_no_page_of_ours_gives_anybody_a_session(server: Server) -> None:
+    """A cookie that somebody else put there is neither taken over nor renewed: sign-in alone makes sessions."""
+    planted = Browsing(server.app, {"__Host-narrowgate-session": "ngs1_" + "A" * 43})
+    for browser in (planted, server.browser()):
+        for target in (authorize_target(), "/device", "/device?user_code=BCDF-GHJK"):
+            assert browser.get(target).cookies == []
+    assert planted.get(authorize_target()).location.startswith("/sign-in?")

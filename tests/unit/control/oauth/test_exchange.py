@@ -6,6 +6,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 from tests.unit.control.oauth.server import (
+    AGENT_ISSUER,
     CLUSTER,
     ISSUER,
     LIFE,
@@ -17,6 +18,7 @@ from tests.unit.control.oauth.server import (
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.authenticators.base64url import to_base64url
 from narrowgate.authenticators.credential import new_credential
+from narrowgate.authenticators.port import Rejected
 from narrowgate.control.oauth.exchange import WORKLOAD_SECONDS, _bounded
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.identity import Identity, Kind
@@ -135,6 +137,34 @@ def test_an_agents_simple_credential_is_not_turned_into_another(server: Server) 
 )
 def test_what_would_mean_something_else_is_refused(server: Server, fields: dict[str, str], expected: str) -> None:
     assert error(server.exchange(server.id_token(), **fields)) == expected
+
+
+def test_an_issuer_that_does_not_answer_is_named(server: Server) -> None:
+    token = server.id_token()
+    server.forget_keys()
+    answer = server.exchange(token)
+    assert (answer.status, error(answer)) == (503, "temporarily_unavailable")
+    assert ISSUER in answer.text
+    assert answer.header("retry-after")
+    assert server.recorded() == [("ResponseComplete", "accesscredentials", "error", 503)]
+
+
+def test_a_registered_agent_exchanges_the_token_of_its_ci_system(server: Server) -> None:
+    server.key_agent("build", keys=())
+    token = server.id_token(iss=AGENT_ISSUER, sub="build")
+    answer = server.exchange(token, resource=CLUSTER)
+    who = server.opened(answer, Port.KUBERNETES)
+    assert (who.kind, who.name, who.owner, who.groups) == (Kind.AGENT, "build", "person:alice", ("bots",))
+    assert error(server.exchange(token, resource=CLUSTER.replace("dev", "prod"))) == "invalid_target"
+    del server.agents["build"]
+    assert isinstance(server.presented(members(answer)["access_token"], Port.KUBERNETES), Rejected)
+    assert error(server.exchange(token, resource=CLUSTER)) == "invalid_request"
+
+
+def test_an_agent_that_nobody_registered_gets_nothing(server: Server) -> None:
+    answer = server.exchange(server.id_token(iss=AGENT_ISSUER, sub="stranger"), resource=CLUSTER)
+    assert error(answer) == "invalid_request"
+    assert "narrowgate agents add stranger" in answer.text
 
 
 def identity(kind: Kind, expires_at: float | None) -> Identity:
