@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -199,3 +200,24 @@ def test_an_agent_works_with_its_key_until_it_is_paused(cluster: Cluster, gate: 
     assert "paused" in kubectl("get", "--raw", "/version").text
     assert gate.gate.command("agents", "resume", "ci").code == 0
     gate.gate.wait_until(lambda: kubectl("get", "--raw", "/version").code == 0, "the agent goes on")
+
+
+PYTHON_CLIENT = """
+import sys
+from kubernetes import client, config
+config.load_kube_config(sys.argv[1])
+print(*(one.metadata.name for one in client.CoreV1Api().list_namespace().items))
+"""
+
+
+def test_the_python_client_asks_the_plugin_too(cluster: Cluster, signed_in: PersonsTerminal) -> None:
+    kubectl = signed_in.kubectl(cluster)
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON_CLIENT, str(kubectl.kubeconfig)],
+        env=kubectl.environment(),
+        capture_output=True,
+        text=True,
+        timeout=SETTLE_SECONDS,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "kube-system" in done.stdout.split()
