@@ -128,7 +128,8 @@ class ServiceAccounts:
         asking = self._asking.get(digest)
         if asking is None:
             if len(self._asking) >= MOST_ASKED:
-                return Unavailable("too many tokens are being verified at once; try again")
+                too_many = Unavailable("too many tokens are being verified at once; try again")
+                return self._still_good(digest, bound, now) or too_many
             asking = self._asking[digest] = _Asking(asyncio.Lock())
         asking.callers += 1
         try:
@@ -147,24 +148,32 @@ class ServiceAccounts:
 
     def _kept(self, digest: bytes, bound: BoundToken, answer: Answer, now: float) -> Answer:
         """Remember an answer; what a silent cluster said a moment ago still holds."""
-        good = self._good.pop(digest, None)
         match answer:
             case Identity():
                 _keep(self._good, digest, _Known(answer, now, min(now + FRESH_SECONDS, bound.expires_at)))
             case Rejected():
+                self._good.pop(digest, None)
                 _keep(self._bad, digest, _Known(answer, now, now + REFUSED_SECONDS))
             case Unavailable():
-                usable_until = min(good.since + USABLE_SECONDS, bound.expires_at) if good is not None else now
-                if good is not None and good.since <= now < usable_until:
-                    good.fresh_until = min(now + SILENT_SECONDS, usable_until)
-                    _keep(self._good, digest, good)
-                    return good.answer
+                if still_good := self._still_good(digest, bound, now):
+                    return still_good
                 _keep(self._bad, digest, _Known(answer, now, now + SILENT_SECONDS))
             case NotMine():
                 pass
             case _:
                 assert_never(answer)
         return answer
+
+    def _still_good(self, digest: bytes, bound: BoundToken, now: float) -> Identity | None:
+        """Who it was a moment ago, where nobody can say who it is now; for the next moment it is not asked again."""
+        good = self._good.get(digest)
+        if good is None or not isinstance(good.answer, Identity):
+            return None
+        usable_until = min(good.since + USABLE_SECONDS, bound.expires_at)
+        if not good.since <= now < usable_until:
+            return None
+        good.fresh_until = min(now + SILENT_SECONDS, usable_until)
+        return good.answer
 
     async def _ask(self, token: str, bound: BoundToken, now: float) -> Answer:
         try:

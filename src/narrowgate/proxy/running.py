@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -40,9 +41,9 @@ class Running:
         "end",
         "is_long",
         "judging",
+        "look_at",
         "number",
         "over",
-        "recheck_at",
         "recheck_seconds",
     )
 
@@ -66,14 +67,21 @@ class Running:
         """Whether it may go on for as long as it likes (a watch, an exec)."""
         self.recheck_seconds = recheck_seconds
         """See `Identity.recheck_seconds`."""
-        self.recheck_at = time.time() + recheck_seconds if recheck_seconds is not None else None
-        """Unix seconds."""
+        self.look_at = 0.0
+        """Unix seconds at which it is to be judged again though nothing has changed."""
         self.judging: asyncio.Task[None] | None = None
         """The question under way."""
         self.asked_at = 0.0
         """Unix seconds at which that began."""
         self.over = ""
         """Why it was ended; empty while it goes on."""
+        self.allowed_until(deadline)
+
+    def allowed_until(self, deadline: float | None) -> None:
+        """It was judged just now, and may go on."""
+        self.deadline = deadline
+        recheck_at = time.time() + self.recheck_seconds if self.recheck_seconds is not None else math.inf
+        self.look_at = recheck_at if deadline is None else min(deadline, recheck_at)
 
     def finish(self, reason: str) -> None:
         """End it; the first reason is the one that counts, however often it is told."""
@@ -83,10 +91,6 @@ class Running:
     def is_changed(self, now: float, number: int) -> bool:
         """Whether what it was judged by does not hold any more."""
         return self.number != number or (self.deadline is not None and now >= self.deadline)
-
-    def is_due(self, now: float, number: int) -> bool:
-        """Whether it is to be judged again."""
-        return self.is_changed(now, number) or (self.recheck_at is not None and now >= self.recheck_at)
 
 
 class RunningRequests:
@@ -120,7 +124,9 @@ class RunningRequests:
                     continue
                 now = time.time()
                 for running in list(self._running):
-                    self._look_at(running, now, number, questions)
+                    # Ten thousand idle watches are looked at four times a second: the usual answer is found right here.
+                    if running.number != number or now >= running.look_at or running.judging is not None:
+                        self._look_at(running, now, number, questions)
 
     def _look_at(self, running: Running, now: float, number: int, questions: asyncio.TaskGroup) -> None:
         if running.over:
@@ -128,9 +134,8 @@ class RunningRequests:
             running.finish(running.over)
             return
         if running.judging is None:
-            if running.is_due(now, number):
-                running.asked_at = now
-                running.judging = questions.create_task(self._judge(running, number))
+            running.asked_at = now
+            running.judging = questions.create_task(self._judge(running, number))
             return
         limit = CHANGED_SECONDS if running.is_changed(now, number) else RECHECK_SECONDS
         if not running.asked_at <= now < running.asked_at + limit:
@@ -138,25 +143,22 @@ class RunningRequests:
             running.finish("nobody could say in time whether this is still allowed")
 
     async def _judge(self, running: Running, number: int) -> None:
+        decision: Decision
         try:
             decision = await running.decide_again()
         except StateStale as error:
-            running.finish(str(error))
-            return
+            decision = Deny(message=str(error))
         except Exception:
             # The end of this request, never of the gate; and never a stream that goes on unjudged.
             log.exception("a running request could not be judged again")
-            running.finish("the gate failed to judge this request again")
-            return
+            decision = Deny(message="the gate failed to judge this request again")
         if running not in self._running:
             # It was answered meanwhile; its connection may be somebody else's by now.
             return
         match decision:
             case Allow():
                 running.number = number
-                running.deadline = decision.deadline
-                if running.recheck_seconds is not None:
-                    running.recheck_at = time.time() + running.recheck_seconds
+                running.allowed_until(decision.deadline)
                 running.judging = None
             case Deny() | NeedsApproval():
                 running.finish(decision.message)

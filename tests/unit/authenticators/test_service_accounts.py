@@ -19,6 +19,7 @@ from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected,
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules, Verify
 from narrowgate.authenticators.service_accounts import (
     FRESH_SECONDS,
+    MOST_ASKED,
     MOST_REMEMBERED,
     REFUSED_SECONDS,
     SILENT_SECONDS,
@@ -443,24 +444,50 @@ def test_many_callers_with_one_new_token_make_one_review() -> None:
     assert prod.reviews_asked == 1
 
 
+class Slow(ToldCluster):
+    """A cluster whose reviews take until they are let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Semaphore(0)
+        self.go_on = asyncio.Event()
+
+    async def review(self, token: str, audience: str) -> TokenReview:
+        self.begun.release()
+        await self.go_on.wait()
+        return await super().review(token, audience)
+
+
+def test_beyond_what_can_be_looked_at_at_once_new_tokens_wait_and_known_ones_do_not() -> None:
+    async def crowded() -> tuple[Answer, Answer]:
+        prod = Slow()
+        accounts, known = gate(prod=prod), prod.token()
+        prod.go_on.set()
+        await accounts.authenticate(Presented(known), NOW)
+        await prod.begun.acquire()
+        prod.go_on.clear()
+        later = NOW + FRESH_SECONDS + 1
+        async with asyncio.timeout(60), asyncio.TaskGroup() as callers:
+            for _ in range(MOST_ASKED):
+                callers.create_task(accounts.authenticate(Presented(prod.token()), later))
+            for _ in range(MOST_ASKED):
+                await prod.begun.acquire()
+            answers = [await accounts.authenticate(Presented(token), later) for token in (prod.token(), known)]
+            prod.go_on.set()
+        return answers[0], answers[1]
+
+    new, known = asyncio.run(crowded())
+    assert isinstance(new, Unavailable)
+    assert isinstance(known, Identity)
+
+
 def test_one_caller_who_leaves_takes_no_other_along() -> None:
-    class Slow(ToldCluster):
-        def __init__(self) -> None:
-            super().__init__()
-            self.begun = asyncio.Event()
-            self.go_on = asyncio.Event()
-
-        async def review(self, token: str, audience: str) -> TokenReview:
-            self.begun.set()
-            await self.go_on.wait()
-            return await super().review(token, audience)
-
     async def leave() -> Answer:
         prod = Slow()
         accounts, token = gate(prod=prod), prod.token()
         async with asyncio.timeout(10), asyncio.TaskGroup() as callers:
             first = callers.create_task(accounts.authenticate(Presented(token), NOW))
-            await prod.begun.wait()
+            await prod.begun.acquire()
             second = callers.create_task(accounts.authenticate(Presented(token), NOW))
             await asyncio.sleep(0)
             first.cancel()
