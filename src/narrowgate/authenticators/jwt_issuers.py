@@ -14,6 +14,10 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.names import groups_problem
 
+MOST_FOREIGN = 10_000
+"""Tokens of other issuers that are known as such; at 100 bytes each they take a megabyte. Beyond, all are looked at
+anew."""
+
 _NOT_MINE = NotMine()
 _sha256 = hashlib.sha256
 
@@ -29,6 +33,8 @@ class JWTIssuers:
         self._verifiers = tuple(verifiers)
         self._by_url: Mapping[str, TokenVerifier] = {verifier.issuer.url: verifier for verifier in verifiers}
         self._agents: Mapping[str, AgentRecord] = {agent.name: agent for agent in agents}
+        self._foreign: set[bytes] = set()
+        """SHA-256 of tokens of other issuers (ServiceAccounts have some): to say so again costs a look-up."""
 
     async def authenticate(self, presented: Presented, now: float) -> Answer:
         """See the port."""
@@ -44,12 +50,17 @@ class JWTIssuers:
             known = verifier.remembered(digest, now)
             if known is not None:
                 return self._as_registered(known, now)
+        if digest in self._foreign:
+            return _NOT_MINE
         try:
             issuer = unverified_claims(token).get("iss")
         except TokenRefused as error:
             return Rejected(f"this token {error.reason}")
         found = self._by_url.get(issuer) if isinstance(issuer, str) else None
         if found is None:
+            if len(self._foreign) >= MOST_FOREIGN:
+                self._foreign.clear()
+            self._foreign.add(digest)
             return _NOT_MINE
         return self._as_registered(await found.answer(token, digest, now), now)
 

@@ -57,10 +57,11 @@ class Identification:
             AgentCredentials.of(agents),
             AccessCredentials(self._genuine, self._port, ended, agents),
         ]
+        if self.verifiers:
+            # Before ServiceAccounts: it knows a token of theirs again by one look-up, they read others' every time.
+            found.append(JWTIssuers(self.verifiers, agents))
         if self._accounts is not None:
             found.append(self._accounts)
-        if self.verifiers:
-            found.append(JWTIssuers(self.verifiers, agents))
         return found
 
     async def follow(self) -> None:

@@ -99,6 +99,18 @@ def test_a_token_of_another_issuer_is_left_to_others(iss: object) -> None:
     assert ask(signed(PEOPLE.claims(iss=iss), PEOPLE.keys[0])) == NotMine()
 
 
+def test_a_token_of_another_issuer_is_known_as_such_the_next_time_and_so_are_many() -> None:
+    authenticator = JWTIssuers(VERIFIERS, ())
+    foreign = [signed({"iss": "https://other.example", "n": number}, CI.keys[0]) for number in range(3)]
+
+    async def work() -> None:
+        for token in foreign * 2:
+            assert await authenticator.authenticate(Presented(token), NOW) == NotMine()
+        assert isinstance(await authenticator.authenticate(Presented(PEOPLE.token()), NOW), Identity)
+
+    run(work())
+
+
 @pytest.mark.parametrize("text", ["", "x", "nga1_ey.e30.x", "ng1_x", "eyJhbGciOiJFUzI1NiJ9", "Bearer ey.e30.x"])
 def test_what_is_no_token_is_left_to_others(text: str) -> None:
     assert ask(text) == NotMine()
