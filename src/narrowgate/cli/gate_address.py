@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import os
 import re
 import ssl
 from pathlib import Path
@@ -52,8 +53,6 @@ def gate_in_use(url: str) -> str:
 
 def local_config(config: str | None) -> Config | None:
     """The gate's configuration on this machine; None where there is none and none was named. Raises ConfigError."""
-    import os
-
     from narrowgate.config import CONFIG_NAME, CONFIG_VARIABLE, DEFAULT_DATA_DIR, find_config
 
     usual = (Path(CONFIG_NAME), Path(DEFAULT_DATA_DIR, CONFIG_NAME))

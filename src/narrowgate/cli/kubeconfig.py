@@ -7,6 +7,7 @@ no secret, and can be kept in a repository.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def _is_for_a_person(wishes: Wishes) -> bool:
     """Whether it is for whoever is signed in: said by --gate, or by nothing else being said."""
     if wishes.gate:
         return True
-    if wishes.agent or wishes.credential_file or wishes.config:
+    if wishes.agent or wishes.credential_file or wishes.config or os.environ.get("NARROWGATE_CONFIG"):
         return False
     last = last_gate()
     return bool(last) and read_sign_in(gate_url(last)) is not None

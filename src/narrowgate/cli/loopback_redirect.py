@@ -7,13 +7,16 @@ import http.server
 import threading
 import time
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 PATH = "/callback"
 
 SILENT_SECONDS = 5
 """A connection that says nothing for so long is closed: browsers open some in advance."""
+
+MOST_CONNECTIONS = 16
+"""At one time; a browser opens six at most."""
 
 LONGEST_TARGET = 4096
 """Bytes; a code, a state and an address have some 300."""
@@ -91,7 +94,25 @@ class _Server(http.server.ThreadingHTTPServer):
     """One thread for each connection: one that a browser opened in advance must not keep the answer waiting."""
 
     daemon_threads = True
-    request_queue_size = 16
+    request_queue_size = MOST_CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection a thread, or hang up where there are too many."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 def _handler_of(redirect: LoopbackRedirect) -> type[http.server.BaseHTTPRequestHandler]:

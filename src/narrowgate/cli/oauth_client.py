@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,9 @@ ASSERTION_IS_JWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 CALL_SECONDS = 10
 """Longest silence of the gate; a person waits for it."""
+
+ANSWER_SECONDS = 30
+"""For a whole answer, however many pieces it comes in."""
 
 LARGEST_ANSWER = 256 << 10
 """Bytes. The largest answer names every cluster and every group of somebody, some 40 KB."""
@@ -114,10 +118,21 @@ class GatePort:
         with _worded(self.url):
             try:
                 with self._opener.open(request, timeout=CALL_SECONDS) as answer:
-                    return _document(self.url, answer.read(LARGEST_ANSWER + 1))
+                    return _document(self.url, _content(answer))
             except urllib.error.HTTPError as error:
                 with error:
-                    raise _refusal(self.url, error.code, error.read(LARGEST_ANSWER + 1)) from None
+                    raise _refusal(self.url, error.code, _content(error)) from None
+
+
+def _content(answer: Any) -> bytes:
+    """The body of an answer, as far as one byte beyond what is taken. Raises TimeoutError."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    content = bytearray()
+    while len(content) <= LARGEST_ANSWER and (piece := answer.read1(LARGEST_ANSWER)):
+        content += piece
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(content)
 
 
 def user_agent() -> str:
@@ -169,7 +184,7 @@ def _worded(url: str) -> Iterator[None]:
 def _reason(error: object) -> str:
     match error:
         case TimeoutError():
-            return f"nothing within {CALL_SECONDS} seconds"
+            return f"nothing within {CALL_SECONDS} seconds, or not all within {ANSWER_SECONDS}"
         case socket.gaierror():
             return "no such host name"
         case ssl.SSLError():

@@ -116,6 +116,14 @@ def test_the_configuration_of_a_gate_is_meant_when_it_is_named(shell: Terminal, 
     assert signed_in.calls == []
 
 
+def test_a_configuration_in_the_environment_is_named_too(
+    shell: Terminal, signed_in: ScriptedGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NARROWGATE_CONFIG", str(shell.config))
+    assert "--gate" not in shell.bare("kubeconfig", "--cluster", "prod").out
+    assert "--gate" in shell.bare("kubeconfig", "--cluster", "prod", "--gate", signed_in.url).out
+
+
 def test_a_workload_gets_one_that_it_needs_nothing_else_for(shell: Terminal, home: Path) -> None:
     done = shell("kubeconfig", "--cluster", "prod", "--token-file", "/var/run/secrets/narrowgate/token")
     arguments = exec_of(done)["args"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +126,33 @@ def test_an_address_that_is_none_is_one_line(shell: Terminal, home: Path, url: s
     done = shell.bare("login", url)
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "write it like https://gate.corp:8444" in done.err
+
+
+BROWSER = """#!{python}
+import sys, urllib.parse, urllib.request
+asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(sys.argv[1]).query))
+back = {{"code": "c", "state": asked["state"], "iss": "{gate}"}}
+urllib.request.urlopen(asked["redirect_uri"] + "?" + urllib.parse.urlencode(back)).close()
+"""
+"""Signs in without being asked anything, as a browser does whose console session runs."""
+
+
+def test_the_browser_of_the_environment_is_opened(gate: ScriptedGate, home: Path, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(BROWSER.format(python=sys.executable, gate=gate.url))
+    browser.chmod(0o755)
+    program = "import sys; from narrowgate.cli import main; sys.exit(main())"
+    arguments = ["login", gate.url, "--certificate-authority", str(gate.authority), "-o", "json"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "BROWSER": str(browser)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["person"] == "alice"
+    assert "a browser opens for you to sign in; if it does not, open this yourself:" in done.stderr
 
 
 def test_without_a_screen_there_is_no_browser_to_open() -> None:

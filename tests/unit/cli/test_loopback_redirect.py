@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from narrowgate.cli.loopback_redirect import DONE_PAGE, LoopbackRedirect
+from narrowgate.cli.loopback_redirect import DONE_PAGE, MOST_CONNECTIONS, LoopbackRedirect
 
 ISSUER = "https://gate.corp:8444"
 RIGHT = {"code": "c", "state": "the-state", "iss": ISSUER}
@@ -96,6 +98,22 @@ def test_a_connection_that_says_nothing_keeps_nobody_waiting(redirect: LoopbackR
     address = urlsplit(redirect.uri)
     with socket.create_connection((address.hostname, address.port)):
         assert bring(redirect, RIGHT)[0] == 200
+
+
+def test_too_many_connections_are_hung_up_on_and_the_answer_comes_through_afterwards(
+    redirect: LoopbackRedirect,
+) -> None:
+    address = urlsplit(redirect.uri)
+    held = [socket.create_connection((address.hostname, address.port)) for _ in range(MOST_CONNECTIONS)]
+    with socket.create_connection((address.hostname, address.port), timeout=10) as one_more:
+        assert one_more.recv(1) == b""
+    for connection in held:
+        connection.close()
+    deadline = time.monotonic() + 10
+    while redirect.wait(0) is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            bring(redirect, RIGHT)
+    assert redirect.wait(0) == ("c", "", "")
 
 
 def test_other_methods_bring_nothing(redirect: LoopbackRedirect) -> None:
