@@ -12,6 +12,8 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
+from narrowgate.control.head_deadline import HeadDeadline
+
 BACKLOG = 128
 """Connections that wait to be accepted; these ports have few clients."""
 
@@ -41,7 +43,7 @@ async def serve_app(
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=HeadDeadline,
         ws="none",
         log_config=None,
         log_level="warning",
