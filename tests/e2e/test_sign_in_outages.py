@@ -112,10 +112,11 @@ def test_signing_out_works_without_the_provider(signing_in: SignInGate) -> None:
     page = signing_in.signed_in(CAROL)
     signing_in.dex.stop()
     try:
+        signing_in.gate.wait_until(lambda: _is_told(signing_in, signing_in.page()), "the gate knows who is away")
         kept = page.context.cookies(signing_in.url)
         page.click("text=Sign out")
-        page.wait_for_timeout(0)
-        signing_in.gate.wait_until(lambda: session_cookie(page) == {}, "the cookie is gone")
+        page.wait_for_url(f"{signing_in.url}/signed-out")
+        assert session_cookie(page) == {}
         cookies = "; ".join(f"{cookie.get('name')}={cookie.get('value')}" for cookie in kept)
         answer = signing_in.raw("GET", "/", {"Cookie": cookies})
         assert (answer.status, answer.location) == (303, "/sign-in")

@@ -162,6 +162,7 @@ class ConsoleSessions:
             if sign_in.client is Client.CONSOLE:
                 by = by or f"person:{sign_in.person}"
                 await asyncio.to_thread(self._store.sign_ins.end, sign_in.id, because, by=by, at=time.time())
+                await asyncio.to_thread(self._store.once.take, _KEEPSAKES, sign_in.id, now=time.time())
 
 
 def session_secret(request: Request) -> str:

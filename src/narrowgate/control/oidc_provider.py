@@ -70,8 +70,9 @@ class Redeemed(msgspec.Struct, frozen=True):
     """What a code was worth."""
 
     who: Identity
-    id_token: str
-    """As a hint for the provider's sign-out page; it proves nothing here any more."""
+    hint: str
+    """The ID token, for the provider's sign-out page; it proves nothing here any more. Empty where it is not to be used
+    so: no such page, or too long for an address."""
 
 
 class OIDCProvider:
@@ -158,20 +159,22 @@ class OIDCProvider:
         who = await self._verified(id_token, pending)
         if who.kind is not Kind.PERSON:
             raise ProviderFailed(f"{self.title} vouches for programs here, and only people sign in", 403)
+        hint = id_token if metadata.end_session_endpoint and len(id_token) <= LONGEST_HINT else ""
         # The token's own end says how long it may be presented, not how long somebody stays signed in.
-        return Redeemed(msgspec.structs.replace(who, proven_by=self.source, expires_at=None), id_token)
+        return Redeemed(msgspec.structs.replace(who, proven_by=self.source, expires_at=None), hint)
 
-    async def farewell(self, sign_in: SignIn, id_token: str) -> str:
+    async def farewell(self, sign_in: SignIn, hint: str) -> str:
         """Its page for signing out (OpenID Connect RP-Initiated Logout 1.0); empty where it has none, or is away."""
         try:
-            endpoint = (await self._keys.metadata()).end_session_endpoint
-        except IssuerUnreachable:
+            await self._probe()
+            endpoint = (await self._metadata()).end_session_endpoint
+        except ProviderFailed:
             return ""
         if not endpoint:
             return ""
         parameters = {"client_id": self._login.client_id, "logout_hint": sign_in.person}
-        if id_token and len(id_token) <= LONGEST_HINT:
-            parameters["id_token_hint"] = id_token
+        if hint:
+            parameters["id_token_hint"] = hint
             parameters["post_logout_redirect_uri"] = f"{self._url}/signed-out"
         return _with_parameters(endpoint, parameters)
 

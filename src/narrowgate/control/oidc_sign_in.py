@@ -113,7 +113,7 @@ class OIDCSignIn:
         until = pending.started_at + PENDING_SECONDS + 1
         if not await asyncio.to_thread(self._once.put, _SPENT, pending.state, "", expires_at=until, now=time.time()):
             raise self._used(provider)
-        return await self._pages.completed(request, redeemed.who, pending.return_to, keepsake=redeemed.id_token)
+        return await self._pages.completed(request, redeemed.who, pending.return_to, keepsake=redeemed.hint)
 
     def _used(self, provider: OIDCProvider) -> ProviderFailed:
         return ProviderFailed(f"this answer of {provider.title} was used already; begin again", 400)

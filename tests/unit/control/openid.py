@@ -129,6 +129,9 @@ def running_openid(folder: Path) -> Iterator[OpenID]:
     provider = OpenID(0, ca)
 
     class Handler(BaseHTTPRequestHandler):
+        # Connections are kept: the client then waits for their end before its loop does.
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             self._answer({})
 

@@ -105,6 +105,15 @@ def test_what_was_kept_comes_back_with_the_cookie_alone(store: Store) -> None:
     assert asyncio.run(ConsoleSessions(store, SETTINGS).keepsake(stranger, sign_in)) == ""
 
 
+def test_what_was_kept_goes_with_the_session(store: Store) -> None:
+    browser = Browsing(app_of(store))
+    sign_in = started(browser, store)
+    secret = browser.cookies[COOKIE]
+    browser.get("/end")
+    request = Request({"type": "http", "headers": [(b"cookie", f"{COOKIE}={secret}".encode())]})
+    assert asyncio.run(ConsoleSessions(store, SETTINGS).keepsake(request, sign_in)) == ""
+
+
 def test_a_cookie_that_was_there_before_is_never_taken_over(store: Store) -> None:
     attacker = Browsing(app_of(store))
     theirs = started(attacker, store)

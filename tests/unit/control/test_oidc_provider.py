@@ -330,12 +330,32 @@ def test_the_provider_is_told_whose_session_ends_and_where_to_return(openid: Ope
     }
 
 
-def test_a_token_that_is_too_long_for_an_address_is_left_out(openid: OpenID) -> None:
-    assert "id_token_hint" not in farewell(openid, "x" * (LONGEST_HINT + 1))
+def test_without_a_token_nothing_is_asked_of_the_provider_but_the_end(openid: OpenID) -> None:
+    assert farewell(openid, "") == {"client_id": [CLIENT_ID], "logout_hint": ["alice@corp.example"]}
+
+
+def test_the_token_is_kept_for_the_provider_s_own_page_alone(openid: OpenID) -> None:
+    assert redeem(openid).hint == ""
+    openid.metadata["end_session_endpoint"] = f"{openid.issuer}/logout"
+    assert redeem(openid).hint.startswith("ey")
+
+
+def test_a_token_that_is_too_long_for_an_address_is_not_kept(openid: OpenID) -> None:
+    openid.metadata["end_session_endpoint"] = f"{openid.issuer}/logout"
+    with_claims(openid, {"more": "x" * LONGEST_HINT})
+    redeemed = redeem(openid)
+    assert (redeemed.who.name, redeemed.hint) == ("alice@corp.example", "")
 
 
 def test_without_a_page_for_it_nobody_is_led_there(openid: OpenID) -> None:
     assert asyncio.run(provider_of(openid).farewell(ALICE, "the-token")) == ""
+
+
+def test_nobody_is_led_to_a_page_of_a_provider_that_is_away(tmp_path: Path) -> None:
+    with running_openid(tmp_path) as openid:
+        openid.metadata["end_session_endpoint"] = f"{openid.issuer}/logout"
+        provider = gone(openid)
+    assert asyncio.run(provider.farewell(ALICE, "the-token")) == ""
 
 
 def test_a_provider_that_was_never_reached_has_no_page(tmp_path: Path) -> None:

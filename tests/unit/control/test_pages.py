@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import jinja2
 import pytest
@@ -95,16 +96,14 @@ def test_the_style_sheet_is_served_and_may_be_kept() -> None:
     assert "max-age" in answer.header("cache-control")
 
 
-def test_no_template_holds_script_or_inline_style() -> None:
+def test_no_template_holds_a_script_or_style_of_its_own() -> None:
     environment = PAGES.environment
     templates = environment.list_templates()
-    texts = {
-        name: environment.loader.get_source(environment, name)[0].lower() for name in templates if environment.loader
-    }
+    texts = {name: environment.loader.get_source(environment, name)[0] for name in templates if environment.loader}
     assert {"page.html", "home.html", "sign_in.html"} <= set(texts)
-    assert [
-        name for name, text in texts.items() if "<script" in text or "style=" in text or " on" + "click" in text
-    ] == []
+    # A script from a file of ours is possible where a page allows it; one inside the page never is.
+    inline = re.compile(r"""<script(?! src="[^"]+"( defer)?></script>)|\son\w+=|\sstyle=|<style|javascript:""", re.I)
+    assert [name for name, text in texts.items() if inline.search(text)] == []
 
 
 def test_moments_name_their_zone() -> None:
