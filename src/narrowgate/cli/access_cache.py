@@ -66,6 +66,8 @@ class Asked:
         self.gate = gate_url(gate)
         if len(cluster) > 63 or not _CLUSTER.issuperset(cluster) or cluster.startswith("."):
             raise Unusable(f'--cluster: "{cluster}" is no name of a cluster; write it as the gate lists it')
+        if not agent.isascii() or not agent.isprintable():
+            raise Unusable(f"--agent: {agent!a} is no name of an agent; write it as the gate lists it")
         self.cluster = cluster
         self.token_file = os.path.abspath(token_file) if token_file else ""
         self.agent = agent

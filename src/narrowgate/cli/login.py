@@ -9,7 +9,7 @@ import time
 import webbrowser
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -32,6 +32,16 @@ from narrowgate.cli.signing_in import by_browser, by_device
 
 WHOAMI_PATH = "/api/v1/whoami"
 SIGN_INS_PATH = "/api/v1/sign-ins?running=true"
+
+
+class _About(NamedTuple):
+    """A new sign-in as the gate tells it; empty what it does not."""
+
+    person: str
+    expires: str
+    """When it is over at the latest."""
+    clusters: list[str]
+    """Those that the person may name."""
 
 
 @click.command()
@@ -71,7 +81,7 @@ def login(url: str, output: str, **options: Any) -> None:
     who = f" as {document['person']}" if document["person"] else ""
     until = f" until {document['expiresAt']} at the latest" if document["expiresAt"] else ""
     note(f"signed in at {chosen}{who}{until}; a kubeconfig for a cluster is printed by:")
-    click.echo("narrowgate kubeconfig --cluster NAME")
+    click.echo(f"narrowgate kubeconfig --cluster {(document['clusters'] or ['NAME'])[0]}")
 
 
 def has_browser(environ: Mapping[str, str], platform: str = sys.platform) -> bool:
@@ -118,7 +128,8 @@ def _kept(port: GatePort, facts: GateFacts, granted: Granted, revocation_path: s
     if not granted.secret:
         raise GateUnreachable(f"{port.url} gave no sign-in that could be kept: is it a gate of this version?")
     now = time.time()
-    person, expires = _about(port, granted.access)
+    about = _about(port, granted.access)
+    person, expires = about.person, about.expires
     with gate_lock(port.url, wait=True):
         old = _older(port.url)
         forget_sign_in(port.url)
@@ -129,7 +140,13 @@ def _kept(port: GatePort, facts: GateFacts, granted: Granted, revocation_path: s
     if old:
         with contextlib.suppress(Unusable):
             end_at_gate(port, revocation_path, old)
-    return {"gate": port.url, "person": person, "signedInAt": moment(now), "expiresAt": expires or None}
+    return {
+        "gate": port.url,
+        "person": person,
+        "clusters": about.clusters,
+        "signedInAt": moment(now),
+        "expiresAt": expires or None,
+    }
 
 
 def _older(url: str) -> str:
@@ -147,16 +164,17 @@ def _keep_control(url: str, granted: Granted, now: float) -> None:
     keep_access(asked, asked.path(), Access.lasting(granted.access, now, granted.seconds))
 
 
-def _about(port: GatePort, access: str) -> tuple[str, str]:
-    """Who signed in, and until when at the latest, as the gate tells; empty where it does not."""
+def _about(port: GatePort, access: str) -> _About:
+    """What the gate tells of a new sign-in; nothing where it does not."""
     try:
-        person = port.get(WHOAMI_PATH, access).get("name")
+        whoami = port.get(WHOAMI_PATH, access)
         items = port.get(SIGN_INS_PATH, access).get("items")
     except (GateRefused, GateUnreachable):
-        return "", ""
+        return _About("", "", [])
     current = [one for one in items if isinstance(one, dict) and one.get("current")] if isinstance(items, list) else []
-    ends = current[0].get("expiresAt") if current else ""
-    return _line(person), _line(ends)
+    clusters = whoami.get("clusters")
+    names = [_line(one) for one in clusters] if isinstance(clusters, list) else []
+    return _About(_line(whoami.get("name")), _line(current[0].get("expiresAt")) if current else "", names)
 
 
 def _line(value: object) -> str:

@@ -28,7 +28,7 @@ def scripted(certificates_folder: Path) -> Iterator[ScriptedGate]:
     gate.answers("/.well-known/oauth-authorization-server", told(gate.metadata()))
     gate.answers("/oauth/token", granted())
     gate.answers("/oauth/revoke", told(b""))
-    gate.answers("/api/v1/whoami", told({"identity": "person:alice", "name": "alice", "groups": ["corp:sre"]}))
+    gate.answers("/api/v1/whoami", told({"identity": "person:alice", "name": "alice", "clusters": ["prod"]}))
     items = [{"id": "x", "current": False}, {"id": "y", "current": True, "expiresAt": "2999-01-01T00:00:00Z"}]
     gate.answers("/api/v1/sign-ins?running=true", told({"items": items}))
     yield gate

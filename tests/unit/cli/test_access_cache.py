@@ -73,6 +73,12 @@ def test_a_cluster_that_is_none_is_refused_before_it_becomes_a_path(cluster: str
         Asked(GATE, cluster)
 
 
+@pytest.mark.parametrize("agent", ["a\nb", "ä", "\udcff"])
+def test_an_agent_that_is_none_is_refused_before_it_is_signed(agent: str) -> None:
+    with pytest.raises(Unusable, match="no name of an agent"):
+        Asked(GATE, "prod", agent=agent, key_file="/key")
+
+
 @pytest.fixture
 def asked(home: Path) -> Asked:
     found = Asked(GATE, "prod")

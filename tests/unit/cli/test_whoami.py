@@ -27,7 +27,7 @@ def test_the_gates_answer_is_shown_line_by_line(shell: Terminal, gate: ScriptedG
         "confirmed: yes",
         "identity: person:alice",
         "name: alice",
-        "groups: corp:sre",
+        "clusters: prod",
         "sign in expires at: 2999-01-01T00:00:00Z",
     ]
     assert gate.called("/api/v1/whoami")[0].headers["Authorization"] == "Bearer nga1_a.b"
