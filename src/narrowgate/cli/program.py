@@ -30,7 +30,9 @@ COMMANDS = {
     "login": Entry("narrowgate.cli.login:login", "Sign in at a gate, as a person."),
     "logout": Entry("narrowgate.cli.logout:logout", "Sign out at a gate."),
     "whoami": Entry("narrowgate.cli.whoami:whoami", "Say who you are at a gate."),
-    "agents": Entry("narrowgate.cli.agents:agents", "Agents and how they prove themselves: add, change, pause, rotate, keys, ..."),
+    "agents": Entry(
+        "narrowgate.cli.agents:agents", "Agents and how they prove themselves: add, change, pause, rotate, keys, ..."
+    ),
     "roles": Entry("narrowgate.cli.roles:roles", "Roles in the gate: list, give, take, the first administrator."),
     "clusters": Entry(
         "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, remove."
