@@ -6,13 +6,13 @@ In this order:
    does not show.
 2. A deny rule that matches for any member of the chain, or for anything that the request uses, refuses it. Nothing
    lifts that, and a condition that cannot be decided counts as met.
-3. Every member must be covered, for the request and for each thing it uses, by an allow rule. Discovery and the
-   reviews of oneself are covered by built-in rules for whoever is allowed anything on the cluster.
+3. Every member must be covered, for the request and for each thing it uses, by an allow rule, or by a grant of its own
+   that a grantable rule would still grant now. Discovery and the reviews of oneself are covered by built-in rules for
+   whoever holds anything on the cluster.
 4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule.
-5. What is left is allowed, until the first credential of the chain ends.
+5. What is left is allowed, until the first credential of the chain, or the first grant it rests on, ends.
 
-Grants and approvals are arguments already and count for nothing yet: `grantable` rules are named in hints, `approve`
-rules hold, and neither permits.
+Approvals are an argument already and count for nothing yet: `approve` rules hold, and nothing lifts that.
 
 The answer does not depend on the order of policies or rules. Where several rules say the same, the first by policy
 name and rule id is named.
@@ -20,14 +20,15 @@ name and rule id is named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, assert_never
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, assert_never
 
 from narrowgate.core import refusals
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
-from narrowgate.core.identity import Chain
+from narrowgate.core.grants import Grant, held_by
+from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
-from narrowgate.core.judging import Answer, Evidence, Held, Refused, Uncovered, judge
+from narrowgate.core.judging import Answer, Evidence, Granted, Grants, Held, Refused, Uncovered, judge
 from narrowgate.core.matching import Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
@@ -37,7 +38,7 @@ def decide(
     chain: Chain,
     what: Intent,
     policy: Rulebook,
-    grants: Sequence[Any],  # noqa: ARG001 - counts for nothing until tasks exist
+    grants: Sequence[Grant],
     approvals: Sequence[Any],  # noqa: ARG001 - counts for nothing until approvals exist
     now: float,
 ) -> Decision:
@@ -52,15 +53,35 @@ def decide(
     if what.uses:
         questions += tuple((question_of_use(use), use) for use in what.uses)
     covers: list[RuleRef] = []
+    resting_on: dict[str, float] = {}
     for member in chain:
         holding = policy.holding(member, what.cluster)
+        own = _own(grants, member, policy, what.cluster, now) if grants else None
         for question, use in questions:
-            answer = judge(holding, member, question, use, evidence)
+            answer = judge(holding, member, question, use, evidence, own)
+            if isinstance(answer, Granted):
+                resting_on[answer.grant.task] = answer.grant.ends_at
+                answer = answer.ref
             if not isinstance(answer, RuleRef):
-                return _withheld(chain, policy, questions, evidence)
+                return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
             if use is None:
                 covers.append(answer)
-    return Allow(rule=covers[-1], covers=tuple(covers), deadline=_deadline(chain))
+    deadline = _deadline(chain, resting_on)
+    return Allow(rule=covers[-1], covers=tuple(covers), tasks=tuple(sorted(resting_on)), deadline=deadline)
+
+
+class _Judged(NamedTuple):
+    """Everything about a decision but the request."""
+
+    chain: Chain
+    policy: Rulebook
+    grants: Sequence[Grant]
+    now: float
+
+
+def _own(grants: Sequence[Grant], member: Identity, policy: Rulebook, cluster: str, now: float) -> Grants | None:
+    held = held_by(grants, member, cluster, now)
+    return Grants(held, policy.built_in, now) if held else None
 
 
 def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
@@ -75,28 +96,30 @@ def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
     return None
 
 
-def _deadline(chain: Chain) -> float | None:
-    """When the first of the chain's credentials ends."""
-    return min((member.expires_at for member in chain if member.expires_at is not None), default=None)
+def _deadline(chain: Chain, resting_on: Mapping[str, float]) -> float | None:
+    """When the first of the chain's credentials ends, or of the grants."""
+    ends = [member.expires_at for member in chain if member.expires_at is not None]
+    return min((*ends, *resting_on.values()), default=None)
 
 
 def _withheld(
-    chain: Chain, policy: Rulebook, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
+    judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
 ) -> Deny | NeedsApproval:
     """The weightiest reason why not: a deny, then something uncovered, then a question to people; each the first."""
-    cluster = evidence.what.cluster
+    cluster, chain = evidence.what.cluster, judged.chain
     found: dict[type[Answer], Deny | NeedsApproval] = {}
     for member in chain:
-        holding = policy.holding(member, cluster)
+        holding = judged.policy.holding(member, cluster)
+        own = _own(judged.grants, member, judged.policy, cluster, judged.now)
         for question, use in questions:
-            answer = judge(holding, member, question, use, evidence)
+            answer = judge(holding, member, question, use, evidence, own)
             if type(answer) in found:
                 continue
             asked = Asked(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
             )
             match answer:
-                case RuleRef():
+                case RuleRef() | Granted():
                     pass
                 case Refused():
                     found[Refused] = refusals.denied(asked, answer)

@@ -28,6 +28,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleRef
     """What covers the sender (the last of the chain); `covers` has one for every member, root first."""
     covers: tuple[RuleRef, ...]
+    tasks: tuple[str, ...] = ()
+    """The tasks whose grants it rests on, sorted; none where standing rules cover all of it."""
     deadline: float | None = None
     """Unix seconds: a stream that still runs then is decided again."""
 

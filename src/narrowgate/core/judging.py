@@ -12,6 +12,7 @@ import msgspec
 
 from narrowgate.core.conditions import Facts, Undecided, awkward
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.grants import Grant
 from narrowgate.core.identity import Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.matching import CompiledRule, Question
@@ -51,8 +52,24 @@ class Uncovered(msgspec.Struct, frozen=True):
     """A rule by which a task could be granted it."""
 
 
-Answer = RuleRef | Refused | Held | Uncovered
+class Granted(msgspec.Struct, frozen=True):
+    """A task's grant covers it, by this grantable rule."""
+
+    ref: RuleRef
+    grant: Grant
+
+
+Answer = RuleRef | Granted | Refused | Held | Uncovered
 """A RuleRef is the rule that covers the question."""
+
+
+class Grants(msgspec.Struct, frozen=True):
+    """What one member holds by tasks, for one decision."""
+
+    held: tuple[Grant, ...]
+    built_in: tuple[CompiledRule, ...]
+    """Discovery and reviews of oneself, which whoever holds anything may ask for."""
+    now: float
 
 
 class Evidence:
@@ -93,18 +110,28 @@ class Evidence:
         return Facts(request, self.what.object, self.what.old_object, lacking_object, lacking_old_object)
 
 
-def judge(holding: Holding, member: Identity, question: Question, use: Use | None, evidence: Evidence) -> Answer:
+def judge(
+    holding: Holding,
+    member: Identity,
+    question: Question,
+    use: Use | None,
+    evidence: Evidence,
+    grants: Grants | None = None,
+) -> Answer:
     """Answer one question for one member, from what it holds; `use` is what the question came from, if not the
-    request.
+    request. `grants` are the member's own; None where it has none.
     """
     found = holding.candidates(question)
     if found.plain is not None:
         return found.plain
-    guard = _guard(found, (member, question, use), evidence)
+    asked = (member, question, use)
+    guard = _guard(found, asked, evidence)
     if isinstance(guard, Refused):
         return guard
-    cover = _cover(found, (member, question, use), evidence)
-    if guard is not None and (isinstance(cover, RuleRef) or _offers(found.approve, question)):
+    cover: RuleRef | Granted | Uncovered = _cover(found, asked, evidence)
+    if isinstance(cover, Uncovered) and grants is not None:
+        cover = _granted(found, asked, evidence, grants) or cover
+    if guard is not None and (not isinstance(cover, Uncovered) or _offers(found.approve, question)):
         return guard
     return cover
 
@@ -140,6 +167,24 @@ def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Un
             if isinstance(met, Undecided) and undecided is None:
                 undecided = rule, met.why
     return Uncovered(undecided, next((rule for rule in found.grantable if rule.covers_name(asked[1])), None))
+
+
+def _granted(found: Candidates, asked: _Asked, evidence: Evidence, grants: Grants) -> RuleRef | Granted | None:
+    """The grant that covers it and that some grantable rule would still grant; or what every holder may ask for."""
+    question = asked[1]
+    for grant in grants.held:
+        if not grant.covers(question):
+            continue
+        for rule in found.grantable:
+            if (
+                rule.covers_name(question)
+                and grant.is_grantable_by(rule, grants.now)
+                and evidence.met(rule, *asked) is True
+            ):
+                return Granted(rule.ref, grant)
+    if grants.held:
+        return next((rule.ref for rule in grants.built_in if rule.covers(question)), None)
+    return None
 
 
 def _offers(approve: Sequence[CompiledRule], question: Question) -> bool:

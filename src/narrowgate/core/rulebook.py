@@ -168,7 +168,8 @@ class Rulebook:
         self._by_subject: Final = _by_subject(self.policies)
         self._holdings: dict[tuple[str, str, tuple[str, ...], str], Holding] = {}
         self._groups_on: dict[str, frozenset[str]] = {}
-        self._built_in: Final = tuple(CompiledRule(BUILT_IN, rule, revision) for rule in (DISCOVERY, REVIEWS))
+        self.built_in: Final = tuple(CompiledRule(BUILT_IN, rule, revision) for rule in (DISCOVERY, REVIEWS))
+        """What whoever holds anything may ask for."""
 
     def holding(self, identity: Identity, cluster: str) -> Holding:
         """What the identity holds on the cluster, by its kind, name and groups."""
@@ -177,7 +178,7 @@ class Rulebook:
         found = self._holdings.get(key)
         if found is None:
             written = (rule for index in self._policies_of(identity, cluster) for rule in self._rules[index])
-            found = Holding(written, self._built_in)
+            found = Holding(written, self.built_in)
             if len(self._holdings) >= MAX_HOLDINGS:
                 self._holdings.clear()
             self._holdings[key] = found

@@ -1,0 +1,188 @@
+"""A question put to people about one task or one request, its answers, and the states it goes through, as one table.
+
+    pending → approved | denied | lapsed | withdrawn
+    approved → spent        (a request's approval: it covers that one request, once)
+
+What the answers come to does not depend on their order: one no from somebody who may answer denies; otherwise every
+group that the rule names must have said yes through as many people as it says, and nobody counts twice, in however many
+of those groups they are. Whether somebody may answer is looked at again whenever it is counted: an approver who left
+the group has not approved.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from narrowgate.core.decision import RuleRef
+from narrowgate.core.policy import Approval, Approvers
+
+
+class ApprovalState(enum.Enum):
+    """Where a question is."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    DENIED = "denied"
+    LAPSED = "lapsed"
+    WITHDRAWN = "withdrawn"
+    SPENT = "spent"
+
+
+class ApprovalEvent(enum.Enum):
+    """What happens to a question."""
+
+    APPROVED = "approved"
+    DENIED = "denied"
+    LAPSED = "lapsed"
+    """Not answered, or not used, in time."""
+    WITHDRAWN = "withdrawn"
+    """By whoever asked."""
+    SPENT = "spent"
+    """The request it was for has passed."""
+
+
+APPROVAL_TRANSITIONS: Final[dict[tuple[ApprovalState, ApprovalEvent], ApprovalState]] = {
+    (ApprovalState.PENDING, ApprovalEvent.APPROVED): ApprovalState.APPROVED,
+    (ApprovalState.PENDING, ApprovalEvent.DENIED): ApprovalState.DENIED,
+    (ApprovalState.PENDING, ApprovalEvent.LAPSED): ApprovalState.LAPSED,
+    (ApprovalState.PENDING, ApprovalEvent.WITHDRAWN): ApprovalState.WITHDRAWN,
+    (ApprovalState.APPROVED, ApprovalEvent.SPENT): ApprovalState.SPENT,
+    (ApprovalState.APPROVED, ApprovalEvent.LAPSED): ApprovalState.LAPSED,
+    (ApprovalState.APPROVED, ApprovalEvent.WITHDRAWN): ApprovalState.WITHDRAWN,
+}
+"""The whole machine; a pair that is not here does not happen."""
+
+
+class Voice(enum.Enum):
+    """What one person said."""
+
+    YES = "yes"
+    NO = "no"
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's answer."""
+
+    person: str
+    voice: Voice
+    comment: str = ""
+    at: float
+    """Unix seconds."""
+
+
+class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """One question. Every change is a new value."""
+
+    id: str
+    asks: tuple[Approval, ...]
+    """Everything that must be fulfilled: one for each rule that held it."""
+    rules: tuple[RuleRef, ...]
+    """Those rules."""
+    task: str = ""
+    """The task it is about; empty where it is about a request."""
+    digest: str = ""
+    """Of the request it is about (`request_digest`), and of it alone."""
+    credential: str = ""
+    """Public id of the credential whose request it is about."""
+    excluded: tuple[str, ...] = ()
+    """People who may not answer: whoever asked, and the agent's owner where the policy says so."""
+    asked_at: float
+    lapses_at: float
+    """Unix seconds: until then people answer, and the request passes."""
+    state: ApprovalState = ApprovalState.PENDING
+    said: tuple[Said, ...] = ()
+    ended_at: float | None = None
+    ended_because: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing happens to it any more."""
+        return not any(state is self.state for state, _ in APPROVAL_TRANSITIONS)
+
+
+class NotPossible(Exception):
+    """An event that a question's state does not know; the text says which state that is."""
+
+
+def after(question: ApprovalQuestion, event: ApprovalEvent, now: float, because: str = "") -> ApprovalQuestion:
+    """The question once `event` has happened at `now`; what comes too late finds it lapsed. Raises NotPossible."""
+    if not question.is_final and not now < question.lapses_at:
+        event = ApprovalEvent.LAPSED
+    state = APPROVAL_TRANSITIONS.get((question.state, event))
+    if state is None:
+        raise NotPossible(f"approval {question.id} is {question.state.value}: it cannot be {event.value} any more")
+    if state is ApprovalState.APPROVED:
+        return msgspec.structs.replace(question, state=state)
+    return msgspec.structs.replace(question, state=state, ended_at=now, ended_because=because or state.value)
+
+
+Groups = Mapping[str, frozenset[str]]
+"""The groups of each person, as they are known now."""
+
+
+def answered(question: ApprovalQuestion, said: Said, groups: Groups, now: float) -> ApprovalQuestion:
+    """The question with one more answer, `groups` being everybody's as of `now`. Raises NotPossible.
+
+    Whoever answers again changes their answer. What it comes to then is `verdict`.
+    """
+    if question.state is not ApprovalState.PENDING:
+        raise NotPossible(f"approval {question.id} is {question.state.value}: it cannot be answered any more")
+    if not now < question.lapses_at:
+        return after(question, ApprovalEvent.LAPSED, now)
+    if problem := answer_problem(question, said.person, groups.get(said.person, frozenset())):
+        raise NotPossible(problem)
+    others = tuple(one for one in question.said if one.person != said.person)
+    heard = msgspec.structs.replace(question, said=(*others, said))
+    event = verdict(heard, groups)
+    return heard if event is None else after(heard, event, now, said.comment)
+
+
+def answer_problem(question: ApprovalQuestion, person: str, groups: frozenset[str]) -> str:
+    """Why `person` may not answer; empty where they may."""
+    if person in question.excluded:
+        return f"{person} may not answer approval {question.id}: nobody answers what was asked by or for themselves"
+    if groups.isdisjoint(approvers.group for ask in question.asks for approvers in ask.approvers):
+        asked = ", ".join(sorted({approvers.group for ask in question.asks for approvers in ask.approvers}))
+        return f"{person} is in none of the groups that approval {question.id} is asked of: {asked}"
+    return ""
+
+
+def verdict(question: ApprovalQuestion, groups: Groups) -> ApprovalEvent | None:
+    """What the answers so far come to; None while more is needed. Independent of their order."""
+    heard = [
+        one for one in question.said if not answer_problem(question, one.person, groups.get(one.person, frozenset()))
+    ]
+    if any(one.voice is Voice.NO for one in heard):
+        return ApprovalEvent.DENIED
+    yes = {one.person: groups[one.person] for one in heard if one.voice is Voice.YES}
+    # A question that asks nobody is a mistake somewhere, and a mistake is no yes.
+    if question.asks and all(ask.approvers and _is_fulfilled(ask.approvers, yes) for ask in question.asks):
+        return ApprovalEvent.APPROVED
+    return None
+
+
+def still_approved(question: ApprovalQuestion, groups: Groups, now: float) -> bool:
+    """Whether an approved question may be used at `now`: in time, and its answers still count."""
+    in_time = question.state is ApprovalState.APPROVED and now < question.lapses_at
+    return in_time and verdict(question, groups) is ApprovalEvent.APPROVED
+
+
+def _is_fulfilled(approvers: Iterable[Approvers], people: Groups) -> bool:
+    """Whether every place can be given to another person (a matching, found by augmenting paths)."""
+    places = [each.group for each in approvers for _ in range(max(1, each.count))]
+    held: dict[str, int] = {}
+
+    def place(index: int, tried: set[str]) -> bool:
+        for person in sorted(people):
+            if places[index] in people[person] and person not in tried:
+                tried.add(person)
+                if person not in held or place(held[person], tried):
+                    held[person] = index
+                    return True
+        return False
+
+    return all(place(index, set()) for index in range(len(places)))

@@ -1,0 +1,64 @@
+"""What a task holds while it is active: rules that cover requests of one identity on one cluster, for a time.
+
+A grant gives nothing by itself. It counts where a `grantable` rule of the policy in force would still grant it: a
+tightened policy takes effect at once, and what was granted under an earlier one does not outlive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.policy import Effect, Rule
+
+GRANT = "task"
+"""Where a policy's name stands in references to granted rules."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """The access of one active task."""
+
+    task: str
+    kind: Kind
+    name: str
+    """The identity that holds it."""
+    cluster: str
+    rules: tuple[CompiledRule, ...]
+    """As `granted_rule` makes them: any of them covers."""
+    begins_at: float
+    ends_at: float
+    """Unix seconds: it covers from the one until just before the other."""
+
+    def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
+        """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
+        same = self.kind is member.kind and self.name == member.name and self.cluster == cluster
+        return same and self.begins_at <= now < self.ends_at
+
+    def covers(self, question: Question) -> bool:
+        """Whether one of its rules covers all of the question."""
+        return any(rule.covers(question) for rule in self.rules)
+
+    def is_grantable_by(self, rule: CompiledRule, now: float) -> bool:
+        """Whether a grantable rule would still let it last: what it gives may have become shorter since."""
+        longest = rule.rule.max_duration
+        return longest is not None and now < self.begins_at + longest
+
+
+def granted_rule(rule: Rule, task: str) -> CompiledRule:
+    """A rule of a task as grants hold it. Raises ValueError for what a task cannot be granted.
+
+    A task's rules are plain: no condition, because the grantable rule's own decides anew at every request, and nothing
+    that withholds.
+    """
+    if rule.effect is not Effect.ALLOW or rule.when:
+        raise ValueError("a task is granted plain allow rules")
+    return CompiledRule(f"{GRANT}/{task}", rule, 0)
+
+
+def held_by(grants: Iterable[Grant], member: Identity, cluster: str, now: float) -> tuple[Grant, ...]:
+    """The grants that `member` holds there and then, by task: the answer does not depend on their order."""
+    held = (grant for grant in grants if grant.is_held_by(member, cluster, now))
+    return tuple(sorted(held, key=lambda grant: grant.task))
