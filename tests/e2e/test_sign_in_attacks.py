@@ -245,6 +245,15 @@ def test_forged_headers_and_hosts_change_nothing(signing_in: SignInGate) -> None
         assert json.loads(metadata.text)["issuer"] == signing_in.url
 
 
+@pytest.mark.parametrize(
+    "path", ["/sign-in/", "/sign-in/oidc/corp/", "/signed-out/", "//sign-in", "/nothing", "/device/"]
+)
+def test_no_redirect_leads_where_a_forged_host_says(signing_in: SignInGate, path: str) -> None:
+    answer = signing_in.raw("GET", path, {**FORGED, "Host": "evil.example"})
+    assert (answer.status, answer.location) == (404, "")
+    assert "evil" not in answer.text
+
+
 def test_a_forged_address_is_not_the_one_that_is_recorded(signing_in: SignInGate) -> None:
     page = signing_in.page()
     page.set_extra_http_headers({"X-Forwarded-For": "10.9.9.9", "X-Real-IP": "10.9.9.9", "Forwarded": "for=10.9.9.9"})

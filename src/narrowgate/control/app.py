@@ -118,7 +118,10 @@ def control_app(parts: ControlParts) -> Starlette:
     async def nowhere(request: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette's signature)
         return pages.problem(request, 404, "There is no such page here.", way_on="/")
 
-    return Starlette(routes=routes, exception_handlers={404: nowhere})
+    app = Starlette(routes=routes, exception_handlers={404: nowhere})
+    # Starlette would redirect `/sign-in/` to wherever the Host header says that it came to.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _saml_routes(parts: ControlParts, sign_in_parts: SignInParts, sign_in: SignInPages) -> list[Route]:
