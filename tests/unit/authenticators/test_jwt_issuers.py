@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
-from tests.oidc_issuer import FAR, Issuer, base64url, ec_key, run, signed, verifier_of
+from tests.oidc_issuer import FAR, Issuer, base64url, ec_key, signed, verifier_of
 
 from narrowgate.authenticators.jwks import MAX_TOKEN_CHARACTERS
 from narrowgate.authenticators.jwt_issuer import ClaimMapping
@@ -39,7 +40,7 @@ def agent(**changed: Any) -> AgentRecord:
 
 
 def ask(token: str, *agents: AgentRecord, now: float = NOW) -> Answer:
-    return run(JWTIssuers(VERIFIERS, agents).authenticate(Presented(token), now))
+    return asyncio.run(JWTIssuers(VERIFIERS, agents).authenticate(Presented(token), now))
 
 
 def rejection(token: str, *agents: AgentRecord, now: float = NOW) -> str:
@@ -108,7 +109,7 @@ def test_a_token_of_another_issuer_is_known_as_such_the_next_time_and_so_are_man
             assert await authenticator.authenticate(Presented(token), NOW) == NotMine()
         assert isinstance(await authenticator.authenticate(Presented(PEOPLE.token()), NOW), Identity)
 
-    run(work())
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("text", ["", "x", "nga1_ey.e30.x", "ng1_x", "eyJhbGciOiJFUzI1NiJ9", "Bearer ey.e30.x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def listening() -> Iterator[Issuer]:
 
 
 def verified(token: str, now: float = NOW, verifier: TokenVerifier = VERIFIER, **wanted: Any) -> Identity:
-    return run(verifier.verify(token, now, **wanted))
+    return asyncio.run(verifier.verify(token, now, **wanted))
 
 
 def refusal(token: str, now: float = NOW, verifier: TokenVerifier = VERIFIER, **wanted: Any) -> str:
@@ -183,7 +184,7 @@ class TestIssuers:
 
 class TestMemory:
     def answered(self, verifier: TokenVerifier, token: str, now: float = NOW) -> Identity | Rejected | Unavailable:
-        return run(verifier.answer(token, digest(token), now))
+        return asyncio.run(verifier.answer(token, digest(token), now))
 
     def test_a_good_token_is_remembered_until_its_end_and_no_longer(self) -> None:
         verifier, token = verifier_of(ISSUER), ISSUER.token(exp=NOW + 60)
