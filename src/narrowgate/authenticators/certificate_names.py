@@ -44,6 +44,16 @@ KNOWN_CRITICAL = frozenset(
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Collisions can be made: a signature of a harmless certificate may be one of another, too."""
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises for certificates that it cannot make sense of, sooner or later: it reads them bit by bit."""
+
 _Extension = TypeVar("_Extension", x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
 
 
@@ -104,7 +114,7 @@ class CertificateNames:
         try:
             certificate = x509.load_der_x509_certificate(der)
             problem = _usage_problem(certificate)
-        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        except UNREADABLE:
             return Unproven("cannot be read; ask for another one")
         if problem:
             return Unproven(problem)
@@ -113,10 +123,12 @@ class CertificateNames:
             return Unproven(
                 "is not signed by a CA of clientCertificates itself; an intermediate CA must stand in its file"
             )
-        rules = [signer.rule for signer in signers]
-        if any(rule is not rules[0] for rule in rules):
+        if any(signer.rule is not signers[0].rule for signer in signers):
             return Unproven("could be of two entries of clientCertificates; the gate's operator must keep one of them")
-        return _named(certificate, signers)
+        try:
+            return _named(certificate, signers)
+        except UNREADABLE:
+            return Unproven("cannot be read; ask for another one")
 
 
 def _named(certificate: x509.Certificate, signers: Sequence[_Authority]) -> Proven | Unproven:
@@ -137,7 +149,7 @@ def _named(certificate: x509.Certificate, signers: Sequence[_Authority]) -> Prov
     )
 
 
-class _NoName(ValueError):
+class _NoName(Exception):
     """There is not exactly one good name; the text follows "this client certificate"."""
 
 
@@ -146,7 +158,7 @@ def _spiffe_id(certificate: x509.Certificate, rule: CertificateRule) -> str:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         uris = []
     if len(uris) != 1:
         raise _NoName(
@@ -173,6 +185,9 @@ def _common_name(certificate: x509.Certificate) -> str:
 
 def _usage_problem(certificate: x509.Certificate) -> str:
     """Why a certificate is not one to prove a client by; follows "this client certificate". Raises ValueError."""
+    # RFC 5280, section 4.1.2.2; the library only warns of it, and will refuse it one day.
+    if certificate.serial_number <= 0:
+        return "has a serial number that is not positive; ask for another one"
     extensions = certificate.extensions
     unknown = [one.oid.dotted_string for one in extensions if one.critical and one.oid not in KNOWN_CRITICAL]
     if unknown:
@@ -194,7 +209,7 @@ def _usage_problem(certificate: x509.Certificate) -> str:
 def _signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -204,7 +219,7 @@ def authority_problem(certificate: x509.Certificate) -> str:
     try:
         constraints = _extension(certificate.extensions, x509.BasicConstraints)
         usage = _extension(certificate.extensions, x509.KeyUsage)
-    except (ValueError, x509.DuplicateExtension):
+    except UNREADABLE:
         return "has extensions that cannot be read"
     if constraints is None or not constraints.ca:
         return "is not a CA's (basicConstraints CA:TRUE)"

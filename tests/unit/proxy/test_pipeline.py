@@ -19,6 +19,7 @@ from tests.unit.proxy.loopback import (
     SECRETS,
     UPSTREAM_TOKEN,
     Message,
+    Peer,
     Script,
     access_to,
     always_ok,
@@ -29,6 +30,7 @@ from tests.unit.proxy.loopback import (
     until,
 )
 
+from narrowgate.authenticators.port import Answer, Unavailable
 from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.state import ServedCluster
@@ -174,6 +176,57 @@ def test_a_cluster_that_cannot_be_reached_is_503_with_the_reason(tmp_path: Path)
     assert answer.status == 503
     assert "no connection to the API server" in told(answer)
     assert "127.0.0.1" not in told(answer)
+
+
+class Silent:
+    """An authenticator that has nobody to ask."""
+
+    async def authenticate(self, *_: object) -> Answer:
+        return SILENT
+
+
+SILENT = Unavailable("cluster 'dev' cannot say now whose token this is")
+
+
+def test_where_nobody_can_vouch_now_the_caller_is_told_503_and_why(tmp_path: Path) -> None:
+    async def main() -> tuple[Message, str, int]:
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
+            made.authenticator = lambda _: Silent()
+            await made.change_policy(POLICY)
+            client = await made.client()
+            await client.send(request("GET", f"{PODS}/marked"))
+            answer = await client.message()
+            await client.close()
+            event = await made.finished("marked")
+            return answer, event["annotations"]["narrowgate.dev/decision"], len(server.received)
+
+    answer, decided, received = run(main())
+    assert (answer.status, decided, received) == (503, "error", 0)
+    assert told(answer) == SILENT.reason
+    assert "retry-after" in answer.fields
+
+
+def test_a_stream_for_which_nobody_vouches_any_more_is_ended(tmp_path: Path) -> None:
+    async def watched(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.ended()
+
+    async def main() -> dict[str, Any]:
+        async with api_server(tmp_path, watched) as server, gate(tmp_path, server) as made:
+            client = await made.client()
+            await client.send(request("GET", f"{PODS}?watch=1"))
+            await until(lambda: len(made.running) == 1)
+            made.authenticator = lambda _: Silent()
+            await made.change_policy(POLICY)
+            answer = await client.message()
+            await client.close()
+            found: dict[str, Any] = json.loads(answer.body)
+            return found
+
+    event = run(main())
+    assert event["type"] == "ERROR"
+    assert event["object"]["message"] == SILENT.reason
 
 
 # --- which cluster
