@@ -181,14 +181,16 @@ class IssuerKeys:
         async with self._lock:
             if not still_needed():
                 return
-            self._asked_at = self._clock()
             try:
                 async with asyncio.timeout(self._pace.fetch):
                     self.hold(*await self._fetched())
             except TimeoutError:
                 self._failed(f"no answer within {self._pace.fetch:g} s")
-            except (aiohttp.ClientError, OSError, _Unusable, KeySetInvalid, UnicodeError, ValueError) as error:
-                self._failed(" ".join(str(error).split()) or type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - whatever a foreign server provokes, this process goes on without it
+                self._failed(_shown(str(error)) or type(error).__name__)
+            finally:
+                # From the end on, not from the beginning: whoever waited for a slow one must not ask it again at once.
+                self._asked_at = self._clock()
 
     def _failed(self, why: str) -> None:
         if why != self.trouble:
@@ -207,8 +209,11 @@ class IssuerKeys:
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "narrowgate"},
         ) as session:
             metadata = read_metadata(await _document(session, discovery, MAX_METADATA_BYTES), self._issuer.url)
-            keys = KeySet.of(await _document(session, metadata.jwks_uri, MAX_KEYS_BYTES))
-        return metadata, keys
+            published = await _document(session, metadata.jwks_uri, MAX_KEYS_BYTES)
+        try:
+            return metadata, KeySet.of(published)
+        except KeySetInvalid as error:
+            raise _Unusable(f"the keys that it publishes {error}") from None
 
 
 class _Unusable(ValueError):

@@ -163,11 +163,6 @@ def unverified_claims(token: str) -> dict[str, Any]:
     return _parts(token)[1]
 
 
-def looks_like_token(text: str) -> bool:
-    """Whether this is a signed JWT by its shape: a JSON object in base64url first, three parts in all."""
-    return text.startswith("ey") and text.count(".") == 2
-
-
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     """Header, claims, what is signed, signature (RFC 7515, section 7.1)."""
     if len(token) > MAX_TOKEN_CHARACTERS:

@@ -195,6 +195,18 @@ class TestAway:
         run(work())
         assert issuer.asked == [DISCOVERY_PATH]
 
+    def test_one_that_is_slow_is_not_asked_by_one_after_the_other(self, issuer: Issuer) -> None:
+        # It says that there is more than there is, so that each fetch takes as long as it may.
+        issuer.answers[DISCOVERY_PATH] = Answer(200, b"{}", {"Content-Length": "3"})
+
+        async def work() -> None:
+            keys = IssuerKeys(configured(issuer), Pace(fetch=1.0, retry=1.0))
+            failures = await asyncio.gather(*(keys.current() for _ in range(20)), return_exceptions=True)
+            assert {type(failure) for failure in failures} == {IssuerUnreachable}
+
+        run(work())
+        assert issuer.asked == [DISCOVERY_PATH]
+
     def test_an_unknown_key_of_one_that_is_away_is_no_reason_to_say_the_token_is_bad(
         self, issuer: Issuer, clock: Clock
     ) -> None:
@@ -260,6 +272,10 @@ class TestWhatIsNotTaken:
         keys = IssuerKeys(configured(issuer), PACE, clock)
         assert says in unreachable(keys)
         assert issuer.asked == FETCH[: FETCH.index(path) + 1]
+
+    def test_what_it_says_acts_on_no_terminal(self, issuer: Issuer, clock: Clock) -> None:
+        issuer.answers[DISCOVERY_PATH] = Answer(200, b'{"issuer": "\\u001b[2J\\n"}')
+        assert unreachable(IssuerKeys(configured(issuer), PACE, clock)).isprintable()
 
     def test_an_answer_that_never_comes(self, issuer: Issuer, clock: Clock) -> None:
         # It says that there is more than there is.
