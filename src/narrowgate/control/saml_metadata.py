@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -153,7 +154,7 @@ def _key(text: str) -> PublicKey:
     try:
         # cryptography reads the key only when it is asked for: one that it does not know ends there.
         key = x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True)).public_key()
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, UnsupportedAlgorithm):
         raise SAMLRefused("a certificate in it cannot be read") from None
     match key:
         case rsa.RSAPublicKey() if key.key_size >= SMALLEST_RSA:

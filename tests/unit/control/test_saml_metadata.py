@@ -149,6 +149,15 @@ def test_a_key_that_no_saml_signature_is_made_with_is_refused() -> None:
     assert refusal(metadata_text(certificates=[encoded])).startswith("a signing key in it is neither RSA")
 
 
+def test_a_key_of_a_kind_that_nobody_knows_is_refused() -> None:
+    der = base64.b64decode(certificate_of(rsa_key()))
+    rsa_encryption = bytes.fromhex("06092a864886f70d010101")
+    unknown = der.replace(rsa_encryption, rsa_encryption[:-1] + b"\x7f")
+    assert unknown != der
+    text = metadata_text(certificates=[base64.b64encode(unknown).decode()])
+    assert refusal(text) == "a certificate in it cannot be read"
+
+
 @pytest.mark.parametrize("signs", [True, False])
 def test_the_gate_says_where_it_takes_responses_and_what_it_signs_with(signs: bool) -> None:
     certificate = x509.load_der_x509_certificate(base64.b64decode(certificate_of(rsa_key("gate"))))
