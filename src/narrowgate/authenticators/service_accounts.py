@@ -193,10 +193,11 @@ class ServiceAccounts:
 
     def _check(self, bound: BoundToken) -> None:
         """Whether such a workload may come with such a token. Raises TokenRefused."""
-        if self._rules.audience not in bound.audiences:
+        if bound.audiences != (self._rules.audience,):
+            # One that is for the API server as well would be a credential for the cluster in the gate's hands.
             raise TokenRefused(
-                f"of {bound.name} is for somebody else ({', '.join(bound.audiences)[:200]}); project one with "
-                f"audience {self._rules.audience} into the pod"
+                f"of {bound.name} is for {', '.join(bound.audiences)[:200]}, not for {self._rules.audience} alone; project "
+                f"one with audience {self._rules.audience} into the pod"
             )
         if problem := name_problem(bound.name):
             raise TokenRefused(f"is of a workload that cannot be let in, its name {problem}; give it another")

@@ -168,6 +168,13 @@ def test_a_token_for_another_audience_opens_nothing(verify: tuple[Verify, ...], 
     assert isinstance(ask(gate(verify=verify, prod=prod), prod.token(aud=[audience])), Rejected)
 
 
+@WAYS
+def test_a_token_for_the_gate_and_for_the_api_server_is_too_much_in_one(verify: tuple[Verify, ...]) -> None:
+    prod = ToldCluster()
+    both = prod.token(aud=[AUDIENCE, "https://kubernetes.default.svc"])
+    assert "for narrowgate alone" in reason(ask(gate(verify=verify, prod=prod), both))
+
+
 def test_the_message_says_which_audience_to_project() -> None:
     prod = ToldCluster()
     assert "audience narrowgate" in reason(ask(gate(prod=prod), prod.token(aud=["https://kubernetes.default.svc"])))
