@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
@@ -25,17 +26,12 @@ class SightingTable:
         """See the port."""
         with self._database.writing() as connection:
             connection.execute(delete(sightings).where(sightings.c.at < forget_before))
-            for one in seen:
-                columns = {
-                    "proof": one.proof,
-                    "network": one.network,
-                    "writer": by,
-                    "agent": one.agent,
-                    "user_agent": one.user_agent,
-                    "at": one.at,
-                }
-                later = {name: columns[name] for name in ("agent", "user_agent", "at")}
-                connection.execute(insert(sightings).values(columns).on_conflict_do_update(set_=later))
+            if seen:
+                rows = [msgspec.structs.asdict(one) | {"writer": by} for one in seen]
+                added = insert(sightings)
+                later = {name: added.excluded[name] for name in ("agent", "user_agent", "at")}
+                key = ("proof", "network", "writer")
+                connection.execute(added.on_conflict_do_update(index_elements=key, set_=later), rows)
 
     def others(self, *, by: str, since: float) -> tuple[Sighting, ...]:
         """See the port."""
