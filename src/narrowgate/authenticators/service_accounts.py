@@ -196,8 +196,8 @@ class ServiceAccounts:
         if bound.audiences != (self._rules.audience,):
             # One that is for the API server as well would be a credential for the cluster in the gate's hands.
             raise TokenRefused(
-                f"of {bound.name} is for {', '.join(bound.audiences)[:200]}, not for {self._rules.audience} alone; project "
-                f"one with audience {self._rules.audience} into the pod"
+                f"of {bound.name} is for {', '.join(bound.audiences)[:200]}, not for {self._rules.audience} alone; "
+                f"project one with audience {self._rules.audience} into the pod"
             )
         if problem := name_problem(bound.name):
             raise TokenRefused(f"is of a workload that cannot be let in, its name {problem}; give it another")
