@@ -24,7 +24,7 @@ WORDED = (
     "narrowgate.control.first_admin:AdminThere",
     "narrowgate.control.serving:AddressTaken",
     "narrowgate.core.yaml_reader:PolicyErrors",
-    "narrowgate.keys:KeysUnusable",
+    "narrowgate.keys.secret_files:KeysUnusable",
     "narrowgate.main.boot_check:AccountTooWide",
     "narrowgate.main.workers:PortTaken",
     "narrowgate.store.port:AlreadyThere",
