@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def test_a_credential_in_two_places_is_served_and_told_in_the_record_and_the_log
     assert told(gate, f"{marker}-2") == [("RequestReceived", both), ("ResponseComplete", both)]
     assert told(gate, f"{marker}-3") == []
     assert both in gate.log.read_text()
+    assert noticed_so_far(gate) >= 1
+
+
+def noticed_so_far(gate: Gate) -> float:
+    """The counter at the health port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{gate.health_port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("narrowgate_noticed_total "))
 
 
 def test_a_watch_that_still_runs_is_a_place_in_use(gate: Gate, shared: Agent, namespace: str, marker: str) -> None:

@@ -8,9 +8,11 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import prometheus_client
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.config import Config, ReadLevel
@@ -176,6 +178,7 @@ class Worker:
         gauge.set_function(lambda: len(self._running))
         gauge = prometheus_client.Gauge("narrowgate_client_connections", "Open client connections.", registry=registry)
         gauge.set_function(lambda: len(self._listener))
+        registry.register(_Noticed(self._sightings))
         host, port = self._config.listen.health
         await serve_health(host, port, self._readiness, registry)
 
@@ -188,6 +191,18 @@ class Worker:
         for name, cluster in self._clusters.items():
             conditions[f"cluster {name}"] = cluster.problem or None
         return conditions
+
+
+class _Noticed(Collector):
+    """A counter that is kept where it counts."""
+
+    def __init__(self, sightings: Sightings) -> None:
+        self._sightings = sightings
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What Prometheus asks for."""
+        told = "Requests that revealed a credential in two places, or a person's with an agent."
+        yield CounterMetricFamily("narrowgate_noticed", told, value=self._sightings.noticed)
 
 
 def _settle_memory() -> None:
