@@ -40,7 +40,7 @@ WORDS = (
 KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 FIELDS = (
     "name", "owner", "purpose", "cluster", "groups", "labels", "endsAt", "lifetime", "keys", "certificateNames", "role",
-    "roles", "person", "paused", "credential", "because", "expiresAt", "admin",
+    "roles", "person", "paused", "credential", "because", "expiresAt", "admin", "keepOldFor",
 )  # fmt: skip
 
 values = st.one_of(

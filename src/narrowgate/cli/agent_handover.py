@@ -19,11 +19,9 @@ from narrowgate.cli.kubeconfig_file import HEADING, PLUGIN, CredentialPlugin, In
 from narrowgate.cli.output import note, write_json
 from narrowgate.config import Config, gate_keys
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent_credential import DEFAULT_LIFETIME
 from narrowgate.core.agent_document import agent_document
 from narrowgate.core.moment import moment_text
-
-DEFAULT_LIFETIME = "30d"
-"""A credential nobody renews is one nobody misses: a month, so that forgotten agents end by themselves."""
 
 
 class Destination(NamedTuple):

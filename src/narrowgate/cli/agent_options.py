@@ -10,6 +10,7 @@ import click
 
 from narrowgate.cli.failure import Failed
 from narrowgate.config import Config
+from narrowgate.core.agent_credential import LONGEST_LIFETIME, LONGEST_OVERLAP
 from narrowgate.core.agent_fields import certificate_names_problem, labels_problem, purpose_problem
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.moment import moment_of, moment_text
@@ -17,14 +18,8 @@ from narrowgate.core.names import agent_name_problem, groups_problem, owner_prob
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
 
-LONGEST_LIFETIME = 365 * 86_400
-"""Seconds. A year, as the gate's own certificate; what shall last longer is rotated."""
-
 LONGEST_STAY = 10 * 365 * 86_400
 """Seconds: ten years. An agent with an end that far away has none, and can say so."""
-
-LONGEST_OVERLAP = 86_400
-"""Seconds that a rotated credential may stay good: a day, to change it everywhere; longer would be a second one."""
 
 LONGEST_REASON = 200
 """Characters: a line in a list."""

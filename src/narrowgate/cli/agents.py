@@ -13,7 +13,7 @@ import msgspec
 
 from narrowgate.authenticators.credential import new_credential
 from narrowgate.cli.agent_changes import change, pause, resume
-from narrowgate.cli.agent_handover import DEFAULT_LIFETIME, Destination, destination_options, files_for, hand_over
+from narrowgate.cli.agent_handover import Destination, destination_options, files_for, hand_over
 from narrowgate.cli.agent_keys import keys, public_key, with_key
 from narrowgate.cli.agent_options import (
     certificate_names_in,
@@ -32,7 +32,8 @@ from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
 from narrowgate.config import find_config
-from narrowgate.core.agent import AgentRecord, OldCredential
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent_credential import DEFAULT_LIFETIME, NextCredential, with_credential
 from narrowgate.core.agent_document import agent_document, agent_state
 from narrowgate.core.duration import duration_text
 from narrowgate.core.moment import moment_text
@@ -96,9 +97,7 @@ def add(name: str, **options: Any) -> None:
         _tell_bare(agent, options["output"])
         return
     made = new_credential()
-    agent = msgspec.structs.replace(
-        agent, credential_id=made.id, credential_hash=made.hash, expires_at=_expiry(now + seconds, agent)
-    )
+    agent = with_credential(agent, NextCredential(id=made.id, hash=made.hash, until=now + seconds), now)
     files = files_for(config, agent, made, to)
     with opened_store(config) as store, written_together(files):
         store.add_agent(agent, by=local_operator(), at=now)
@@ -122,13 +121,8 @@ def rotate(name: str, **options: Any) -> None:
     made, now = new_credential(), time.time()
     with opened_store(config) as store:
         was = store.agent(name)
-        agent = msgspec.structs.replace(
-            was,
-            credential_id=made.id,
-            credential_hash=made.hash,
-            expires_at=_expiry(now + seconds, was),
-            old_credential=_kept(was, now + overlap) if overlap else None,
-        )
+        given = NextCredential(id=made.id, hash=made.hash, until=now + seconds, old_until=now + overlap)
+        agent = with_credential(was, given, now)
         with written_together(files_for(config, agent, made, to)):
             store.change_agent(agent, by=local_operator(), at=now, was=was)
     hand_over(agent, made, to, options["output"])
@@ -236,18 +230,6 @@ def _refuse_idle_options(options: dict[str, Any]) -> None:
         named.append("--for")
     if options["no_credential"] and named:
         raise click.UsageError(f"{named[0]} is about a credential, and --no-credential makes none; leave one out")
-
-
-def _expiry(wanted: float, agent: AgentRecord) -> float:
-    """No credential is good for longer than its agent."""
-    return wanted if agent.ends_at is None else min(wanted, agent.ends_at)
-
-
-def _kept(was: AgentRecord, until: float) -> OldCredential | None:
-    """The current credential for a while yet, never for longer than it had."""
-    if not was.credential_id:
-        return None
-    return OldCredential(id=was.credential_id, hash=was.credential_hash, expires_at=min(until, was.expires_at))
 
 
 def _tell_bare(agent: AgentRecord, output: str) -> None:

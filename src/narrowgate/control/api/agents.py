@@ -20,18 +20,19 @@ from narrowgate.control.api.paging import ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.core.agent_credential import (
+    DEFAULT_LIFETIME,
+    LONGEST_LIFETIME,
+    LONGEST_OVERLAP,
+    NextCredential,
+    with_credential,
+)
 from narrowgate.core.agent_document import AgentDocument, agent_document
 from narrowgate.core.agent_fields import record_problem
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.store.port import ChangedMeanwhile, NotThere
-
-DEFAULT_LIFETIME = "30d"
-"""Of a credential, as `narrowgate agents add` has it."""
-
-LONGEST_LIFETIME = 365 * 86_400
-"""Seconds. A year, as for `narrowgate agents add`; what shall last longer is rotated."""
 
 ATTEMPTS = 5
 """A change without If-Match is made anew where another one came first; more than five at once is nobody's work."""
@@ -86,10 +87,13 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
 
 
-class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How the new credential shall be."""
 
     lifetime: Annotated[str, msgspec.Meta(description="Like 12h or 30d.")] = DEFAULT_LIFETIME
+    keep_old_for: Annotated[str, msgspec.Meta(description="How long the old one stays good, like 10m; 1d at most.")] = (
+        ""
+    )
 
 
 class AgentWithCredential(AgentDocument, frozen=True, kw_only=True, rename="camel"):
@@ -124,21 +128,24 @@ def create_agent(parts: ApiParts, sent: Sent) -> Answered:
     """Register an agent."""
     asked: NewAgent = sent.body
     made = new_credential()
+    until = sent.now + _seconds(asked.lifetime, "lifetime", LONGEST_LIFETIME)
     agent = AgentRecord(
         name=asked.name,
         owner=asked.owner,
         purpose=asked.purpose,
         cluster=_cluster(parts, asked.cluster),
-        credential_id=made.id if asked.credential else "",
-        credential_hash=made.hash if asked.credential else b"",
+        credential_id="",
+        credential_hash=b"",
         created_at=sent.now,
-        expires_at=sent.now + _lifetime(asked.lifetime),
+        expires_at=until,
         groups=tuple(dict.fromkeys(asked.groups)),
         labels=tuple(sorted(asked.labels.items())),
         ends_at=_end(asked.ends_at, sent.now),
         keys=tuple(_key(key, sent.now) for key in asked.keys),
         certificate_names=asked.certificate_names,
     )
+    if asked.credential:
+        agent = with_credential(agent, NextCredential(id=made.id, hash=made.hash, until=until), sent.now)
     _refuse_problem(agent)
     parts.store.add_agent(agent, by=sent.by, at=sent.now)
     answer = _shown_once(agent, made.text if asked.credential else "", sent)
@@ -191,17 +198,14 @@ def resume_agent(parts: ApiParts, sent: Sent) -> Answered:
 def rotate_agent(parts: ApiParts, sent: Sent) -> Answered:
     """Replace its credential; the old one is worth nothing from then on."""
     asked: Rotation = sent.body
-    until = sent.now + _lifetime(asked.lifetime)
+    until = sent.now + _seconds(asked.lifetime, "lifetime", LONGEST_LIFETIME)
+    overlap = _seconds(asked.keep_old_for, "keepOldFor", LONGEST_OVERLAP) if asked.keep_old_for else 0.0
     made = new_credential()
 
     def rotated(agent: AgentRecord) -> AgentRecord:
-        return msgspec.structs.replace(
-            agent,
-            credential_id=made.id,
-            credential_hash=made.hash,
-            expires_at=until if sent.reaches_all else _owners_end(agent, until, sent.now),
-            old_credential=None,
-        )
+        ends = until if sent.reaches_all else _owners_end(agent, until, sent.now)
+        given = NextCredential(id=made.id, hash=made.hash, until=ends, old_until=sent.now + overlap)
+        return with_credential(agent, given, sent.now)
 
     return _shown_once(_change(parts, sent, rotated), made.text, sent)
 
@@ -312,13 +316,13 @@ def _cluster(parts: ApiParts, wanted: str) -> str:
     return wanted
 
 
-def _lifetime(text: str) -> float:
+def _seconds(text: str, field: str, longest: float) -> float:
     try:
         seconds = seconds_of(text)
     except ValueError as error:
-        raise Problem(Trouble.INVALID, f"lifetime: {error}") from None
-    if not 0 < seconds <= LONGEST_LIFETIME:
-        raise Problem(Trouble.INVALID, f"lifetime: {text} is not between 1s and {duration_text(LONGEST_LIFETIME)}")
+        raise Problem(Trouble.INVALID, f"{field}: {error}") from None
+    if not 0 < seconds <= longest:
+        raise Problem(Trouble.INVALID, f"{field}: {text} is not between 1s and {duration_text(longest)}")
     return seconds
 
 

@@ -175,6 +175,18 @@ def test_a_rotated_credential_replaces_the_old_one(api: Api) -> None:
     assert api.store.agent("bot").expires_at > time.time() + 80 * 86_400
 
 
+def test_the_old_credential_may_stay_good_for_a_while_and_no_longer_than_it_was(api: Api) -> None:
+    old = api.agent("bot").text
+    rotated = document(api.call("POST", "/agents/bot/rotate", {"keepOldFor": "10m"}, who=OWNER))
+    assert rotated["oldCredential"]["expiresAt"] < rotated["expiresAt"]
+    for credential in (old, rotated["credential"]):
+        assert api.call("GET", "/whoami", who=credential).status == 200
+    assert api.call("POST", "/agents/bot/rotate", who=OWNER).status == 200
+    for credential in (old, rotated["credential"]):
+        assert api.call("GET", "/whoami", who=credential).status == 401
+    assert api.call("POST", "/agents/bot/rotate", {"keepOldFor": "25h"}).status == 422
+
+
 def test_an_owner_rotates_without_gaining_time(api: Api) -> None:
     api.agent("bot")
     ends = api.store.agent("bot").expires_at
