@@ -59,8 +59,10 @@ def read_saml_providers(
             at = named[entry.name]
             document.refuse((*here, index, "name"), f'"{entry.name}" is already saml[{at}]; give each its own name')
         named[entry.name] = index
-    _check_prefixes(document, here, written, issuers)
-    prefixes = {entry.username_prefix for entry in written} | {prefix for prefix, _ in _prefixes_of(issuers)}
+    users = _Prefixes(written, "usernamePrefix", _user_prefixes(issuers))
+    groups = _Prefixes(written, "groupsPrefix", _group_prefixes(issuers))
+    users.check(document, here)
+    groups.check(document, here)
     return tuple(
         SAMLProvider(
             name=entry.name,
@@ -71,7 +73,8 @@ def read_saml_providers(
             groups=entry.groups,
             groups_prefix=entry.groups_prefix,
             entity_id=entry.entity_id,
-            foreign_prefixes=_longer(prefixes, entry.username_prefix),
+            foreign_prefixes=users.longer(entry.username_prefix),
+            foreign_group_prefixes=groups.longer(entry.groups_prefix),
             where=document.place((*here, index)),
         )
         for index, entry in enumerate(written)
@@ -99,27 +102,42 @@ def _check_entry(document: Document, here: Path_, entry: SAMLEntry) -> None:
         document.refuse((*here, "entityID"), f"expected an address of up to {LONGEST_ENTITY_ID} characters, no spaces")
 
 
-def _check_prefixes(
-    document: Document, here: Path_, written: Sequence[SAMLEntry], issuers: Sequence[JWTIssuer]
-) -> None:
-    """Two sources whose people's names begin alike could each vouch for the other's."""
-    taken = {prefix: f'the JWT issuer "{called}"' for prefix, called in _prefixes_of(issuers)}
-    for index, entry in enumerate(written):
-        prefix = entry.username_prefix
-        if prefix in taken:
-            document.refuse(
-                (*here, index, "usernamePrefix"),
-                f'"{prefix}" is also the prefix of {taken[prefix]}, which could name the people of this one; give each '
-                "its own",
-            )
-        taken[prefix] = f"saml[{index}]"
+class _Prefixes:
+    """What the names of people, or of their groups, begin with, by source.
 
-
-def _prefixes_of(issuers: Sequence[JWTIssuer]) -> list[tuple[str, str]]:
-    """The literal user name prefixes of issuers that vouch for people, each with what the issuer is called.
-
-    Where the name is an expression, its prefix is the expression's business.
+    Two sources whose names begin alike could each vouch for the other's. Where a name is made by an expression, its
+    beginning is the expression's business.
     """
+
+    def __init__(self, written: Sequence[SAMLEntry], key: str, others: Sequence[tuple[str, str]]) -> None:
+        """`others` are prefixes of JWT issuers, each with what the issuer is called."""
+        self._key = key
+        self._others = others
+        self._ours = [
+            (index, entry.username_prefix if key == "usernamePrefix" else entry.groups_prefix)
+            for index, entry in enumerate(written)
+            if key == "usernamePrefix" or entry.groups
+        ]
+
+    def check(self, document: Document, here: Path_) -> None:
+        """That no two are the same. Raises ConfigError."""
+        taken = {prefix: f'the JWT issuer "{called}"' for prefix, called in self._others}
+        for index, prefix in self._ours:
+            if prefix in taken:
+                document.refuse(
+                    (*here, index, self._key),
+                    f'"{prefix}" is also the prefix of {taken[prefix]}, so that somebody of the one could be taken for '
+                    'somebody of the other; give each its own, like "corp:" and "partner:"',
+                )
+            taken[prefix] = f"saml[{index}]"
+
+    def longer(self, own: str) -> tuple[str, ...]:
+        """Those of other sources that begin with `own`."""
+        known = {prefix for prefix, _ in self._others} | {prefix for _, prefix in self._ours}
+        return tuple(sorted(prefix for prefix in known if prefix.startswith(own) and prefix != own))
+
+
+def _user_prefixes(issuers: Sequence[JWTIssuer]) -> list[tuple[str, str]]:
     return [
         (issuer.username.prefix, issuer.called)
         for issuer in issuers
@@ -127,8 +145,12 @@ def _prefixes_of(issuers: Sequence[JWTIssuer]) -> list[tuple[str, str]]:
     ]
 
 
-def _longer(prefixes: set[str], own: str) -> tuple[str, ...]:
-    return tuple(sorted(prefix for prefix in prefixes if prefix.startswith(own) and prefix != own))
+def _group_prefixes(issuers: Sequence[JWTIssuer]) -> list[tuple[str, str]]:
+    return [
+        (issuer.groups.prefix, issuer.called)
+        for issuer in issuers
+        if issuer.subject is Kind.PERSON and issuer.groups and issuer.groups.claim
+    ]
 
 
 def _metadata(document: Document, here: Path_, path: str, folder: Path) -> str:

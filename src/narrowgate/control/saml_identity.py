@@ -75,7 +75,7 @@ def _name(assertion: Element, name_id: Element | None, provider: SAMLProvider) -
     name = provider.username_prefix + told
     if problem := name_problem(name):
         raise SAMLRefused(f"the user name in it, with its prefix, {problem}")
-    if any(name.startswith(prefix) for prefix in provider.foreign_prefixes):
+    if name.startswith(provider.foreign_prefixes):
         raise SAMLRefused("the user name in it begins like those of another identity provider")
     return name
 
@@ -121,6 +121,9 @@ def _groups(assertion: Element, provider: SAMLProvider) -> tuple[str, ...]:
     groups = tuple(provider.groups_prefix + group for group in told)
     if problem := groups_problem(told) or groups_problem(groups):
         raise SAMLRefused(f"its groups cannot be used: {problem}")
+    for group in groups:
+        if group.startswith(provider.foreign_group_prefixes):
+            raise SAMLRefused(f'the group "{group}" in it begins like those of another identity provider')
     return groups
 
 

@@ -25,6 +25,8 @@ class SAMLProvider(msgspec.Struct, frozen=True, kw_only=True):
     foreign_prefixes: tuple[str, ...] = ()
     """User name prefixes of other sign-in sources that begin with this one's: no name from here may begin with them,
     or one provider could name the other's people."""
+    foreign_group_prefixes: tuple[str, ...] = ()
+    """The same for groups."""
     where: str = ""
     """File and line of the entry, for complaints."""
 

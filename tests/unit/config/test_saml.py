@@ -22,6 +22,7 @@ from narrowgate.core.identity import Kind
 OKTA = JWTIssuer(
     url="https://issuer.example", audiences=("gate",), username=ClaimMapping(claim="email", prefix="okta:")
 )
+OKTA_GROUPS = msgspec.structs.replace(OKTA, groups=ClaimMapping(claim="groups", prefix="okta:"))
 
 
 @pytest.fixture
@@ -121,7 +122,9 @@ def test_names_are_given_once(folder: Path) -> None:
 
 def test_two_providers_with_one_prefix_are_refused(folder: Path) -> None:
     told = refusal(folder, entry(), entry(name="partner"))
-    assert 'saml[1].usernamePrefix: "" is also the prefix of saml[0], which could name the people of this one' in told
+    assert (
+        'saml[1].usernamePrefix: "" is also the prefix of saml[0], so that somebody of the one could be taken' in told
+    )
     assert len(read(folder, entry(usernamePrefix="a:"), entry(name="partner", usernamePrefix="b:"))) == 2
 
 
@@ -141,3 +144,15 @@ def test_a_provider_knows_the_prefixes_that_its_own_could_grow_into(folder: Path
     first, second = read(folder, entry(), entry(name="partner", usernamePrefix="p:"), issuers=[OKTA])
     assert first.foreign_prefixes == ("okta:", "p:")
     assert second.foreign_prefixes == ()
+
+
+def test_the_same_holds_for_groups_where_there_are_any(folder: Path) -> None:
+    first = entry(usernamePrefix="a:", groups="memberOf")
+    second = entry(name="partner", usernamePrefix="b:", groups="memberOf")
+    assert 'saml[1].groupsPrefix: "" is also the prefix of saml[0]' in refusal(folder, first, second)
+    told = refusal(folder, first | {"groupsPrefix": "okta:"}, issuers=[OKTA_GROUPS])
+    assert 'saml[0].groupsPrefix: "okta:" is also the prefix of the JWT issuer' in told
+    one, two = read(folder, first, second | {"groupsPrefix": "p:"}, issuers=[OKTA_GROUPS])
+    assert (one.foreign_group_prefixes, two.foreign_group_prefixes) == (("okta:", "p:"), ())
+    without = entry(name="partner", usernamePrefix="b:")
+    assert len(read(folder, first, without, entry(name="third", usernamePrefix="c:"))) == 3

@@ -169,6 +169,13 @@ def test_groups_that_cannot_be_used_refuse_the_sign_in(values: list[str], why: s
     assert told == f"its groups cannot be used: {why}"
 
 
+def test_no_group_may_begin_like_those_of_another_source() -> None:
+    what = message(attributes={"groups": ["sre", "partner:sre"]})
+    told = refusal(what, groups="groups", foreign_group_prefixes=("partner:",))
+    assert told == 'the group "partner:sre" in it begins like those of another identity provider'
+    assert person(what, groups="groups", groups_prefix="corp:").groups == ("corp:sre", "corp:partner:sre")
+
+
 def test_groups_that_a_provider_holds_back_are_told_of() -> None:
     what = message(attributes={GROUPS_LINK: ["https://graph.example/groups"]})
     assert refusal(what, groups="groups").startswith("the provider holds the groups back because there are too many")
