@@ -189,6 +189,24 @@ def test_a_watch_ends_with_the_token_it_began_with(
     assert b"expired" in held.request("GET", "/clusters/dev/api/v1/namespaces").body
 
 
+def test_a_paused_agents_watch_ends_though_its_token_is_good(
+    cluster: Cluster, gate: Gate, ci: Issuer, bearing: Callable[[str], Agent], tmp_path: Path
+) -> None:
+    gate.agent("ci-held", READ)
+    held = bearing(ci.token(repository="corp/shop", environment="held"))
+    watching = kubectl_with(cluster, gate, tmp_path, held, "").start("get", "namespaces", "--watch")
+    try:
+        gate.wait_for_event('"username":"agent:ci-held"', stage="ResponseStarted")
+        assert watching.poll() is None
+        paused = gate.command("agents", "pause", "ci-held")
+        assert paused.code == 0, paused.text
+        watching.communicate(timeout=ENDS_SECONDS)
+    finally:
+        watching.kill()
+        watching.wait()
+    assert b"paused" in held.request("GET", "/api/v1/namespaces").body
+
+
 def test_a_new_key_is_taken_and_a_removed_one_forgotten_without_a_restart(
     gate: Gate, issuer: Issuer, bearing: Callable[[str], Agent]
 ) -> None:

@@ -34,6 +34,9 @@ MOST_REFUSED = 1_000
 REFUSED_SECONDS = 10.0
 """For so long a bad token is known to be bad; it may become good, for example where it begins later."""
 
+RECHECK_SECONDS = 60.0
+"""A stream is held against the issuer's keys so often (they are fetched no oftener): a removed key ends it."""
+
 LATEST = 253_402_300_799
 """Unix seconds, the end of the year 9999: a later time is no time that anybody meant."""
 
@@ -165,6 +168,7 @@ class TokenVerifier:
             credential=base64.b32encode(digest[:_CREDENTIAL_BYTES]).decode().lower(),
             claims=tuple(sorted(facts)),
             expires_at=expires_at,
+            recheck_seconds=RECHECK_SECONDS,
         )
 
 

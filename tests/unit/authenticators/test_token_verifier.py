@@ -19,6 +19,7 @@ from narrowgate.authenticators.token_verifier import (
     LATEST,
     MOST_REFUSED,
     MOST_REMEMBERED,
+    RECHECK_SECONDS,
     REFUSED_SECONDS,
     TokenVerifier,
 )
@@ -57,6 +58,8 @@ def test_a_good_token_is_the_identity_it_names() -> None:
     assert (found.kind, found.name, found.groups) == (Kind.PERSON, "alice", ("sre",))
     assert (found.proven_by, found.cluster, found.expires_at) == ("jwt", "", FAR)
     assert found.claims == (("issuer", ISSUER.url), ("subject", "alice"))
+    # A key may be removed without a word, so that streams are looked at again.
+    assert found.recheck_seconds == RECHECK_SECONDS
 
 
 def test_the_record_names_the_token_and_cannot_give_it_away() -> None:
