@@ -124,6 +124,16 @@ def test_clusters_that_share_issuer_and_key_are_a_doubt() -> None:
     assert "several clusters" in reason(ask(gate(prod=prod, clone=clone), prod.token()))
 
 
+def test_a_cluster_that_the_rules_do_not_name_has_no_say() -> None:
+    prod = ToldCluster()
+    clone = ToldCluster(key=prod.key)
+    rules = ServiceAccountRules(clusters=("prod",))
+    answer = ask(ServiceAccounts(rules, {"prod": prod, "clone": clone}), prod.token())
+    assert isinstance(answer, Identity)
+    assert answer.cluster == "prod"
+    assert clone.keys_asked + clone.reviews_asked == 0
+
+
 def test_without_keys_no_cluster_is_shown_a_token_that_may_be_anothers() -> None:
     prod, staging = ToldCluster(), ToldCluster()
     answer = ask(gate(verify=REVIEW_ALONE, prod=prod, staging=staging), prod.token())
