@@ -239,8 +239,9 @@ class _Reader:
             self._document.refuse((*here, "signIn", "accessLifetime"), "longer than a sign-in; make it shorter")
         if sign_in.access_lifetime > MOST_ACCESS_SECONDS:
             self._document.refuse((*here, "signIn", "accessLifetime"), "expected 24h at most; it is renewed by itself")
-        saml_prefixes = tuple(provider.username_prefix for provider in written.saml)
-        issuers = read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder, saml_prefixes)
+        saml_users = [provider.username_prefix for provider in written.saml]
+        saml_groups = [provider.groups_prefix for provider in written.saml if provider.groups]
+        issuers = read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder, saml_users, saml_groups)
         return Authentication(
             jwt=issuers,
             saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder, issuers),

@@ -126,16 +126,18 @@ def read_jwt_issuers(
     written: Sequence[JWTEntry],
     folder: Path,
     others: Sequence[str] = (),
+    other_groups: Sequence[str] = (),
 ) -> tuple[JWTIssuer, ...]:
     """The issuers, checked. Raises ConfigError with file, line and key.
 
-    `others` are the user name prefixes of further sources of people (SAML): none of ours may be taken for theirs.
+    `others` are the user name prefixes of further sources of people (SAML), `other_groups` their groups': none of ours
+    may be taken for theirs.
     """
     issuers = tuple(_Entry(document, (*here, index), folder).issuer(entry) for index, entry in enumerate(written))
     for index, issuer in enumerate(issuers):
         for earlier, other in enumerate(issuers[:index]):
             _check_apart(document, (*here, index), issuer, other, f"jwt[{earlier}]")
-    return tuple(_kept_apart(issuer, issuers, others) for issuer in issuers)
+    return tuple(_kept_apart(issuer, issuers, others, other_groups) for issuer in issuers)
 
 
 def _check_apart(document: Document, here: Path_, issuer: JWTIssuer, other: JWTIssuer, earlier: str) -> None:
@@ -158,13 +160,16 @@ def _check_apart(document: Document, here: Path_, issuer: JWTIssuer, other: JWTI
             )
 
 
-def _kept_apart(issuer: JWTIssuer, issuers: Sequence[JWTIssuer], others: Sequence[str]) -> JWTIssuer:
+def _kept_apart(
+    issuer: JWTIssuer, issuers: Sequence[JWTIssuer], others: Sequence[str], other_groups: Sequence[str]
+) -> JWTIssuer:
     """The issuer, knowing which names look like those of another: where a longer prefix begins with its own."""
     same = [other for other in issuers if other.subject is issuer.subject]
     users = {other.username.prefix for other in same if other.username.claim}
+    groups = {other.groups.prefix for other in same if other.groups and other.groups.claim}
     if issuer.subject is Kind.PERSON:
         users |= set(others)
-    groups = {other.groups.prefix for other in same if other.groups and other.groups.claim}
+        groups |= set(other_groups)
     return msgspec.structs.replace(
         issuer,
         foreign_prefixes=_longer(users, issuer.username),

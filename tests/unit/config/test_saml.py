@@ -156,3 +156,18 @@ def test_the_same_holds_for_groups_where_there_are_any(folder: Path) -> None:
     assert (one.foreign_group_prefixes, two.foreign_group_prefixes) == (("okta:", "p:"), ())
     without = entry(name="partner", usernamePrefix="b:")
     assert len(read(folder, first, without, entry(name="third", usernamePrefix="c:"))) == 3
+
+
+def test_an_issuer_knows_the_groups_of_a_saml_provider_too(folder: Path) -> None:
+    issuer = {
+        "issuer": {"url": "https://issuer.example", "audiences": ["gate"]},
+        "claimMappings": {
+            "username": {"claim": "email", "prefix": ""},
+            "groups": {"claim": "groups", "prefix": ""},
+        },
+    }
+    saml = entry(usernamePrefix="corp:", groups="memberOf", groupsPrefix="c:")
+    head = "apiVersion: narrowgate.dev/v1alpha1\nkind: Config\n"
+    text = head + yaml.safe_dump({"authentication": {"jwt": [issuer], "saml": [saml]}}, sort_keys=False)
+    (read_issuer,) = parse_config(text, folder / "narrowgate.yaml").authentication.jwt
+    assert (read_issuer.foreign_prefixes, read_issuer.foreign_group_prefixes) == (("corp:",), ("c:",))
