@@ -254,8 +254,8 @@ class ServiceAccounts:
             found.append(name)
         if len(found) > 1:
             raise TokenRefused(
-                f"is signed by a key that several clusters have ({', '.join(found)}); the gate's operator must name one "
-                "of them in serviceAccounts.clusters, or give each its own key"
+                f"is signed by a key that several clusters have ({', '.join(found)}); the gate's operator names one of "
+                "them in serviceAccounts.clusters, or gives each its own key"
             )
         return found[0] if found else None
 
