@@ -42,6 +42,7 @@ class Trouble(enum.Enum):
     INVALID = ("invalid", 422, "a value cannot be accepted")
     KEY_REUSED = ("idempotency-key-reused", 422, "this idempotency key belongs to another request")
     FAULT = ("fault", 500, "a fault inside the gate")
+    BUSY = ("busy", 503, "the gate is busy with the same for somebody else")
     UNRECORDED = ("unrecorded", 503, "the record cannot be written")
     UNAVAILABLE = ("unavailable", 503, "the gate cannot tell now")
 

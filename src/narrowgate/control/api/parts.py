@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -32,3 +33,5 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """How each cluster is reached, by its name."""
     providers: tuple[Provider, ...] = ()
     """How people sign in."""
+    checking: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    """Held while policy files are checked: a megabyte of them takes seconds of the process that others sign in by."""

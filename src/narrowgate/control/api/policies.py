@@ -107,13 +107,18 @@ def list_revisions(parts: ApiParts, sent: Sent) -> Answered:
     return Answered(document=RevisionList(items=items, metadata=meta))
 
 
-def check_policies(parts: ApiParts, sent: Sent) -> Answered:  # noqa: ARG001 (every call has the same signature)
+def check_policies(parts: ApiParts, sent: Sent) -> Answered:
     """Say everything that is wrong with some files; nothing is changed."""
     asked: PolicyCheck = sent.body
     names = [file.name for file in asked.files]
     if len(set(names)) < len(names):
         raise Problem(Trouble.INVALID, "two files have the same name; give each its own")
-    checked = check_files([(file.name, file.text) for file in asked.files])
+    if not parts.checking.acquire(blocking=False):
+        raise Problem(Trouble.BUSY, "other files are being checked; send yours again in a moment", {"Retry-After": "2"})
+    try:
+        checked = check_files([(file.name, file.text) for file in asked.files])
+    finally:
+        parts.checking.release()
     return Answered(document=Checked(good=not checked.errors, errors=checked.errors, warnings=checked.warnings))
 
 

@@ -54,6 +54,14 @@ def test_mistakes_are_told_with_file_and_line(api: Api) -> None:
     assert (checked["errors"][0]["file"], checked["errors"][0]["line"]) == ("look.yaml", 8)
 
 
+def test_files_are_checked_one_set_at_a_time(api: Api) -> None:
+    body = {"files": [{"name": "look.yaml", "text": POLICY}]}
+    with api.parts.checking:
+        answer = api.call("POST", "/policies/check", body, who=AUTHOR)
+    assert (answer.status, answer.header("retry-after"), "in a moment" in detail(answer)) == (503, "2", True)
+    assert api.call("POST", "/policies/check", body, who=AUTHOR).status == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
