@@ -33,6 +33,7 @@ from narrowgate.config.pem import read_authority
 from narrowgate.core.conditions import ConditionInvalid
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.identity import Kind
+from narrowgate.core.names import name_problem
 
 MOST_CLOCK_SKEW = 300
 """Seconds. Five minutes is what Kerberos grants; a clock that differs by more is to be mended."""
@@ -293,6 +294,9 @@ class _Entry:
             self._compile(written.expression, wanted, *here, "expression")
         elif written.prefix is None:
             self._refuse('needs a prefix beside claim; write prefix: "corp:", or prefix: "" for none', *here)
+        # A prefix alone is not a name; with any letter after it, it must be able to become one.
+        elif problem := name_problem(written.prefix + "x"):
+            self._refuse(f'"{written.prefix}" cannot begin a name: it {problem}', *here, "prefix")
         return ClaimMapping(claim=written.claim, prefix=written.prefix or "", expression=written.expression)
 
     def _extra(self, written: Sequence[ExtraEntry]) -> tuple[ExtraMapping, ...]:

@@ -140,6 +140,8 @@ def test_a_ca_is_written_out_or_named(tmp_path: Path) -> None:
         ("{expression: \"'corp:' + claims.email\"}", "{expression: claims.sub, prefix: x}", "expression put it"),
         ("{expression: \"'corp:' + claims.email\"}", "{expression: '[claims.sub]'}", "has to be text"),
         ('{claim: groups, prefix: "corp:"}', "{claim: groups}", 'prefix: ""'),
+        ('{claim: groups, prefix: "corp:"}', '{claim: groups, prefix: "system:"}', "reserved"),
+        ('{claim: groups, prefix: "corp:"}', '{claim: groups, prefix: " "}', "begins or ends"),
         ("{claim: oid}", "{claim: oid, prefix: x}", "no prefix"),
         ("corp.example/team", "team", "is no key"),
         ("corp.example/team", "Corp.example/team", "is no key"),
