@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 from narrowgate.authenticators.certificate_names import CertificateNames, Proven, Unproven
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.names import agent_name_problem, groups_problem
 
 PROVEN_BY = "client-certificate"
 
@@ -83,12 +82,8 @@ def _untimely(proven: Proven, now: float) -> Rejected | None:
 
 def _agent(record: AgentRecord, proven: Proven, now: float) -> Answer:
     """An agent is what its record says now."""
-    if problem := agent_name_problem(record.name) or groups_problem(record.groups):
-        return Rejected(f"this agent cannot be let in: {problem}; its owner ({record.owner}) must mend its record")
-    if record.paused:
-        return Rejected(f'agent "{record.name}" is paused; ask its owner ({record.owner}) to let it go on')
-    if record.ends_at is not None and not now < record.ends_at:
-        return Rejected(f'agent "{record.name}" is over; ask its owner ({record.owner}) for a new one')
+    if refusal := refusal_of(record, now):
+        return Rejected(refusal)
     return Identity(
         kind=Kind.AGENT,
         name=record.name,

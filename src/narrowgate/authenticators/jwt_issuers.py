@@ -10,9 +10,8 @@ import msgspec
 from narrowgate.authenticators.jwks import TokenRefused, unverified_claims
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.authenticators.token_verifier import TokenVerifier
-from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.names import groups_problem
 
 MOST_FOREIGN = 10_000
 """Tokens of other issuers that are known as such; at 100 bytes each they take a megabyte. Beyond, all are looked at
@@ -74,12 +73,8 @@ class JWTIssuers:
                 f'there is no agent "{answer.name}" here; whoever answers for it registers it: narrowgate agents add '
                 f"{answer.name} --owner person:NAME --purpose TEXT --cluster NAME"
             )
-        if record.paused:
-            return Rejected(f'agent "{record.name}" is paused; ask its owner ({record.owner}) to let it go on')
-        if record.ends_at is not None and not now < record.ends_at:
-            return Rejected(f'agent "{record.name}" is over; ask its owner ({record.owner}) for a new one')
-        if problem := groups_problem(record.groups):
-            return Rejected(f'agent "{record.name}" cannot be let in: {problem}; ask its owner ({record.owner})')
+        if refusal := refusal_of(record, now):
+            return Rejected(refusal)
         ends = answer.expires_at
         if record.ends_at is not None:
             ends = record.ends_at if ends is None else min(ends, record.ends_at)

@@ -78,14 +78,14 @@ def test_a_certificate_that_two_agents_have_opens_for_neither() -> None:
 
 def test_a_paused_agent_and_one_that_is_over_are_refused() -> None:
     assert "paused" in reason(ask(agent(paused=True)))
-    assert "over" in reason(ask(agent(ends_at=4_000.0)))
+    assert "ended on" in reason(ask(agent(ends_at=4_000.0)))
 
 
 def test_the_end_of_an_agent_is_the_end_of_its_certificates() -> None:
     answer = ask(agent(ends_at=6_000.0))
     assert isinstance(answer, Identity)
     assert answer.expires_at == 6_000.0
-    assert "over" in reason(ask(agent(ends_at=6_000.0), now=6_000.0))
+    assert "ended on" in reason(ask(agent(ends_at=6_000.0), now=6_000.0))
 
 
 @pytest.mark.parametrize("now", [ENDS_AT, ENDS_AT + 1, float("inf"), float("nan")])
