@@ -118,6 +118,7 @@ def _introduce(prepared: Prepared, data_dir: Path) -> None:
     click.echo(f"  {kubectl} get pods --all-namespaces")
     click.echo(f"  {kubectl} get secrets --all-namespaces")
     click.echo(f"  narrowgate audit search{where}")
+    click.echo(f"  narrowgate roles first-admin{where}    # a link that makes you the console's administrator, once")
 
 
 def _down(data_dir: Path) -> str:
