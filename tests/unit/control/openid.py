@@ -60,6 +60,8 @@ class OpenID:
     token_reply: Callable[[str], Reply] | None = None
     """Makes the token endpoint's answer from the ID token, in the place of the usual one."""
     asked: list[Asked] = field(default_factory=list)
+    asked_elsewhere: list[Asked] = field(default_factory=list)
+    """What came to where every redirect of this provider leads."""
     nonce: str = ""
     """Of the sign-in under way: what an honest provider remembers with its code."""
 
@@ -111,6 +113,9 @@ class OpenID:
                 if self.token_reply is not None:
                     return self.token_reply(token)
                 return 200, {"access_token": "thrown-away", "token_type": "Bearer", "id_token": token}
+            case "/elsewhere":
+                self.asked_elsewhere.append(Asked(form, authorization))
+                return 200, {}
             case _:
                 return 404, {}
 
@@ -146,6 +151,8 @@ def running_openid(folder: Path) -> Iterator[OpenID]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            if 300 <= status < 400:
+                self.send_header("Location", f"{provider.issuer}/elsewhere")
             self.end_headers()
             self.wfile.write(content)
 

@@ -273,6 +273,13 @@ def test_whatever_a_token_endpoint_answers_is_a_sentence(
     assert failed.sentence.isprintable()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_code_and_secret_do_not_follow_a_redirect(openid: OpenID, status: int) -> None:
+    openid.token_reply = lambda _: (status, b"")
+    assert failure(openid).code == 403
+    assert openid.asked_elsewhere == []
+
+
 def test_a_refusal_does_not_repeat_secrets(openid: OpenID) -> None:
     openid.token_reply = lambda token: (400, {"error": "invalid_grant", "error_description": token})
     sentence = failure(openid).sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -157,6 +158,21 @@ def test_an_answer_counts_once(gate: Gate) -> None:
     assert (copied.status, copied.problem()) == (400, "This answer of Corp was used already; begin again.")
     assert len(gate.people()) == 1
     assert len(gate.openid.asked) == 1, "the provider is not asked again either"
+
+
+def test_an_answer_that_comes_twice_at_the_same_moment_counts_once(gate: Gate) -> None:
+    browser = gate.browser()
+    state = gate.begun(browser)
+    target = f"{CALLBACK}?{urlencode({'code': 'c', 'state': state})}"
+
+    async def both() -> list[int]:
+        browsers = [Browsing(gate.app, dict(browser.cookies)) for _ in range(2)]
+        answers = await asyncio.gather(*(one.sent("GET", target, b"", {}) for one in browsers))
+        return sorted(answer.status for answer in answers)
+
+    assert asyncio.run(both()) == [303, 400]
+    assert len(gate.openid.asked) == 2, "neither was known when the other was asked about"
+    assert len(gate.people()) == 1
 
 
 def test_a_sign_in_that_took_too_long_is_over(gate: Gate) -> None:
