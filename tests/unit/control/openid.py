@@ -136,6 +136,7 @@ def running_openid(folder: Path) -> Iterator[OpenID]:
     class Handler(BaseHTTPRequestHandler):
         # Connections are kept: the client then waits for their end before its loop does.
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             self._answer({})
