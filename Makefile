@@ -80,7 +80,7 @@ fuzz: $(READY) ## Every codec against random bytes (FUZZ_SECONDS=20 each)
 lock: $(READY) ## Write the lock files anew from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock: uv is not installed, on this machine: pip install uv' >&2; exit 1; }
 	@uv pip compile --quiet --universal --upgrade --generate-hashes --no-header pyproject.toml -o requirements/runtime.txt
-	@uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --group dev --extra saml -c requirements/runtime.txt \
+	@uv pip compile --quiet --universal --upgrade --generate-hashes --no-header --group dev -c requirements/runtime.txt \
 		pyproject.toml -o requirements/dev.txt
 
 clean: ## Remove what was built and cached here; keeps narrowgate-data and a running cluster

@@ -32,6 +32,11 @@ COVERED_ELSEWHERE = {
     "core/refusals.py": "tests/unit/core/test_decide.py",
     "core/rule_file.py": "tests/unit/core/test_policy_file.py",
     "core/yaml_reader.py": "tests/unit/core/test_policy_file.py",
+    "store/changes.py": "tests/contract/test_store.py",
+    "store/once.py": "tests/contract/test_store_sign_ins.py",
+    "store/roles.py": "tests/contract/test_store_sign_ins.py",
+    "store/sign_ins.py": "tests/contract/test_store_sign_ins.py",
+    "store/sqlite_file.py": "tests/unit/store/test_sqlite.py",
     "wire/bodies.py": "tests/e2e/test_wire_framing.py",
     "wire/protobuf_object.py": "tests/contract/test_protobuf_oracle.py",
 }

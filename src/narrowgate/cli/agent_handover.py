@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +13,16 @@ import msgspec
 
 from narrowgate.authenticators.credential import NewCredential
 from narrowgate.cli.failure import Failed
-from narrowgate.cli.kubeconfig_file import HEADING, PLUGIN, CredentialPlugin, InlineToken, kubeconfig_document
+from narrowgate.cli.kubeconfig_file import (
+    HEADING,
+    PLUGIN,
+    CredentialPlugin,
+    InlineToken,
+    kubeconfig_document,
+    plugin_command,
+)
 from narrowgate.cli.output import note, write_json
-from narrowgate.config import Config, gate_keys
+from narrowgate.config import Config, gate_keys, kubeconfig_server
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.agent_credential import DEFAULT_LIFETIME
 from narrowgate.core.agent_document import agent_document
@@ -80,7 +85,7 @@ def files_for(config: Config, agent: AgentRecord, made: NewCredential, to: Desti
         credential = InlineToken(made.text)
         return {to.kubeconfig: kubeconfig_document(server, ca_pem, agent.cluster, agent.name, credential)}
     beside = to.kubeconfig.with_name(f"{to.kubeconfig.name}.credential").absolute()
-    plugin = CredentialPlugin(_plugin_command(), str(beside))
+    plugin = CredentialPlugin(plugin_command(), str(beside))
     return {
         beside: f"{made.text}\nexpires: {moment_text(agent.expires_at)}\n",
         to.kubeconfig: kubeconfig_document(server, ca_pem, agent.cluster, agent.name, plugin),
@@ -114,25 +119,10 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _server(config: Config, wanted: str) -> str:
-    """The gate's address for a kubeconfig. Raises click.BadParameter, or Failed when no address can be told."""
+    """The gate's address for a kubeconfig. Raises click.BadParameter, or ConfigError when no address can be told."""
     if wanted:
         parts = urlsplit(wanted)
         if parts.scheme != "https" or not parts.hostname:
             raise click.BadParameter(f'"{wanted}" is not https://host:port', param_hint="--server")
         return wanted.rstrip("/")
-    host, port = config.listen.kubernetes
-    if host in {"0.0.0.0", "::"}:
-        named = [name for name in config.server_names if not name.startswith("*")]
-        if not named:
-            place = f"{config.path}: listen.kubernetes"
-            raise Failed(f"{host} is no address to call", place, "give --server, or add the gate's name to tls.names")
-        host = named[0]
-    if port == 0:
-        raise Failed("port 0 is chosen at each start", f"{config.path}: listen.kubernetes", "give --server")
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
-def _plugin_command() -> str:
-    """The plugin by its bare name where kubectl will find it, so that the kubeconfig can travel; else by its path."""
-    beside = Path(sys.executable).with_name(PLUGIN)
-    return PLUGIN if shutil.which(PLUGIN) or not beside.exists() else str(beside)
+    return kubeconfig_server(config)

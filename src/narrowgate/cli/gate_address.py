@@ -63,7 +63,7 @@ def local_config(config: str | None) -> Config | None:
 
 def control_address(config: Config) -> str:
     """Where people reach the control port of a gate with this configuration: as the gate itself calls it."""
-    from narrowgate.main.control import control_url
+    from narrowgate.config import control_url
 
     return control_url(config)
 

@@ -155,10 +155,10 @@ def _facts(wishes: Wishes) -> GateFacts:
     """The gate that a workload goes to: named, configured here, or used last. Raises Failed, Unusable."""
     found = None if wishes.gate else local_config(wishes.config)
     if found is not None:
-        from narrowgate.config import gate_keys
+        from narrowgate.config import gate_keys, kubeconfig_server
 
         authority = gate_keys(found).ca_pem.decode("ascii")
-        return GateFacts(gate_url(control_address(found)), authority, wishes.server or _address(found))
+        return GateFacts(gate_url(control_address(found)), authority, wishes.server or kubeconfig_server(found))
     gate = gate_in_use(wishes.gate)
     kept = read_facts(gate)
     if kept is not None:
@@ -176,7 +176,7 @@ def _needed(cluster: str) -> str:
 
 def _of_credential(wishes: Wishes) -> str:
     """For an agent's own credential, from the configuration of the gate on this machine."""
-    from narrowgate.config import find_config, gate_keys
+    from narrowgate.config import find_config, gate_keys, kubeconfig_server
 
     found = find_config(wishes.config)
     opened = _cluster_of(found, wishes.agent, wishes.cluster)
@@ -184,7 +184,7 @@ def _of_credential(wishes: Wishes) -> str:
     if file is not None and not file.exists():
         note(f"{file} is not there yet: write the agent's credential into it, mode 0600")
     plugin = CredentialPlugin(credential_file=str(file.absolute()) if file else "")
-    server = wishes.server or _address(found)
+    server = wishes.server or kubeconfig_server(found)
     return kubeconfig_document(server, gate_keys(found).ca_pem, opened, wishes.agent or "me", plugin)
 
 
@@ -212,16 +212,3 @@ def _opened_by(config: Config, agent: str) -> str:
         return store.agent(agent).cluster
     finally:
         store.close()
-
-
-def _address(config: Config) -> str:
-    """Where clients reach the gate. Raises Failed where the configuration alone does not tell."""
-    host, port = config.listen.kubernetes
-    if host in ("0.0.0.0", "::"):
-        if not config.server_names:
-            place = f"listen.kubernetes in {config.path}"
-            raise Failed(f"{host} is no address to call", place, "give --server, or add the gate's name to tls.names")
-        host = config.server_names[0]
-    if port == 0:
-        raise Failed("port 0 is another one at each start", f"listen.kubernetes in {config.path}", "give --server")
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

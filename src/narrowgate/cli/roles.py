@@ -12,7 +12,7 @@ import click
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
-from narrowgate.config import Config, find_config
+from narrowgate.config import Config, control_url, find_config
 from narrowgate.core.duration import duration_text
 from narrowgate.core.moment import moment_text
 from narrowgate.core.roles import Role, grant_problem, has_admin
@@ -119,7 +119,6 @@ def first_admin(config: str | None, output: str) -> None:
 def first_admin_link(config: Config) -> str:
     """A new link for the gate of this configuration. Raises AdminThere, StoreUnavailable, Failed."""
     from narrowgate.control.first_admin import new_first_admin_link
-    from narrowgate.main.control import control_url
 
     if config.listen.control[1] == 0 and not config.control_url:
         place = f"{config.path}: listen.control"

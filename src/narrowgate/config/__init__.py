@@ -6,6 +6,7 @@ complaints; `gate_keys.py` hands the gate's own keys over. Whatever is wrong is 
 operator.
 """
 
+from narrowgate.config.addresses import control_url, kubeconfig_server, kubernetes_url
 from narrowgate.config.clusters import cluster_access
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.gate_file import (
@@ -37,8 +38,11 @@ __all__ = [
     "ReadLevel",
     "TLSFiles",
     "cluster_access",
+    "control_url",
     "find_config",
     "gate_keys",
+    "kubeconfig_server",
+    "kubernetes_url",
     "load_config",
     "load_policy_files",
     "parse_config",

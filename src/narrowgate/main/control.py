@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from narrowgate.authenticators.access_credential import AccessSigner, Port
 from narrowgate.authenticators.port import Answer, Authenticator, Presented, Unavailable
-from narrowgate.config import Config, saml_key
+from narrowgate.config import Config, control_url, kubernetes_url, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
 from narrowgate.control.problems import Problem, Trouble
@@ -131,7 +131,7 @@ class ControlProcess:
         config = self._config
         return ControlSettings(
             url=control_url(config),
-            kubernetes_url=_url(config.listen.kubernetes, config),
+            kubernetes_url=kubernetes_url(config),
             ca_pem=self._keys.ca_pem.decode("ascii"),
             clusters=tuple(cluster.name for cluster in config.clusters),
             sign_in_seconds=config.authentication.sign_in.lifetime,
@@ -147,19 +147,6 @@ class ControlProcess:
             log.info("reloaded the serving certificate")
         except (OSError, ValueError, ssl.SSLError) as error:
             log.error("the serving certificate was not reloaded: %s", error)
-
-
-def control_url(config: Config) -> str:
-    """Where people and programs reach the control port."""
-    return config.control_url or _url(config.listen.control, config)
-
-
-def _url(address: tuple[str, int], config: Config) -> str:
-    host, port = address
-    if host in ("0.0.0.0", "::"):
-        named = [name for name in config.server_names if not name.startswith("*")]
-        host = named[0] if named else "localhost"
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 class Silent:

@@ -25,6 +25,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.control import ControlProcess
 from narrowgate.main.worker import Worker
 from narrowgate.proxy.upstream import KEEPALIVE_SECONDS
+from narrowgate.store.open import open_store
 
 log = logging.getLogger("narrowgate")
 
@@ -38,6 +39,8 @@ def serve(config: Config) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     keys = gate_keys(config)
     _allow_many_files()
+    # Made and brought to this version by one process: several that do it at once could keep each other from it.
+    open_store(config.store, config.data_dir).close()
     with listening(*config.listen.control, "listen.control") as control:
         gate = _Gate(config, keys, control)
         return gate.serve_alone() if config.workers == 1 else gate.supervise()
