@@ -57,7 +57,7 @@ def test_who_is_signed_in_stays_so_and_nobody_new_comes_in(signing_in: SignInGat
         newcomer = signing_in.page()
         # A provider that answered a moment ago is believed to answer for some seconds.
         signing_in.gate.wait_until(lambda: _is_told(signing_in, newcomer), "the page says who is away")
-        assert problem_on(newcomer).startswith("Corp cannot be reached (connect")
+        assert problem_on(newcomer).startswith("Corp cannot be reached (connection refused)")
         assert "who is signed in stays so until that expires, nobody new comes in" in problem_on(newcomer)
         assert session_cookie(newcomer) == {}
     finally:
@@ -101,7 +101,7 @@ def test_a_provider_that_goes_away_on_the_way_back_is_named(signing_in: SignInGa
             page.goto(f"{signing_in.url}/")
             sign_in_at_dex(page, ALICE)
             page.wait_for_selector("[role=alert]")
-        assert problem_on(page).startswith("Corp cannot be reached (connect")
+        assert problem_on(page).startswith("Corp cannot be reached (connection refused)")
         assert session_cookie(page) == {}
     finally:
         signing_in.dex.start()

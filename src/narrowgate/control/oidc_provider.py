@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -320,8 +322,14 @@ def _why(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return f"its certificate is not to be trusted: {shown(str(error.certificate_error))}"
         case aiohttp.ClientConnectorError():
-            return (error.os_error.strerror or "no connection").lower()
+            return _why_unconnected(error.os_error)
         case aiohttp.ClientError():
             return "the connection broke"
         case _:
             return shown(str(error)) or "the connection broke"
+
+
+def _why_unconnected(error: OSError) -> str:
+    # asyncio puts its own text into a refused connection's error; a name's error has numbers of its own.
+    number = 0 if isinstance(error, socket.gaierror) else error.errno or 0
+    return (os.strerror(number) if number > 0 else error.strerror or "no connection").lower()

@@ -130,8 +130,17 @@ def test_nobody_is_sent_to_a_provider_that_is_away(tmp_path: Path) -> None:
     with pytest.raises(ProviderFailed) as raised:
         asyncio.run(provider.authorization_url(PENDING))
     assert raised.value.code == 503
-    assert raised.value.sentence.startswith("Corp cannot be reached (connect")
+    assert raised.value.sentence.startswith("Corp cannot be reached (connection refused): ")
     assert "who is signed in stays so" in raised.value.sentence
+    assert "object at" not in raised.value.sentence
+
+
+def test_a_provider_whose_name_nobody_knows_is_away(openid: OpenID) -> None:
+    issuer = msgspec.structs.replace(issuer_of(openid), discovery_url="https://idp.invalid/")
+    with pytest.raises(ProviderFailed) as raised:
+        asyncio.run(provider_of(openid, issuer).authorization_url(PENDING))
+    assert raised.value.code == 503
+    assert raised.value.sentence.startswith("Corp cannot be reached (")
     assert "object at" not in raised.value.sentence
 
 

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential, OldCredential
+from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.core.agent_document import AgentState, agent_document, agent_state
 
 AGENT = AgentRecord(
