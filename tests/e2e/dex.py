@@ -143,6 +143,7 @@ class Dex:
 
     def start(self) -> Dex:
         """Starts it and waits until it answers; also again after `stop`, on the same port but with new keys."""
+        self.stop()
         self._write_config()
         program = build(REPOSITORY / "dev" / "dex", {"dex": "."}) / "dex"
         with self.log.open("ab") as log:
