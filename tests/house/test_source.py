@@ -37,6 +37,7 @@ COVERED_ELSEWHERE = {
     "store/roles.py": "tests/contract/test_store_sign_ins.py",
     "store/sign_ins.py": "tests/contract/test_store_sign_ins.py",
     "store/sqlite_file.py": "tests/unit/store/test_sqlite.py",
+    "store/tasks.py": "tests/contract/test_store_tasks.py",
     "wire/bodies.py": "tests/e2e/test_wire_framing.py",
     "wire/protobuf_object.py": "tests/contract/test_protobuf_oracle.py",
 }

@@ -26,7 +26,7 @@ from narrowgate.core.approvals import (
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, RuleRef
 from narrowgate.core.grants import Grant, granted_rule
-from narrowgate.core.identity import Chain, Kind
+from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.policy import Approval, Approvers, Effect, Policy
 from narrowgate.core.rulebook import compile_policies
@@ -99,6 +99,11 @@ def grants_of(*names: str) -> tuple[Grant, ...]:
     )
 
 
+def at_work(chain: Chain) -> Chain:
+    """The same, each with the credential of a task."""
+    return chain_of(*(msgspec.structs.replace(member, task=f"t-{member.name}") for member in chain))
+
+
 def everywhere_allowed(policies: list[Policy]) -> list[Policy]:
     """The same policies, with every grantable rule a standing permission."""
     return [
@@ -121,7 +126,7 @@ def test_a_grant_of_everything_gives_what_the_policies_offer_and_not_more(
     chain: Chain, what: Intent, policies: list[Policy]
 ) -> None:
     everybody = grants_of("one", "two", "alice", "bob")
-    with_grants = decide(chain, what, compile_policies(policies, 1), everybody, (), 10.0)
+    with_grants = decide(at_work(chain), what, compile_policies(policies, 1), everybody, (), 10.0)
     as_if_standing = decide(chain, what, compile_policies(everywhere_allowed(policies), 1), (), (), 10.0)
     assert type(with_grants) is type(as_if_standing)
     without = decide(chain, what, compile_policies(policies, 1), (), (), 10.0)
@@ -133,9 +138,8 @@ def test_a_grant_of_everything_gives_what_the_policies_offer_and_not_more(
 @given(chains, intents(), policy_sets((Effect.ALLOW, Effect.DENY, Effect.APPROVE)))
 def test_a_grant_adds_nothing_where_nothing_is_grantable(chain: Chain, what: Intent, policies: list[Policy]) -> None:
     book = compile_policies(policies, 1)
-    assert decide(chain, what, book, grants_of("one", "two", "alice", "bob"), (), 10.0) == decide(
-        chain, what, book, (), (), 10.0
-    )
+    everybody, working = grants_of("one", "two", "alice", "bob"), at_work(chain)
+    assert decide(working, what, book, everybody, (), 10.0) == decide(working, what, book, (), (), 10.0)
 
 
 people = ("ann", "ben", "cat", "dan")

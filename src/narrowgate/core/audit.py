@@ -312,6 +312,8 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
     annotations["narrowgate.dev/chain"] = _encode([str(member) for member in chain]).decode()
     if sender.credential:
         annotations["narrowgate.dev/credential"] = sender.credential
+    if sender.task:
+        annotations["narrowgate.dev/task"] = sender.task
     return _encode(user), _members(annotations)
 
 

@@ -19,7 +19,7 @@ GRANT = "task"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """The access of one active task."""
+    """The access of one active task, for whoever comes with that task's credential."""
 
     task: str
     kind: Kind
@@ -34,8 +34,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
         """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
-        same = self.kind is member.kind and self.name == member.name and self.cluster == cluster
-        return same and self.begins_at <= now < self.ends_at
+        same = self.kind is member.kind and self.name == member.name and self.task == member.task
+        return same and self.cluster == cluster and self.begins_at <= now < self.ends_at
 
     def covers(self, question: Question) -> bool:
         """Whether one of its rules covers all of the question."""

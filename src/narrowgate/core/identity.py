@@ -40,6 +40,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     into the record; no rule looks at it."""
     cluster: str = ""
     """The one cluster this credential opens; empty where the request must name the cluster."""
+    task: str = ""
+    """The task whose credential it came with: its grant counts for nothing else. Empty for standing credentials."""
     expires_at: float | None = None
     """Unix seconds after which the credential is worth nothing; None only where the proof has no end of its own."""
     recheck_seconds: float | None = None

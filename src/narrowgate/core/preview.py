@@ -6,15 +6,21 @@ webhooks and all, so it is only made for what no condition-free rule settles alr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.grants import Grant, held_by
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.matching import question_of
 from narrowgate.core.rulebook import Rulebook
 
 
-def could_be_allowed(chain: Chain, what: Intent, rulebook: Rulebook) -> RuleRef | None:
-    """The allow rule that speaks of this for the sender, if one does for every member and no plain deny rule does.
+def could_be_allowed(
+    chain: Chain, what: Intent, rulebook: Rulebook, grants: Sequence[Grant] = (), now: float = 0.0
+) -> RuleRef | None:
+    """The rule that speaks of this for the sender, allowing it or granting it to a task, if one does for every member
+    and no plain deny rule does.
 
     None means that `decide` refuses whatever the objects hold. A rule promises nothing: `decide` is still asked.
     """
@@ -25,6 +31,8 @@ def could_be_allowed(chain: Chain, what: Intent, rulebook: Rulebook) -> RuleRef 
         if any(rule.condition is None and rule.has_name(question) for rule in found.deny):
             return None
         covering = next((rule.ref for rule in found.allow if rule.has_name(question)), None)
+        if covering is None and any(one.covers(question) for one in held_by(grants, member, what.cluster, now)):
+            covering = next((rule.ref for rule in found.grantable if rule.has_name(question)), None)
         if covering is None:
             return None
     return covering

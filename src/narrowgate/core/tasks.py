@@ -62,7 +62,7 @@ class NotPossible(Exception):
     """An event that a task's state does not know; the text says which state that is."""
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One task. Every change is a new value."""
 
     id: str
@@ -78,6 +78,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Where more is written about it (a ticket); empty where there is nothing."""
     rules: tuple[Rule, ...]
     """What is asked for, as plain allow rules."""
+    credential_id: str = ""
+    """Public; what the record names. Empty before the task is active."""
+    credential_hash: bytes = b""
+    """SHA-256 of its credential: 256 random bits, shown once, worth nothing after the end."""
     seconds: float
     """How long the access is to last once it begins."""
     requested_at: float

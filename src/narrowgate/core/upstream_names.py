@@ -41,6 +41,7 @@ def upstream_extra(chain: Chain, request_id: str) -> tuple[tuple[str, str], ...]
     return (
         *((EXTRA_PREFIX + "chain", str(member)) for member in chain),
         (EXTRA_PREFIX + "request", request_id),
+        *(((EXTRA_PREFIX + "task", sender.task),) if sender.task else ()),
         *((EXTRA_PREFIX + key, value) for key, value in claims if key in WORKLOAD_KEYS),
     )
 

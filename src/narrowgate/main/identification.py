@@ -16,9 +16,11 @@ from narrowgate.authenticators.issuer_keys import IssuerKeys
 from narrowgate.authenticators.jwt_issuers import JWTIssuers
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.authenticators.service_accounts import ServiceAccounts
+from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.authenticators.token_verifier import TokenVerifier
 from narrowgate.config import Authentication
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.tasks import Task
 from narrowgate.keys import Keys
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.token_reviews import TokenReviews
@@ -42,19 +44,26 @@ class Identification:
             else None
         )
 
-    def load(self, store: Store, now: float) -> tuple[Authenticator, tuple[AgentRecord, ...]]:
-        """The authenticator for what the store says at `now`, and the agents it knows. Raises StoreUnavailable."""
+    def load(self, store: Store, tasks: Sequence[Task], now: float) -> tuple[Authenticator, tuple[AgentRecord, ...]]:
+        """The authenticator for what the store says at `now`, and the agents it knows; `tasks` are the active ones.
+
+        Raises StoreUnavailable.
+        """
         agents = store.agents()
         ended = store.sign_ins.ended_since(now - LONGEST_LIFE)
-        bearers = FirstMatch(self._in_order(agents, ended))
+        bearers = FirstMatch(self._in_order(agents, ended, tasks))
         if self._certificates is None:
             return bearers, agents
         return BearerAndCertificate(bearers, ClientCertificates(self._certificates, agents)), agents
 
-    def _in_order(self, agents: Sequence[AgentRecord], ended: Collection[str]) -> list[Authenticator]:
+    def _in_order(
+        self, agents: Sequence[AgentRecord], ended: Collection[str], tasks: Sequence[Task]
+    ) -> list[Authenticator]:
         """Most used first: each one that has to say that it is not asked costs a little."""
         found: list[Authenticator] = [
             AgentCredentials.of(agents),
+            # A task's credential opens the cluster it is for; the gate's own API is asked with standing ones.
+            *((TaskCredentials(tasks, agents),) if self._port is Port.KUBERNETES else ()),
             AccessCredentials(self._genuine, self._port, ended, agents),
         ]
         if self.verifiers:

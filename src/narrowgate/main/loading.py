@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Mapping
 
-from narrowgate.authenticators.port import Authenticator
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.main.identification import Identification
 from narrowgate.main.policy_folder import rulebook_of
+from narrowgate.proxy.state import Loaded
 from narrowgate.store.port import NotThere, Store
 
 log = logging.getLogger("narrowgate")
@@ -33,15 +33,17 @@ class Loading:
         """Whether there is anything new. On the loop: it takes microseconds; handing it to a thread takes far more."""
         return self._store.change_stamp()
 
-    async def load(self) -> tuple[Authenticator, Rulebook]:
+    async def load(self) -> Loaded:
         """Everything, as it is now. Raises StoreUnavailable, NotThere, PolicyErrors."""
         return await asyncio.to_thread(self._load)
 
-    def _load(self) -> tuple[Authenticator, Rulebook]:
+    def _load(self) -> Loaded:
         rulebook = self._current_rulebook()
-        authenticator, agents = self._identification.load(self._store, time.time())
+        tasks = self._store.tasks.active()
+        authenticator, agents = self._identification.load(self._store, tasks, time.time())
         self.agents = {agent.name: agent for agent in agents}
-        return authenticator, rulebook
+        grants = {task.id: grant for task in tasks if (grant := task.grant()) is not None}
+        return Loaded(authenticator, rulebook, grants)
 
     def _current_rulebook(self) -> Rulebook:
         try:

@@ -22,10 +22,10 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.preview import could_be_allowed
-from narrowgate.core.rulebook import Rulebook
 from narrowgate.core.target import Target, rebuild
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
+from narrowgate.proxy.state import Snapshot
 from narrowgate.wire.protobuf import read_names
 from narrowgate.wire.protobuf_object import read_object
 
@@ -51,13 +51,16 @@ class Facts:
         if b"content-encoding" in exchange.head.fields:
             raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)
         intent = _with_body(what.intent, content_type, body)
-        rulebook = what.snapshot.rulebook
-        needs = rulebook.object_needs(who, intent)
+        snapshot = what.snapshot
+        needs = snapshot.rulebook.object_needs(who, intent)
         wants_result = intent.info.verb == "patch" and bool(needs.object or intent.unseen)
         wants_old = intent.info.verb in CHANGING_VERBS and (
-            wants_result or needs.old_object or _hangs_on_existence(who, intent, rulebook)
+            wants_result or needs.old_object or _hangs_on_existence(who, intent, snapshot)
         )
-        covering = could_be_allowed(who, intent, rulebook) if wants_old else None
+        covering = None
+        if wants_old:
+            grants = snapshot.grants_of(who)
+            covering = could_be_allowed(who, intent, snapshot.rulebook, grants, time.time())
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body
@@ -85,9 +88,11 @@ def _with_body(intent: Intent, content_type: str, body: bytes) -> Intent:
     return with_body(intent, JSON, orjson.dumps(read_object(body)))
 
 
-def _hangs_on_existence(who: Chain, intent: Intent, rulebook: Rulebook) -> bool:
+def _hangs_on_existence(who: Chain, intent: Intent, snapshot: Snapshot) -> bool:
     """Whether the request would be a create if its object did not exist, and is not allowed as one."""
-    return may_create(intent) and not isinstance(decide(who, intent, rulebook, (), (), time.time()), Allow)
+    if not may_create(intent):
+        return False
+    return not isinstance(decide(who, intent, snapshot.rulebook, snapshot.grants_of(who), (), time.time()), Allow)
 
 
 def _settled(intent: Intent) -> Intent:

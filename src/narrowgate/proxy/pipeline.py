@@ -233,7 +233,7 @@ class Pipeline:
         return await self._facts.read(exchange, who, what)
 
     def _judge(self, exchange: Exchange, what: Understood, who: Chain, events: RequestEvents) -> Decision:
-        decision = decide(who, what.intent, what.snapshot.rulebook, (), (), time.time())
+        decision = decide(who, what.intent, what.snapshot.rulebook, what.snapshot.grants_of(who), (), time.time())
         if isinstance(decision, Allow) and is_bare(exchange.head):
             self._recent.keep(exchange, who, what, decision, events)
         return decision
@@ -265,7 +265,8 @@ class Pipeline:
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
         match answer:
             case Identity():
-                return decide(chain_of(*who[:-1], answer), what.intent, snapshot.rulebook, (), (), now)
+                chain = chain_of(*who[:-1], answer)
+                return decide(chain, what.intent, snapshot.rulebook, snapshot.grants_of(chain), (), now)
             case Rejected(reason=reason):
                 return Deny(message=reason)
             case NotMine():

@@ -58,7 +58,7 @@ class Reviews:
     async def _access(self, exchange: Exchange, who: Chain, what: Understood) -> Any:
         review = what.intent.object
         asked = review_intent(what.intent.cluster, review, what.served.cluster.known())
-        decision = decide(who, asked, what.snapshot.rulebook, (), (), time.time())
+        decision = decide(who, asked, what.snapshot.rulebook, what.snapshot.grants_of(who), (), time.time())
         # Asked under the account that such a request would travel under: in mode serviceAccount, its rule's own.
         theirs = await self._ask_cluster(exchange, who, what, decision.rule) if isinstance(decision, Allow) else None
         return access_review_answer(review, decision, theirs)

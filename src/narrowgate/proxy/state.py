@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 
 from narrowgate.authenticators.port import Authenticator
+from narrowgate.core.grants import Grant
+from narrowgate.core.identity import Chain
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.proxy.accounts import Account
 from narrowgate.proxy.cluster import Cluster
@@ -36,6 +38,22 @@ class Snapshot(msgspec.Struct, frozen=True):
     number: int
     authenticator: Authenticator
     rulebook: Rulebook
+    grants: Mapping[str, Grant] = {}
+    """Of each active task, by its id."""
+
+    def grants_of(self, chain: Chain) -> tuple[Grant, ...]:
+        """What the members of the chain hold by the tasks that they came with."""
+        if not self.grants:
+            return ()
+        return tuple(self.grants[member.task] for member in chain if member.task in self.grants)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a snapshot is made of."""
+
+    authenticator: Authenticator
+    rulebook: Rulebook
+    grants: Mapping[str, Grant] = {}
 
 
 class ServedCluster(msgspec.Struct, frozen=True):
@@ -62,10 +80,12 @@ class State:
             raise StateStale(f"the gate does not know its current policies and agents: {self.trouble or 'no news'}")
         return self._snapshot
 
-    def replace(self, authenticator: Authenticator, rulebook: Rulebook) -> None:
+    def replace(
+        self, authenticator: Authenticator, rulebook: Rulebook, grants: Mapping[str, Grant] | None = None
+    ) -> None:
         """Put a new view in force."""
         number = self._snapshot.number + 1 if self._snapshot is not None else 1
-        self._snapshot = Snapshot(number, authenticator, rulebook)
+        self._snapshot = Snapshot(number, authenticator, rulebook, grants or {})
         for notify in self.on_change:
             notify()
 
@@ -77,7 +97,7 @@ class State:
     async def follow(
         self,
         change_stamp: Callable[[], Awaitable[object]],
-        load: Callable[[], Awaitable[tuple[Authenticator, Rulebook]]],
+        load: Callable[[], Awaitable[Loaded]],
     ) -> None:
         """Keep the snapshot fresh for as long as the gate runs. `change_stamp` is cheap; `load` reads everything."""
         loop = asyncio.get_running_loop()
@@ -88,7 +108,8 @@ class State:
                 async with asyncio.timeout(MAX_SILENCE):
                     stamp = await change_stamp()
                     if stamp != seen or self._snapshot is None:
-                        self.replace(*await load())
+                        loaded = await load()
+                        self.replace(loaded.authenticator, loaded.rulebook, loaded.grants)
                         seen = stamp
                 # Fresh as of the question, not of the answer.
                 self._fresh_at = asked_at

@@ -119,6 +119,18 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX sightings_by_time ON sightings (at)",
     ),
+    (
+        """CREATE TABLE tasks (
+            id TEXT NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL,
+            state TEXT NOT NULL,
+            requested_at FLOAT NOT NULL,
+            credential_hash BLOB UNIQUE,
+            document TEXT NOT NULL
+        )""",
+        "CREATE INDEX tasks_by_name ON tasks (name, requested_at)",
+        "CREATE INDEX tasks_by_state ON tasks (state)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

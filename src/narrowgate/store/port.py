@@ -7,7 +7,7 @@ is who asked for a change (`local:alice`, `person:alice`), `at` when, in Unix se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
+from narrowgate.core.tasks import Task
 
 PolicyFiles = tuple[tuple[str, str], ...]
 """Name and text of each policy file, sorted by name."""
@@ -66,7 +67,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     action: str
     """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
-    `role.given`, `role.taken`."""
+    `role.given`, `role.taken`,
+    `task.requested`, `task.changed`."""
     subject: str
     """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
@@ -163,6 +165,30 @@ class Roles(Protocol):
         ...
 
 
+class Tasks(Protocol):
+    """Tasks, those that are over too. Every change of one is a change that the data plane must hear of."""
+
+    def add(self, task: Task, *, by: str, at: float) -> None:
+        """Keep a new one. Raises AlreadyThere when its id or credential is taken."""
+        ...
+
+    def get(self, task_id: str) -> Task:
+        """That task. Raises NotThere."""
+        ...
+
+    def change(self, task: Task, *, was: Task, by: str, at: float) -> None:
+        """Put it in the place of `was`. Raises NotThere, or ChangedMeanwhile where another one is there by now."""
+        ...
+
+    def active(self) -> tuple[Task, ...]:
+        """All that are kept as active, by id; time may have ended some of them since."""
+        ...
+
+    def listed(self, names: Collection[str] | None = None, *, behind: str = "", limit: int = 100) -> tuple[Task, ...]:
+        """The newest, newest first: of these identities' names alone where they are given; `behind` that id."""
+        ...
+
+
 class Sightings(Protocol):
     """Where agents' credentials are used, between the processes of a gate. No change that anybody is told of."""
 
@@ -191,6 +217,11 @@ class Store(Protocol):
     @property
     def roles(self) -> Roles:
         """Roles of people by name."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """Tasks and what they hold."""
         ...
 
     @property

@@ -27,6 +27,7 @@ from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
 from narrowgate.store.tables import agents, changes, revisions
+from narrowgate.store.tasks import TaskTable
 
 
 class SQLiteStore:
@@ -39,6 +40,7 @@ class SQLiteStore:
         self.once = OnceTable(self._file)
         self.roles = RoleTable(self._file)
         self.sightings = SightingTable(self._file)
+        self.tasks = TaskTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

@@ -87,6 +87,20 @@ role_grants = Table(
     Column("given_at", Float, nullable=False),
 )
 
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_at", Float, nullable=False),
+    Column("credential_hash", LargeBinary, unique=True),
+    Column("document", Text, nullable=False),
+    Index("tasks_by_name", "name", "requested_at"),
+    Index("tasks_by_state", "state"),
+)
+"""`document` is the task as JSON (`core.tasks.Task`); the columns before it repeat what is searched for."""
+
 sightings = Table(
     "sightings",
     metadata,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from tests.deciding import NOW, agent, answer, asks, gets, person, policy, rule, uses
 
@@ -36,7 +37,11 @@ def grant(*rules: object, **other: object) -> Grant:
 def with_grants(
     what: Intent, *policies: Policy, grants: tuple[Grant, ...] = (), by: Chain | None = None, now: float = NOW
 ) -> Decision:
-    return decide(by or chain_of(agent()), what, compile_policies(policies, 7), grants, (), now)
+    return decide(by or chain_of(agent(task="t1")), what, compile_policies(policies, 7), grants, (), now)
+
+
+def test_a_standing_credential_of_the_same_agent_holds_nothing_of_the_task() -> None:
+    assert isinstance(with_grants(GET, policy(OFFER), grants=(grant(),), by=chain_of(agent())), Deny)
 
 
 def test_a_grant_covers_what_the_policy_would_still_grant() -> None:
@@ -79,6 +84,7 @@ def test_more_than_the_grant_is_not_covered_though_the_policy_would_grant_it() -
     "other",
     [
         {"name": "another"},
+        {"task": "t2"},
         {"kind": Kind.PERSON},
         {"cluster": "staging"},
         {"ends_at": NOW},
@@ -121,7 +127,7 @@ def test_what_a_request_uses_must_be_granted_too() -> None:
 
 
 def test_every_member_of_a_chain_needs_its_own() -> None:
-    both = chain_of(person("alice"), agent())
+    both = chain_of(msgspec.structs.replace(person("alice"), task="t2"), agent(task="t1"))
     offer = policy(OFFER, subjects="Agent/ci Person/alice")
     assert isinstance(with_grants(GET, offer, grants=(grant(),), by=both), Deny)
     hers = grant(task="t2", kind=Kind.PERSON, name="alice", ends_at=NOW + 5)
@@ -145,7 +151,7 @@ def test_what_standing_rules_cover_rests_on_no_task() -> None:
 
 def test_the_order_of_grants_changes_nothing() -> None:
     other = grant(task="t0", ends_at=NOW + 1)
-    assert [each.task for each in held_by((grant(), other), agent(), "prod", NOW)] == ["t0", "t1"]
+    assert [each.task for each in held_by((grant(), other), agent(task="t1"), "prod", NOW)] == ["t1"]
     first = with_grants(GET, policy(OFFER), grants=(grant(), other))
     assert first == with_grants(GET, policy(OFFER), grants=(other, grant()))
 

@@ -39,7 +39,7 @@ from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
-from narrowgate.proxy.state import ServedCluster, State
+from narrowgate.proxy.state import Loaded, ServedCluster, State
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.wire.http1 import RequestHead
 
@@ -400,8 +400,8 @@ async def gate(
             await asyncio.sleep(6 * PATIENCE)
         return made.stamp
 
-    async def load() -> tuple[Authenticator, Rulebook]:
-        return made.authenticator(made.agent), made.rulebook
+    async def load() -> Loaded:
+        return Loaded(made.authenticator(made.agent), made.rulebook)
 
     async with asyncio.TaskGroup() as tasks:
         followers = [

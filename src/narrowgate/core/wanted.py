@@ -1,0 +1,167 @@
+"""What a task asks for, in words and as rules, and which grantable rules of the policies offer it.
+
+    get,list,watch deployments.apps -n ci          the verbs, the resource in its group, the namespace
+    patch deployments.apps/web -n ci               one object by its name
+    create pods/exec/web -n ci                     a subresource of one object
+    get nodes                                      what lives in no namespace
+
+Nothing is guessed that could make it more: no verbs, no namespace, no name are left to be filled in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import product
+
+import msgspec
+
+from narrowgate.core.duration import duration_text
+from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
+from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.policy import EVERYTHING, Approval, Effect, Rule
+from narrowgate.core.rulebook import Holding
+
+SUBRESOURCES = frozenset(
+    {"log", "exec", "attach", "portforward", "proxy", "scale", "status", "eviction", "ephemeralcontainers", "token"}
+)
+"""What stands behind a slash without being a name; anything else there is an object's name."""
+
+MOST_WANTED = 32
+"""Rules of one task; more is not one piece of work."""
+
+MOST_PARTS = 4_096
+"""Verbs times namespaces of one task's rules: each is looked up by itself."""
+
+_WORDS = re.compile(r"(?P<verbs>[a-z*,]+) (?P<thing>[^ ]+)(?: -n (?P<namespaces>[^ ]+))?")
+_THING = re.compile(r"(?P<resource>[a-z][a-z0-9-]*|\*)(\.(?P<group>[a-z0-9.-]+))?(?P<rest>(/[^/]+){0,2})")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]{0,251}[a-z0-9])?", re.ASCII)
+
+
+class WantedRefused(ValueError):
+    """Words that are no rule; the text says which and how they are written."""
+
+
+class NotOffered(Exception):
+    """No policy would grant it; the text says which part, and why."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the policies would grant, and whom they would have asked."""
+
+    rules: tuple[str, ...]
+    """The grantable rules it rests on, `policy/rule`, sorted."""
+    approvals: tuple[Approval, ...]
+    """Everybody who must say yes; empty where nobody is asked."""
+
+
+def read_wanted(text: str, number: int) -> Rule:
+    """One rule that is asked for, the `number`-th of its task. Raises WantedRefused."""
+    words = " ".join(text.split())
+    match = _WORDS.fullmatch(words)
+    thing = _THING.fullmatch(match["thing"]) if match else None
+    if match is None or thing is None:
+        raise WantedRefused(f'"{text}" is not written like "get,list pods -n ci" or "patch deployments.apps/web -n ci"')
+    verbs = tuple(dict.fromkeys(match["verbs"].split(",")))
+    if "" in verbs:
+        raise WantedRefused(f'"{text}" has an empty verb; write them like get,list')
+    resource, group = thing["resource"], _group(thing["resource"], thing["group"], text)
+    subresource, name = _behind(thing["rest"] or "", text)
+    namespaces = tuple(dict.fromkeys(match["namespaces"].split(","))) if match["namespaces"] else None
+    _check_scope(resource, group, namespaces, text)
+    return Rule(
+        id=f"allow-{number}",
+        effect=Effect.ALLOW,
+        verbs=verbs,
+        api_groups=(group,),
+        resources=(f"{resource}/{subresource}" if subresource else resource,),
+        namespaces=namespaces,
+        names=(name,) if name else None,
+    )
+
+
+def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
+    """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered."""
+    if not wanted or len(wanted) > MOST_WANTED:
+        raise NotOffered(f"a task asks for 1 to {MOST_WANTED} rules")
+    rules: dict[str, CompiledRule] = {}
+    questions = [(rule, question) for rule in wanted for question in _parts(rule)]
+    if len(questions) > MOST_PARTS:
+        raise NotOffered("a task that asks for so many verbs and namespaces is not one piece of work")
+    for rule, question in questions:
+        found = _offered(holding, rule, question, seconds)
+        rules[str(found.ref)] = found
+    approvals = {rule.rule.approval: None for _, rule in sorted(rules.items()) if rule.rule.approval is not None}
+    return Offer(tuple(sorted(rules)), tuple(approvals))
+
+
+def _offered(holding: Holding, wanted: Rule, question: Question, seconds: float) -> CompiledRule:
+    """The grantable rule for one part: of several the one that asks nobody, else the first by name."""
+    near = holding.on_resource(question)
+    for rule in near:
+        if rule.effect is Effect.DENY and rule.condition is None and rule.covers(question):
+            raise NotOffered(f"{_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
+    covering = [rule for rule in near if rule.effect is Effect.GRANTABLE and rule.covers(question)]
+    if not covering:
+        raise NotOffered(f"{_words(wanted, question)}: no policy offers it to you on this cluster")
+    lasting = [rule for rule in covering if seconds <= (rule.rule.max_duration or 0)]
+    if not lasting:
+        longest = duration_text(max(int(rule.rule.max_duration or 0) for rule in covering))
+        raise NotOffered(f"{_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
+    return min(lasting, key=lambda rule: (rule.rule.approval is not None, str(rule.ref)))
+
+
+def _parts(rule: Rule) -> Iterable[Question]:
+    """Every single thing that a wanted rule is about, each to be offered by itself."""
+    resource, _, subresource = rule.resources[0].partition("/")
+    group = rule.api_groups[0]
+    # A request over all namespaces is one that names none.
+    places = [("" if one == EVERYTHING else one, True) for one in rule.namespaces] if rule.namespaces else [("", False)]
+    for verb, (namespace, namespaced), name in product(rule.verbs, places, rule.names or ("",)):
+        yield Question((verb,), group, resource, subresource, namespace, namespaced, name)
+
+
+def _words(wanted: Rule, question: Question) -> str:
+    name = f"/{question.name}" if question.name else ""
+    group = f".{question.group}" if question.group else ""
+    resource, slash, subresource = wanted.resources[0].partition("/")
+    where = f" -n {question.namespace or EVERYTHING}" if question.namespaced else ""
+    return f"{question.verbs[0]} {resource}{group}{slash}{subresource}{name}{where}"
+
+
+def _behind(rest: str, text: str) -> tuple[str, str]:
+    """Subresource and name behind the resource; each may be absent. Raises WantedRefused."""
+    parts = [part for part in rest.split("/") if part]
+    subresource = parts.pop(0) if parts and parts[0] in SUBRESOURCES else ""
+    name = parts.pop(0) if parts else ""
+    if parts or (name and not _NAME.fullmatch(name)):
+        raise WantedRefused(f'"{text}" has more behind the resource than a subresource and a name')
+    return subresource, name
+
+
+def _group(resource: str, written: str | None, text: str) -> str:
+    if written is not None:
+        return written
+    if resource == EVERYTHING:
+        return EVERYTHING
+    plural = PLURAL_OF.get(resource)
+    if plural and resource not in GROUPS_OF:
+        raise WantedRefused(f'"{text}": "{resource}" is not how rules write it; write "{plural}"')
+    groups = GROUPS_OF.get(resource)
+    if groups is None:
+        raise WantedRefused(f'"{text}": "{resource}" is in no group known here; write it: {resource}.example.com')
+    if len(groups) > 1 and "" not in groups:
+        raise WantedRefused(f'"{text}": "{resource}" is in several groups; write one: {resource}.{sorted(groups)[0]}')
+    return "" if "" in groups else next(iter(groups))
+
+
+def _check_scope(resource: str, group: str, namespaces: tuple[str, ...] | None, text: str) -> None:
+    known = group == "" or resource in GROUPS_OF
+    scoped = (group, resource) in CLUSTER_SCOPED
+    if namespaces is None and known and not scoped:
+        raise WantedRefused(f'"{text}" names no namespace; add -n NAMESPACE')
+    if namespaces is not None and scoped and resource != "namespaces":
+        raise WantedRefused(f'"{text}": {resource} live in no namespace; leave -n out')
+    for namespace in namespaces or ():
+        if namespace != EVERYTHING and not _NAME.fullmatch(namespace):
+            raise WantedRefused(f'"{text}": "{namespace}" is no namespace')

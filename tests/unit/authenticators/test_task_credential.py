@@ -1,0 +1,25 @@
+"""What a task's credential looks like."""
+
+from __future__ import annotations
+
+from narrowgate.authenticators.secret_form import secret_hash
+from narrowgate.authenticators.task_credential import PREFIX, new_task_credential, task_credential_problem
+
+
+def test_a_new_one_names_its_task_and_nothing_else() -> None:
+    made = new_task_credential(lambda length: bytes(range(length)))
+    assert made.text.startswith(f"{PREFIX}{made.task}_")
+    assert made.hash == secret_hash(made.text)
+    assert task_credential_problem(made.text) == ""
+
+
+def test_no_two_are_the_same() -> None:
+    made = [new_task_credential() for _ in range(100)]
+    assert len({one.task for one in made}) == len({one.hash for one in made}) == 100
+
+
+def test_what_is_cut_or_misspelt_is_told() -> None:
+    text = new_task_credential().text
+    assert "cut short" in task_credential_problem(text[:-1])
+    assert "misspelt" in task_credential_problem(text[:-1] + ("A" if text[-1] != "A" else "B"))
+    assert "cut short" in task_credential_problem("ng1_" + text[5:])

@@ -1,0 +1,100 @@
+"""Who comes with a task's credential: the agent at work on it, while both are as they were."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from tests.deciding import rule
+
+from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
+from narrowgate.authenticators.task_credential import new_task_credential, task_credential_problem
+from narrowgate.authenticators.task_credentials import TaskCredentials
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.tasks import Task, TaskEvent
+
+MADE = new_task_credential()
+RECORD = AgentRecord(
+    name="bot",
+    owner="person:alice",
+    purpose="x",
+    cluster="prod",
+    credential_id="",
+    credential_hash=b"",
+    created_at=10.0,
+    expires_at=99_999.0,
+    groups=("bots",),
+)
+ACTIVE = Task(
+    id=MADE.task,
+    kind=Kind.AGENT,
+    name="bot",
+    requested_by="agent:bot",
+    cluster="prod",
+    purpose="x",
+    rules=(rule("allow", "get", "pods", namespaces="ci"),),
+    credential_id=MADE.task,
+    credential_hash=MADE.hash,
+    seconds=600.0,
+    requested_at=1_000.0,
+    lapses_at=1_300.0,
+).after(TaskEvent.ACTIVATED, 1_000.0)
+
+
+def ask(
+    text: str = MADE.text, now: float = 1_100.0, *, task: Task = ACTIVE, agents: tuple[AgentRecord, ...] = (RECORD,)
+) -> Answer:
+    authenticator = TaskCredentials([task], agents)
+    answer = asyncio.run(authenticator.authenticate(Presented(text), now))
+    assert asyncio.run(authenticator.authenticate(Presented(text), now)) == answer
+    return answer
+
+
+def test_the_agent_is_proven_for_that_task_and_cluster_until_its_end() -> None:
+    answer = ask()
+    assert isinstance(answer, Identity)
+    assert (answer.kind, answer.name, answer.groups, answer.owner) == (Kind.AGENT, "bot", ("bots",), "person:alice")
+    assert (answer.task, answer.cluster, answer.expires_at) == (MADE.task, "prod", 1_600.0)
+
+
+@pytest.mark.parametrize("now", [1_600.0, 9_999.0, float("nan")])
+def test_it_is_worth_nothing_after_the_end(now: float) -> None:
+    answer = ask(now=now)
+    assert isinstance(answer, Rejected)
+    assert "is over" in answer.reason
+
+
+@pytest.mark.parametrize("event", [TaskEvent.COMPLETED, TaskEvent.REVOKED])
+def test_it_is_worth_nothing_once_the_task_has_ended(event: TaskEvent) -> None:
+    assert isinstance(ask(task=ACTIVE.after(event, 1_050.0)), Rejected)
+
+
+def test_an_end_of_the_agent_is_one_of_its_tasks() -> None:
+    for change in ({"paused": True}, {"ends_at": 1_050.0}):
+        assert isinstance(ask(agents=(msgspec.structs.replace(RECORD, **change),)), Rejected)
+    assert isinstance(ask(agents=()), Rejected)
+    ending = ask(agents=(msgspec.structs.replace(RECORD, ends_at=1_200.0),))
+    assert isinstance(ending, Identity)
+    assert ending.expires_at == 1_200.0
+
+
+def test_a_namesake_registered_later_has_not_its_tasks() -> None:
+    assert isinstance(ask(agents=(msgspec.structs.replace(RECORD, created_at=1_050.0),)), Rejected)
+
+
+def test_misspelt_ones_are_told_from_ended_ones() -> None:
+    for text in (MADE.text[:-1], MADE.text[:-1] + ("A" if MADE.text[-1] != "A" else "B"), "ngt1_", MADE.text + "ü"):
+        answer = ask(text)
+        assert isinstance(answer, Rejected)
+        assert "copy it again" in answer.reason
+    assert task_credential_problem(MADE.text) == ""
+    other = ask(new_task_credential().text)
+    assert isinstance(other, Rejected)
+    assert "over" in other.reason
+
+
+def test_other_sorts_are_left_to_others() -> None:
+    for text in ("", "ng1_x", "nga1_x", "eyJ.e30.x"):
+        assert isinstance(ask(text), NotMine)
