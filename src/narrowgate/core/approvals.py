@@ -74,6 +74,35 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
 
 
+class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a question is about, as it is shown to whoever answers: taken down when it is asked, judged by nobody."""
+
+    asked_by: str = ""
+    """Who asked: `agent:ci-bot`, `person:alice`. They may withdraw it."""
+    chain: tuple[str, ...] = ()
+    """For whom it was asked, root first; the last is who is to have the access."""
+    owner: str = ""
+    """Who answers for the agent: `person:alice`, `group:sre`; empty for everybody else."""
+    purpose: str = ""
+    """Of the task."""
+    link: str = ""
+    cluster: str = ""
+    verb: str = ""
+    api_group: str = ""
+    resource: str = ""
+    """With its subresource: `pods/exec`. Empty where it is about a task."""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+    """Of the request, in its canonical spelling and with its query."""
+    wanted: tuple[str, ...] = ()
+    """The rules that a task asks for, in words (`patch deployments.apps/web -n ci`); none for a request."""
+    seconds: float = 0.0
+    """How long a task is to last; 0 for a request."""
+    summary: tuple[str, ...] = ()
+    """What is in the request's object, in lines; never data of a Secret."""
+
+
 class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """One question. Every change is a new value."""
 
@@ -88,6 +117,7 @@ class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Of the request it is about (`request_digest`), and of it alone."""
     credential: str = ""
     """Public id of the credential whose request it is about."""
+    about: Matter = Matter()
     excluded: tuple[str, ...] = ()
     """People who may not answer: whoever asked, and the agent's owner where the policy says so."""
     asked_at: float
