@@ -64,7 +64,7 @@ class Voice(enum.Enum):
     NO = "no"
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One person's answer."""
 
     person: str
@@ -95,6 +95,8 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str = ""
     path: str = ""
     """Of the request, in its canonical spelling and with its query."""
+    audit_id: str = ""
+    """Of the request that asked, as the trail has it; empty for a task."""
     wanted: tuple[str, ...] = ()
     """The rules that a task asks for, in words (`patch deployments.apps/web -n ci`); none for a request."""
     seconds: float = 0.0
@@ -103,7 +105,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What is in the request's object, in lines; never data of a Secret."""
 
 
-class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One question. Every change is a new value."""
 
     id: str
@@ -132,6 +134,24 @@ class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True):
     def is_final(self) -> bool:
         """Whether nothing happens to it any more."""
         return not any(state is self.state for state, _ in APPROVAL_TRANSITIONS)
+
+    @property
+    def holder(self) -> str:
+        """Who is to have what is asked for (`agent:bot`), under whose name it is listed; empty where nobody is told."""
+        return self.about.chain[-1] if self.about.chain else ""
+
+    def at(self, now: float) -> ApprovalQuestion:
+        """The question as time alone leaves it: lapsed where its time is over (or is no number), else itself."""
+        if self.is_final or now < self.lapses_at:
+            return self
+        return after(self, ApprovalEvent.LAPSED, now)
+
+    def covers(self, rule: RuleRef, ask: Approval | None) -> bool:
+        """Whether it was asked for that rule, as demanding as the rule is now; which revision it is in is no matter."""
+        return any(
+            asked.policy == rule.policy and asked.rule == rule.rule and was == ask
+            for asked, was in zip(self.rules, self.asks, strict=False)
+        )
 
 
 class NotPossible(Exception):

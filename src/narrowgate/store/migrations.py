@@ -131,6 +131,22 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX tasks_by_name ON tasks (name, requested_at)",
         "CREATE INDEX tasks_by_state ON tasks (state)",
     ),
+    (
+        """CREATE TABLE approvals (
+            id TEXT NOT NULL PRIMARY KEY,
+            holder TEXT NOT NULL,
+            task TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            state TEXT NOT NULL,
+            asked_at FLOAT NOT NULL,
+            lapses_at FLOAT NOT NULL,
+            document TEXT NOT NULL
+        )""",
+        "CREATE INDEX approvals_by_holder ON approvals (holder, asked_at)",
+        "CREATE INDEX approvals_by_task ON approvals (task)",
+        "CREATE INDEX approvals_by_digest ON approvals (digest)",
+        "CREATE INDEX approvals_by_state ON approvals (state, lapses_at)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task
@@ -68,7 +69,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
     `role.given`, `role.taken`,
-    `task.requested`, `task.changed`."""
+    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`."""
     subject: str
     """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
@@ -189,6 +190,51 @@ class Tasks(Protocol):
         ...
 
 
+class Approvals(Protocol):
+    """Questions put to people, those that are over too. The data plane hears when one changes its state."""
+
+    def add(self, question: ApprovalQuestion, *, by: str, at: float) -> None:
+        """Keep a new one. Raises AlreadyThere when its id is taken, or when one about the same request (its digest)
+        is open and has not lapsed at `at`: of any number of callers one asks.
+        """
+        ...
+
+    def get(self, approval_id: str) -> ApprovalQuestion:
+        """That question. Raises NotThere."""
+        ...
+
+    def change(self, question: ApprovalQuestion, *, was: ApprovalQuestion, by: str, at: float) -> None:
+        """Put it in the place of `was`. Raises NotThere, or ChangedMeanwhile where another one is there by now: what
+        is spent so is spent once, whichever process does it.
+        """
+        ...
+
+    def open(self) -> tuple[ApprovalQuestion, ...]:
+        """All that are kept as pending or approved, by id; time may have ended some of them since."""
+        ...
+
+    def about_request(self, digest: str, limit: int = 10) -> tuple[ApprovalQuestion, ...]:
+        """The newest about that request, newest first; none for an empty digest."""
+        ...
+
+    def about_task(self, task_id: str, limit: int = 10) -> tuple[ApprovalQuestion, ...]:
+        """The newest about that task, newest first; none for an empty id."""
+        ...
+
+    def listed(
+        self,
+        holders: Collection[str] | None = None,
+        *,
+        states: Collection[ApprovalState] | None = None,
+        behind: str = "",
+        limit: int = 100,
+    ) -> tuple[ApprovalQuestion, ...]:
+        """The newest, newest first: for these holders (`agent:bot`), in these states, where they are given; `behind`
+        that id.
+        """
+        ...
+
+
 class Sightings(Protocol):
     """Where agents' credentials are used, between the processes of a gate. No change that anybody is told of."""
 
@@ -222,6 +268,11 @@ class Store(Protocol):
     @property
     def tasks(self) -> Tasks:
         """Tasks and what they hold."""
+        ...
+
+    @property
+    def approvals(self) -> Approvals:
+        """Questions put to people."""
         ...
 
     @property

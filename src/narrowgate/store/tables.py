@@ -101,6 +101,25 @@ tasks = Table(
 )
 """`document` is the task as JSON (`core.tasks.Task`); the columns before it repeat what is searched for."""
 
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("lapses_at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("approvals_by_holder", "holder", "asked_at"),
+    Index("approvals_by_task", "task"),
+    Index("approvals_by_digest", "digest"),
+    Index("approvals_by_state", "state", "lapses_at"),
+)
+"""`document` is the question as JSON (`core.approvals.ApprovalQuestion`); the columns before it repeat what is searched
+for."""
+
 sightings = Table(
     "sightings",
     metadata,
