@@ -9,10 +9,13 @@ In this order:
 3. Every member must be covered, for the request and for each thing it uses, by an allow rule, or by a grant of its own
    that a grantable rule would still grant now. Discovery and the reviews of oneself are covered by built-in rules for
    whoever holds anything on the cluster.
-4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule.
-5. What is left is allowed, until the first credential of the chain, or the first grant it rests on, ends.
+4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule, unless
+   people have said yes to this very request: one approval that was asked for every rule that holds it, for each as
+   demanding as it is now.
+5. What is left is allowed, until the first credential of the chain, the first grant it rests on, or the approval, ends.
 
-Approvals are an argument already and count for nothing yet: `approve` rules hold, and nothing lifts that.
+Approvals are given for the very request alone (`digest.request_digest`), and by whoever has looked whether the answers
+still count; which rules they lift is decided here.
 
 The answer does not depend on the order of policies or rules. Where several rules say the same, the first by policy
 name and rule id is named.
@@ -21,15 +24,16 @@ name and rule id is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
 from narrowgate.core import refusals
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
 from narrowgate.core.grants import Grant, held_by
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Answer, Evidence, Granted, Grants, Held, Refused, Uncovered, judge
-from narrowgate.core.matching import Question, question_of, question_of_use
+from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
 
@@ -39,26 +43,31 @@ def decide(
     what: Intent,
     policy: Rulebook,
     grants: Sequence[Grant],
-    approvals: Sequence[Any],  # noqa: ARG001 - counts for nothing until approvals exist
+    approvals: Sequence[ApprovalQuestion],
     now: float,
 ) -> Decision:
-    """Decide whether `chain` may do `what` by `policy` at `now` (Unix seconds). Never raises, whatever the intent."""
+    """Decide whether `chain` may do `what` by `policy` at `now` (Unix seconds). Never raises, whatever the intent.
+
+    `approvals` are about this very request; one that is not approved, or has lapsed, counts for nothing.
+    """
     unusable = _unusable(chain, what.cluster, now)
     if unusable is not None:
         return unusable
     if what.unseen:
         return refusals.unseen(chain, what.unseen)
     evidence = Evidence(what)
-    questions: tuple[tuple[Question, Use | None], ...] = ((question_of(what), None),)
-    if what.uses:
-        questions += tuple((question_of_use(use), use) for use in what.uses)
+    questions = _questions(what)
     covers: list[RuleRef] = []
+    held: list[CompiledRule] = []
     resting_on: dict[str, float] = {}
     for member in chain:
         holding = policy.holding(member, what.cluster)
         own = _own(grants, member, policy, what.cluster, now) if grants else None
         for question, use in questions:
             answer = judge(holding, member, question, use, evidence, own)
+            if isinstance(answer, Held) and approvals:
+                held += answer.rules
+                answer = answer.cover
             if isinstance(answer, Granted):
                 resting_on[answer.grant.task] = answer.grant.ends_at
                 answer = answer.ref
@@ -66,8 +75,33 @@ def decide(
                 return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
             if use is None:
                 covers.append(answer)
-    deadline = _deadline(chain, resting_on)
-    return Allow(rule=covers[-1], covers=tuple(covers), tasks=tuple(sorted(resting_on)), deadline=deadline)
+    lifting = _lifting(held, approvals, now)
+    if held and lifting is None:
+        return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
+    return _allow(chain, covers, resting_on, lifting)
+
+
+def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
+    """What the request asks itself, and what it uses asks."""
+    asked = ((question_of(what), None),)
+    return (*asked, *((question_of_use(use), use) for use in what.uses)) if what.uses else asked
+
+
+def _allow(
+    chain: Chain, covers: Sequence[RuleRef], resting_on: Mapping[str, float], lifting: ApprovalQuestion | None
+) -> Allow:
+    """Until the first credential of the chain ends, or the first of what else it rests on."""
+    ends = [member.expires_at for member in chain if member.expires_at is not None]
+    ends += resting_on.values()
+    if lifting is not None:
+        ends.append(lifting.lapses_at)
+    return Allow(
+        rule=covers[-1],
+        covers=tuple(covers),
+        tasks=tuple(sorted(resting_on)),
+        approval=lifting.id if lifting is not None else "",
+        deadline=min(ends, default=None),
+    )
 
 
 class _Judged(NamedTuple):
@@ -96,10 +130,18 @@ def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
     return None
 
 
-def _deadline(chain: Chain, resting_on: Mapping[str, float]) -> float | None:
-    """When the first of the chain's credentials ends, or of the grants."""
-    ends = [member.expires_at for member in chain if member.expires_at is not None]
-    return min((*ends, *resting_on.values()), default=None)
+def _lifting(
+    held: Sequence[CompiledRule], approvals: Sequence[ApprovalQuestion], now: float
+) -> ApprovalQuestion | None:
+    """The one approval, the first by id, that was asked for all of these rules as they are now and may be used."""
+    if not held:
+        # What nothing holds uses nothing up.
+        return None
+    for question in sorted(approvals, key=lambda one: one.id):
+        usable = question.state is ApprovalState.APPROVED and now < question.lapses_at
+        if usable and all(question.covers(rule.ref, rule.rule.approval) for rule in held):
+            return question
+    return None
 
 
 def _withheld(
@@ -108,11 +150,14 @@ def _withheld(
     """The weightiest reason why not: a deny, then something uncovered, then a question to people; each the first."""
     cluster, chain = evidence.what.cluster, judged.chain
     found: dict[type[Answer], Deny | NeedsApproval] = {}
+    held: list[CompiledRule] = []
     for member in chain:
         holding = judged.policy.holding(member, cluster)
         own = _own(judged.grants, member, judged.policy, cluster, judged.now)
         for question, use in questions:
             answer = judge(holding, member, question, use, evidence, own)
+            if isinstance(answer, Held):
+                held += answer.rules
             if type(answer) in found:
                 continue
             asked = Asked(
@@ -129,4 +174,4 @@ def _withheld(
                     found[Held] = refusals.held(asked, answer)
                 case unknown:
                     assert_never(unknown)
-    return found.get(Refused) or found.get(Uncovered) or found[Held]
+    return found.get(Refused) or found.get(Uncovered) or refusals.with_all_asks(found[Held], held)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from narrowgate.core.policy import Approval
+
 
 class RuleRef(msgspec.Struct, frozen=True, cache_hash=True):
     """The rule that made a decision, as people find it again: policy name, rule id, revision of the policy set.
@@ -30,6 +32,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     covers: tuple[RuleRef, ...]
     tasks: tuple[str, ...] = ()
     """The tasks whose grants it rests on, sorted; none where standing rules cover all of it."""
+    approval: str = ""
+    """The approval that lifts what would hold it: to be spent before anything is forwarded. Empty where none is."""
     deadline: float | None = None
     """Unix seconds: a stream that still runs then is decided again."""
 
@@ -45,11 +49,18 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NeedsApproval(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold it for people. Nothing grants approvals yet: the pipeline answers it as a refusal."""
+    """Hold it for people: once all of `asks` are fulfilled, and for this very request alone, nothing holds it."""
 
     rule: RuleRef
+    """The first of `rules`."""
     message: str
     hint: str = ""
+    rules: tuple[RuleRef, ...] = ()
+    """Every rule that holds it, whoever in the chain and whichever part of the request it is about."""
+    asks: tuple[Approval, ...] = ()
+    """What each of `rules` asks for, in their order."""
+    approval: str = ""
+    """The question that was put to people; empty where none was."""
 
 
 Decision = Allow | Deny | NeedsApproval

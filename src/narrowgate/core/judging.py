@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,12 +37,6 @@ class Refused(msgspec.Struct, frozen=True):
     undecided: str = ""
 
 
-class Held(msgspec.Struct, frozen=True):
-    """People must be asked, because of this rule."""
-
-    rule: CompiledRule
-
-
 class Uncovered(msgspec.Struct, frozen=True):
     """No rule gives it. `undecided` is the rule that might have, and why its condition came to no answer."""
 
@@ -57,6 +50,14 @@ class Granted(msgspec.Struct, frozen=True):
 
     ref: RuleRef
     grant: Grant
+
+
+class Held(msgspec.Struct, frozen=True):
+    """People must be asked, because of these rules: of all that match, each one."""
+
+    rules: tuple[CompiledRule, ...]
+    cover: RuleRef | Granted
+    """What covers it once they have said yes: what would without those rules, else the one of them that offers it."""
 
 
 Answer = RuleRef | Granted | Refused | Held | Uncovered
@@ -125,36 +126,41 @@ def judge(
     if found.plain is not None:
         return found.plain
     asked = (member, question, use)
-    guard = _guard(found, asked, evidence)
-    if isinstance(guard, Refused):
-        return guard
+    guards = _guards(found, asked, evidence)
+    if isinstance(guards, Refused):
+        return guards
     cover: RuleRef | Granted | Uncovered = _cover(found, asked, evidence)
     if isinstance(cover, Uncovered) and grants is not None:
         cover = _granted(found, asked, evidence, grants) or cover
-    if guard is not None and (not isinstance(cover, Uncovered) or _offers(found.approve, question)):
-        return guard
-    return cover
+    if not guards:
+        return cover
+    if not isinstance(cover, Uncovered):
+        return Held(guards, cover)
+    # Only a rule that itself holds the whole question offers it: one that guards a part of it gives nothing, and one
+    # whose condition is not met says nothing.
+    offering = next((rule for rule in guards if rule.covers(question)), None)
+    return Held(guards, offering.ref) if offering is not None else cover
 
 
 _Asked = tuple[Identity, Question, Use | None]
 
 
-def _guard(found: Candidates, asked: _Asked, evidence: Evidence) -> Refused | Held | None:
-    """The first deny rule that is met or cannot be decided; else the first approve rule, likewise."""
+def _guards(found: Candidates, asked: _Asked, evidence: Evidence) -> Refused | tuple[CompiledRule, ...]:
+    """The first deny rule that is met or cannot be decided; else the first approve rule that cannot, else all met."""
     for rule in found.deny:
         if rule.guards_name(asked[1]):
             met = evidence.met(rule, *asked)
             if met is not False:
                 return Refused(rule, met.why if isinstance(met, Undecided) else "")
-    held = None
+    held = []
     for rule in found.approve:
         if rule.guards_name(asked[1]):
             met = evidence.met(rule, *asked)
             if isinstance(met, Undecided):
                 return Refused(rule, met.why)
-            if met and held is None:
-                held = Held(rule)
-    return held
+            if met:
+                held.append(rule)
+    return tuple(held)
 
 
 def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Uncovered:
@@ -185,11 +191,6 @@ def _granted(found: Candidates, asked: _Asked, evidence: Evidence, grants: Grant
     if grants.held:
         return next((rule.ref for rule in grants.built_in if rule.covers(question)), None)
     return None
-
-
-def _offers(approve: Sequence[CompiledRule], question: Question) -> bool:
-    """Whether some approve rule covers the whole question, and not only a part that it guards."""
-    return any(rule.covers(question) for rule in approve)
 
 
 def _request_variables(what: Intent, member: Identity, question: Question) -> dict[str, Any]:

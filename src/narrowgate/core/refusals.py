@@ -17,7 +17,7 @@ from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Use
 from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import EVERYTHING, Effect
+from narrowgate.core.policy import EVERYTHING, Approval, Effect
 from narrowgate.core.rulebook import Holding
 
 MAX_QUOTED: Final = 256
@@ -113,14 +113,37 @@ def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
 
 
 def held(asked: Asked, answer: Held) -> NeedsApproval:
-    """An approve rule matches."""
-    rule = answer.rule
-    approval = rule.rule.approval
-    people = ", ".join(f"{needed.count} of group {needed.group}" for needed in approval.approvers) if approval else ""
+    """An approve rule matches, the first of those that do."""
+    rule = answer.rules[0]
     return NeedsApproval(
         rule=rule.ref,
         message=f"{asked} yet: rule {rule.rule.id} of policy {rule.ref.policy} holds it for approval{_because(asked)}",
-        hint=f"it needs approval by {people}" if people else "",
+    )
+
+
+def with_all_asks(first: Deny | NeedsApproval, held: Iterable[CompiledRule]) -> Deny | NeedsApproval:
+    """The question that asks for everything at once, each rule that holds the request a single time."""
+    rules = {rule.ref: rule.rule.approval for rule in held}
+    asks = {ref: approval for ref, approval in rules.items() if approval is not None}
+    # A rule that says to ask nobody is lifted by nobody.
+    if isinstance(first, Deny) or len(asks) != len(rules):
+        return first
+    people = dict.fromkeys(asked_people(approval) for approval in asks.values())
+    hint = f"it needs approval by {' and by '.join(people)}"
+    return msgspec.structs.replace(first, rules=tuple(asks), asks=tuple(asks.values()), hint=hint)
+
+
+def asked_people(approval: Approval) -> str:
+    """`2 of group sre, 1 of group security`."""
+    return ", ".join(f"{needed.count} of group {needed.group}" for needed in approval.approvers)
+
+
+def streamed(held: NeedsApproval) -> Deny:
+    """People cannot say yes to bytes that nobody has seen yet."""
+    return Deny(
+        message=f"{held.message}, and a body that is streamed (behind proxy) cannot be approved",
+        hint="only requests without a body can be approved there",
+        rule=held.rule,
     )
 
 

@@ -1,0 +1,53 @@
+"""The digest of a request: what an approval is bound to, so that it covers that one request and no other.
+
+Two requests have the same digest where, and only where, they come with the same credential, for the same cluster, and
+mean the same: verb, path, parameters, and the very bytes of the body with the media type that says how to read them.
+Spellings that mean the same are one: everything is taken from the parsed value, never from the bytes of the target. The
+order of parameters means nothing, the order of one parameter's own values does (`command=rm&command=x`).
+
+What is left out says nothing about what happens in the cluster: the form of the answer (`Accept`), who forwards it, and
+whether a stream is opened as WebSocket or as SPDY. kubectl repeats a refused exec the other way; that is one question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from narrowgate.core.identity import Identity
+from narrowgate.core.intent import Intent
+from narrowgate.core.target import Target
+
+VERSION = b"narrowgate request digest 1"
+"""Grows when anything about the digest changes: an approval from before then covers nothing after."""
+
+
+def request_digest(sender: Identity, intent: Intent, target: Target, content_type: bytes, body: bytes) -> str:
+    """SHA-256 in hex of what `sender` asks. `target` is the one at the cluster, `body` as the sender sent it.
+
+    Nobody but the sender's own credential opens what it asks: who else it speaks for hangs on that credential alone.
+    """
+    digest = hashlib.sha256()
+    for part in _parts(sender, intent, target, content_type, body):
+        # The length before each part: no two different requests write the same bytes.
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _parts(sender: Identity, intent: Intent, target: Target, content_type: bytes, body: bytes) -> Iterator[bytes]:
+    yield VERSION
+    # Ids of credentials are told apart by who vouches for them: two issuers may use the same.
+    for word in (sender.kind.value, sender.name, sender.proven_by, sender.credential, sender.task):
+        yield word.encode("utf-8", "surrogatepass")
+    yield intent.cluster.encode()
+    yield intent.info.verb.encode("utf-8", "surrogatepass")
+    yield target.path.encode("utf-8", "surrogatepass")
+    # Sorted by name alone, which keeps the order of each one's values.
+    pairs = sorted(target.query, key=lambda pair: pair[0])
+    yield str(len(pairs)).encode()
+    for key, value in pairs:
+        yield key.encode("utf-8", "surrogatepass")
+        yield value.encode("utf-8", "surrogatepass")
+    # Without a body there is nothing that a media type could say.
+    yield content_type.strip().lower() if body else b""
+    yield body

@@ -1,0 +1,89 @@
+"""What makes two requests the same to an approval, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.deciding import agent
+
+from narrowgate.core.digest import request_digest
+from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.intent import Intent
+from narrowgate.core.request_info import request_info
+from narrowgate.core.target import parse_target, split_cluster
+
+PATCH = b'{"spec":{"replicas":2}}'
+
+
+def digest(
+    method: str = "PATCH",
+    target: bytes = b"/apis/apps/v1/namespaces/ci/deployments/web?fieldManager=a&dryRun=All",
+    **other: Any,
+) -> str:
+    _, parsed = split_cluster(parse_target(target))
+    info = request_info(method, parsed)
+    if info.subresource == "exec":
+        info = msgspec.structs.replace(info, verb="create")
+    intent = Intent(cluster=other.get("cluster", "prod"), info=info)
+    content_type = other.get("content_type", b"application/merge-patch+json")
+    return request_digest(other.get("sender", agent()), intent, parsed, content_type, other.get("body", PATCH))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/apis/apps/v1/namespaces/ci/deployments/web?dryRun=All&fieldManager=a",
+        b"/apis/apps/v1/namespaces/%63i/deployments/we%62?fieldManager=%61&&dryRun=All",
+        b"/clusters/prod/apis/apps/v1/namespaces/ci/deployments/web?fieldManager=a&dryRun=All",
+    ],
+)
+def test_another_spelling_is_the_same_request(target: bytes) -> None:
+    assert digest(target=target) == digest()
+
+
+def test_an_exec_is_the_same_request_either_way() -> None:
+    target = b"/api/v1/namespaces/ci/pods/web/exec?command=ls&command=-l&stdout=true"
+    assert digest("GET", target, body=b"") == digest("POST", target, body=b"", content_type=b"text/plain")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"body": PATCH + b" "},
+        {"body": b""},
+        {"content_type": b"application/strategic-merge-patch+json"},
+        {"cluster": "test"},
+        {"method": "PUT"},
+        {"target": b"/apis/apps/v1/namespaces/ci/deployments/web?fieldManager=a"},
+        {"target": b"/apis/apps/v1/namespaces/ci/deployments/web?fieldManager=b&dryRun=All"},
+        {"target": b"/apis/apps/v1/namespaces/ci/deployments/web/scale?fieldManager=a&dryRun=All"},
+        {"target": b"/apis/apps/v1/namespaces/prod/deployments/web?fieldManager=a&dryRun=All"},
+        {"sender": agent("other")},
+        {"sender": msgspec.structs.replace(agent(), credential="c-2")},
+        {"sender": msgspec.structs.replace(agent(), proven_by="jwt")},
+        {"sender": msgspec.structs.replace(agent(), task="t1")},
+        {"sender": Identity(kind=Kind.PERSON, name="ci", proven_by="test", credential="c-ci")},
+    ],
+)
+def test_a_change_in_anything_that_matters_is_another_request(other: dict[str, Any]) -> None:
+    assert digest(**other) != digest()
+
+
+def test_the_order_of_one_parameters_values_matters() -> None:
+    target = b"/api/v1/namespaces/ci/pods/web/exec?command=%s&command=%s"
+    assert digest("GET", target % (b"a", b"b"), body=b"") != digest("GET", target % (b"b", b"a"), body=b"")
+
+
+def test_a_value_cannot_be_taken_for_two_parameters() -> None:
+    one = digest(target=b"/api/v1/pods?a=1%26b%3D2")
+    assert one != digest(target=b"/api/v1/pods?a=1&b=2")
+
+
+def test_the_digest_stays_the_same_from_version_to_version() -> None:
+    """Approvals outlive the process that asked: a change here must come with a new VERSION."""
+    assert digest() == KNOWN
+
+
+KNOWN = "e4967e0ff6cecadd92714c70b0748b07dfd787664e00fc0a42dfbccab69d9c9d"
