@@ -1,0 +1,126 @@
+"""A question as programs read it: the one document of `narrowgate approvals -o json` and of the API.
+
+Nothing in it is a secret: the request's body is told in lines that hold no data of Secrets. Fields are added at the
+end and never taken away: programs outside depend on them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Voice
+from narrowgate.core.duration import duration_text
+from narrowgate.core.moment import moment_text
+from narrowgate.core.policy import Approval
+
+
+class ApproversDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of a group must say yes."""
+
+    group: str
+    count: int
+
+
+class AskDocument(msgspec.Struct, frozen=True, kw_only=True, rename={"approvers": "from"}):
+    """What one rule demands, as policies write it."""
+
+    approvers: tuple[ApproversDocument, ...]
+    within: str
+
+
+class AnswerDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One person's answer."""
+
+    person: str
+    answer: Voice
+    comment: str
+    at: str
+
+
+class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One question. Moments are RFC 3339."""
+
+    id: str
+    state: ApprovalState
+    task: str
+    """The task it is about; empty where it is about one request."""
+    asked_by: str
+    chain: tuple[str, ...]
+    """For whom, root first; the last is who gets the access."""
+    owner: str
+    purpose: str
+    link: str
+    cluster: str
+    verb: str
+    """Of the request; empty for a task."""
+    api_group: str
+    resource: str
+    namespace: str
+    name: str
+    path: str
+    summary: tuple[str, ...]
+    """What is in the request's object, in lines."""
+    wanted: tuple[str, ...]
+    """The rules that a task asks for, in words; none for a request."""
+    duration: str
+    """How long a task is to last, like 20m; empty for a request."""
+    rules: tuple[str, ...]
+    """The rules that ask, `policy/rule`."""
+    asks: tuple[AskDocument, ...]
+    excluded: tuple[str, ...]
+    """People who may not answer."""
+    answers: tuple[AnswerDocument, ...]
+    asked_at: str
+    lapses_at: str
+    ended_at: str | None
+    ended_because: str
+    may_answer: bool
+    """Whether whoever reads this may answer it now."""
+    digest: str
+    """Of the request, which the answer is bound to; empty for a task."""
+    audit_id: str
+    """Of the request's entry in the trail; empty for a task."""
+
+
+def approval_document(question: ApprovalQuestion, now: float, *, may_answer: bool) -> ApprovalDocument:
+    """The document of a question at `now` (Unix seconds), for somebody who may answer it or may not."""
+    question, about = question.at(now), question.about
+    return ApprovalDocument(
+        id=question.id,
+        state=question.state,
+        task=question.task,
+        asked_by=about.asked_by,
+        chain=about.chain,
+        owner=about.owner,
+        purpose=about.purpose,
+        link=about.link,
+        cluster=about.cluster,
+        verb=about.verb,
+        api_group=about.api_group,
+        resource=about.resource,
+        namespace=about.namespace,
+        name=about.name,
+        path=about.path,
+        summary=about.summary,
+        wanted=about.wanted,
+        duration=duration_text(about.seconds) if about.seconds else "",
+        rules=tuple(map(str, question.rules)),
+        asks=tuple(map(_ask, question.asks)),
+        excluded=question.excluded,
+        answers=tuple(
+            AnswerDocument(person=said.person, answer=said.voice, comment=said.comment, at=moment_text(said.at))
+            for said in question.said
+        ),
+        asked_at=moment_text(question.asked_at),
+        lapses_at=moment_text(question.lapses_at),
+        ended_at=None if question.ended_at is None else moment_text(question.ended_at),
+        ended_because=question.ended_because,
+        may_answer=may_answer and question.state is ApprovalState.PENDING,
+        digest=question.digest,
+        audit_id=about.audit_id,
+    )
+
+
+def _ask(ask: Approval) -> AskDocument:
+    who = tuple(ApproversDocument(group=one.group, count=one.count) for one in ask.approvers)
+    return AskDocument(approvers=who, within=duration_text(ask.within))
