@@ -60,11 +60,15 @@ class GateUnreachable(Unusable):
 
 
 class GateRefused(Unusable):
-    """The gate said no. The text is the gate's own, which says what to do; `error` its code (RFC 6749, section 5.2)."""
+    """The gate said no. The text is the gate's own, which says what to do; `error` its code (RFC 6749, section 5.2).
 
-    def __init__(self, error: str, text: str) -> None:
+    `status` is the answer's, so that whoever called can tell a credential that is over (401) from everything else.
+    """
+
+    def __init__(self, error: str, text: str, status: int = 0) -> None:
         super().__init__(text)
         self.error = error
+        self.status = status
 
 
 class Granted(NamedTuple):
@@ -111,6 +115,17 @@ class GatePort:
         """The document at `path`. Raises GateUnreachable, GateRefused."""
         headers = {"Authorization": f"Bearer {access}"} if access else {}
         return self._called(urllib.request.Request(self.url + path, headers=headers))
+
+    def call(self, method: str, path: str, access: str, document: object = None) -> dict[str, Any]:
+        """The answer of the gate's API to a call with that access credential; `document` goes as JSON, None as nothing.
+
+        Raises GateUnreachable, GateRefused.
+        """
+        headers = {"Authorization": f"Bearer {access}"}
+        content = None if document is None else json.dumps(document).encode()
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return self._called(urllib.request.Request(self.url + path, content, headers, method=method))
 
     def _called(self, request: urllib.request.Request) -> dict[str, Any]:
         request.add_header("User-Agent", user_agent())
@@ -220,7 +235,7 @@ def _refusal(url: str, code: int, content: bytes) -> GateRefused | GateUnreachab
         return GateUnreachable(f"{url} answered {code}: see that it is the address of a gate's control port")
     if code >= 500 or code == 429 or error in _FOR_A_MOMENT - {"slow_down"}:
         return GateUnreachable(f"{url} cannot answer now ({text}): try again soon")
-    return GateRefused(str(error), text)
+    return GateRefused(str(error), text, code)
 
 
 def _is_text(value: object) -> bool:

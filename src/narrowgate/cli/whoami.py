@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import click
 
-from narrowgate.cli.access_cache import Access, Asked, cached_access
+from narrowgate.cli.api_calls import person_access
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.login import WHOAMI_PATH
 from narrowgate.cli.oauth_client import GatePort, GateRefused, GateUnreachable
 from narrowgate.cli.output import note, output_option, write_json
-from narrowgate.cli.renewal import renewed
 from narrowgate.cli.sign_in_files import KeptSignIn, read_facts, read_sign_in
 
 
@@ -44,21 +42,12 @@ def _asked(gate: str) -> dict[str, Any]:
     """The gate's own answer. Raises Unusable."""
     facts = read_facts(gate)
     authority = facts.authority if facts is not None else ""
-    port, access = GatePort(gate, authority), _access(gate, None)
+    port, access = GatePort(gate, authority), person_access(gate, None)
     try:
         return port.get(WHOAMI_PATH, access.token)
     except GateRefused:
         # The credential from the cache may have been ended; a new one says it better, or works.
-        return port.get(WHOAMI_PATH, _access(gate, access).token)
-
-
-def _access(gate: str, refused: Access | None) -> Access:
-    """An access credential for the control port: the one in the cache, or a new one in the place of one `refused`."""
-    asked = Asked(gate, "")
-    had = refused or cached_access(asked, asked.path())
-    if had is not None and refused is None and had.fresh(time.time()):
-        return had
-    return renewed(asked, had, refused=refused is not None)
+        return port.get(WHOAMI_PATH, person_access(gate, access).token)
 
 
 def _remembered(gate: str, kept: KeptSignIn) -> dict[str, Any]:
