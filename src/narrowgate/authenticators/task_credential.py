@@ -38,3 +38,8 @@ def new_task_credential(random_bytes: RandomBytes = secrets.token_bytes) -> NewT
 def task_credential_problem(text: str) -> str:
     """Why `text` cannot be any task's credential; empty when it could. Worded to follow "this task's credential"."""
     return _FORM.problem(text)
+
+
+def task_named(text: str) -> str:
+    """The id of the task that a credential says it is of; empty for what cannot be one."""
+    return "" if _FORM.problem(text) else text[len(PREFIX) : len(PREFIX) + _ID_LETTERS]

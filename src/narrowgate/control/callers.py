@@ -1,8 +1,9 @@
 """Who calls the gate's own API, and what they are in the gate: proven anew at every call, from one proof alone.
 
 A program brings `Authorization: Bearer` (an access credential for this port, an agent's credential, a token of a
-configured issuer); the console brings its cookie, and with it, for whatever changes something, the token that only our
-own pages know. Both at once are refused: whoever sees one must not act as the other.
+configured issuer, a task's credential for the little that it may do here); the console brings its cookie, and with it,
+for whatever changes something, the token that only our own pages know. Both at once are refused: whoever sees one must
+not act as the other.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import msgspec
 from starlette.requests import Request
 
 from narrowgate.authenticators.port import Authenticator, NotMine, Presented, Rejected, Unavailable
+from narrowgate.authenticators.task_credential import PREFIX as TASK_PREFIX
+from narrowgate.authenticators.task_credential import task_named
+from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.control.console_sessions import CSRF_FIELD, ConsoleSessions, CrossSite, session_secret
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.roles import Role, RoleBinding, roles_of
 from narrowgate.core.sign_in import SignIn
-from narrowgate.store.port import Store
+from narrowgate.store.port import NotThere, Store
 
 CSRF_HEADER = "X-CSRF-Token"
 """Where a script of ours puts what a form has in its field (`ConsoleSessions.csrf_token`)."""
@@ -89,7 +93,11 @@ class Callers:
         return token.strip()
 
     async def _proven(self, bearer: str) -> Identity:
-        answer = await self._authenticator().authenticate(Presented(bearer=bearer), time.time())
+        # Known here and not by the snapshot's authenticator, which the token endpoint asks, too: there a task's
+        # credential would be exchanged for one that outlives the task.
+        at_work = bearer.startswith(TASK_PREFIX)
+        authenticator = await asyncio.to_thread(self._of_task, bearer) if at_work else self._authenticator()
+        answer = await authenticator.authenticate(Presented(bearer=bearer), time.time())
         match answer:
             case Identity():
                 return answer
@@ -101,6 +109,14 @@ class Callers:
                 raise self._stranger("this gate knows no such sort of token; " + self._how)
             case _:
                 assert_never(answer)
+
+    def _of_task(self, bearer: str) -> Authenticator:
+        """What knows this task's credential, from the store as it is now. It blocks."""
+        try:
+            task = self._store.tasks.get(task_named(bearer))
+            return TaskCredentials((task,), (self._store.agent(task.name),))
+        except NotThere:
+            return TaskCredentials((), ())
 
     async def _signed_in(self, request: Request) -> Caller:
         sign_in = await self._sessions.current(request)

@@ -41,6 +41,17 @@ class Action(enum.Enum):
     CHECK_POLICIES = "check policies"
     LIST_CLUSTERS = "list clusters"
     LIST_CHANGES = "list changes"
+    CHECK_TASK = "ask what would be granted"
+    REQUEST_TASK = "ask for tasks"
+    LIST_TASKS = "list tasks"
+    GET_TASK = "look at a task"
+    COMPLETE_TASK = "complete tasks"
+    REVOKE_TASK = "revoke tasks"
+    NARROW_TASK = "narrow tasks"
+    LIST_APPROVALS = "list approvals"
+    GET_APPROVAL = "look at an approval"
+    ANSWER_APPROVAL = "answer approvals"
+    WITHDRAW_APPROVAL = "withdraw approvals"
 
 
 class Reach(enum.IntEnum):
@@ -90,8 +101,24 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.CHECK_POLICIES: _row(policy_author=Reach.ALL),
         Action.LIST_CLUSTERS: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.LIST_CHANGES: _row(auditor=Reach.ALL, admin=Reach.ALL),
+        # Own: an agent's tasks to itself and to whoever answers for it; whoever asked may look at it and end it, too.
+        Action.CHECK_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.REQUEST_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_TASKS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GET_TASK: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.REVOKE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.NARROW_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_APPROVALS: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GET_APPROVAL: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
+        # No role lets anybody answer: the policies name groups, and only who is in one of them does.
+        Action.ANSWER_APPROVAL: _row(member=Reach.OWN),
+        Action.WITHDRAW_APPROVAL: _row(member=Reach.OWN, admin=Reach.ALL),
     }
 )
+
+AT_WORK: frozenset[Action] = frozenset({Action.WHOAMI, Action.GET_TASK, Action.COMPLETE_TASK})
+"""What a task's own credential may do here: look at its task and end it. It never gets anything more by itself."""
 
 
 def right_of(action: Action, roles: Collection[Role]) -> Right | None:

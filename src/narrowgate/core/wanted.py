@@ -80,6 +80,22 @@ def read_wanted(text: str, number: int) -> Rule:
     )
 
 
+def wanted_text(rule: Rule) -> str:
+    """A rule that `read_wanted` made, in words that it reads back to the same."""
+    resource, slash, subresource = rule.resources[0].partition("/")
+    group = rule.api_groups[0]
+    named = f".{group}" if group not in ("", EVERYTHING) else ""
+    name = f"/{rule.names[0]}" if rule.names else ""
+    where = f" -n {','.join(rule.namespaces)}" if rule.namespaces else ""
+    return f"{','.join(rule.verbs)} {resource}{named}{slash}{subresource}{name}{where}"
+
+
+def longest_offered(holding: Holding, wanted: Sequence[Rule]) -> float:
+    """Seconds for which all of `wanted` is offered at the longest; 0 where some part of it is not."""
+    parts = [question for rule in wanted for question in _parts(rule)][: MOST_PARTS + 1]
+    return min((_longest(_covering(holding.on_resource(part), part)) for part in parts), default=0.0)
+
+
 def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
     """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered."""
     if not wanted or len(wanted) > MOST_WANTED:
@@ -101,14 +117,22 @@ def _offered(holding: Holding, wanted: Rule, question: Question, seconds: float)
     for rule in near:
         if rule.effect is Effect.DENY and rule.condition is None and rule.covers(question):
             raise NotOffered(f"{_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
-    covering = [rule for rule in near if rule.effect is Effect.GRANTABLE and rule.covers(question)]
+    covering = _covering(near, question)
     if not covering:
         raise NotOffered(f"{_words(wanted, question)}: no policy offers it to you on this cluster")
     lasting = [rule for rule in covering if seconds <= (rule.rule.max_duration or 0)]
     if not lasting:
-        longest = duration_text(max(int(rule.rule.max_duration or 0) for rule in covering))
+        longest = duration_text(_longest(covering))
         raise NotOffered(f"{_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
     return min(lasting, key=lambda rule: (rule.rule.approval is not None, str(rule.ref)))
+
+
+def _covering(near: Iterable[CompiledRule], question: Question) -> list[CompiledRule]:
+    return [rule for rule in near if rule.effect is Effect.GRANTABLE and rule.covers(question)]
+
+
+def _longest(rules: Iterable[CompiledRule]) -> float:
+    return max((rule.rule.max_duration or 0.0 for rule in rules), default=0.0)
 
 
 def _parts(rule: Rule) -> Iterable[Question]:

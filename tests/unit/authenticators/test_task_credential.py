@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from narrowgate.authenticators.secret_form import secret_hash
-from narrowgate.authenticators.task_credential import PREFIX, new_task_credential, task_credential_problem
+from narrowgate.authenticators.task_credential import PREFIX, new_task_credential, task_credential_problem, task_named
 
 
 def test_a_new_one_names_its_task_and_nothing_else() -> None:
@@ -23,3 +23,9 @@ def test_what_is_cut_or_misspelt_is_told() -> None:
     assert "cut short" in task_credential_problem(text[:-1])
     assert "misspelt" in task_credential_problem(text[:-1] + ("A" if text[-1] != "A" else "B"))
     assert "cut short" in task_credential_problem("ng1_" + text[5:])
+
+
+def test_a_credential_says_of_which_task_it_is() -> None:
+    made = new_task_credential()
+    assert task_named(made.text) == made.task
+    assert task_named(made.text[:-1]) == task_named("") == task_named("ngt1_é") == ""

@@ -8,7 +8,15 @@ from tests.deciding import TWO_OF_SRE, agent, policy, rule
 
 from narrowgate.core.policy import Policy
 from narrowgate.core.rulebook import Holding, compile_policies
-from narrowgate.core.wanted import NotOffered, Offer, WantedRefused, offer_of, read_wanted
+from narrowgate.core.wanted import (
+    NotOffered,
+    Offer,
+    WantedRefused,
+    longest_offered,
+    offer_of,
+    read_wanted,
+    wanted_text,
+)
 
 
 def holding(*policies: Policy) -> Holding:
@@ -130,3 +138,36 @@ def test_a_task_asks_for_something_and_not_for_everything() -> None:
         offer_of(holding(READS), [], 60.0)
     with pytest.raises(NotOffered, match="not one piece of work"):
         offer("get,list,watch pods -n " + ",".join(f"ns-{number}" for number in range(2_000)), READS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "get,list,watch deployments.apps -n ci",
+        "patch deployments.apps/web -n ci",
+        "create pods/exec/web -n ci,prod",
+        "get pods/log -n *",
+        "get nodes",
+        "* * -n *",
+        "get *.apps -n ci",
+        "get widgets.example.com",
+    ],
+)
+def test_a_rule_is_written_as_it_was_read(text: str) -> None:
+    assert wanted_text(read_wanted(text, 1)) == text
+
+
+def test_a_group_that_went_without_saying_is_said() -> None:
+    assert wanted_text(read_wanted("get  deployments -n  ci", 1)) == "get deployments.apps -n ci"
+
+
+def test_the_longest_time_is_that_of_the_part_that_is_offered_for_the_shortest() -> None:
+    short = rule("grantable", "get", "pods", namespaces="ci", id="short")
+    long = msgspec.structs.replace(rule("grantable", "get list", "pods", namespaces="ci", id="long"), max_duration=600)
+    held = holding(policy(short, long, rule("grantable", "get", "secrets", namespaces="ci", id="secrets")))
+    offered = {
+        words: longest_offered(held, [read_wanted(f"{one} -n ci", 1) for one in words.split("; ")])
+        for words in ("get pods", "watch pods", "get,list pods", "get,watch pods", "get pods; get secrets")
+    }
+    assert list(offered.values()) == [600, 0, 600, 0, 60]
+    assert longest_offered(held, []) == 0

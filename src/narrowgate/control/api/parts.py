@@ -35,3 +35,5 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """How people sign in."""
     checking: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while policy files are checked: a megabyte of them takes seconds of the process that others sign in by."""
+    requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    """Held while a task is counted and kept, so that two at once are not both the last one allowed."""

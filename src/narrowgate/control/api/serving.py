@@ -23,7 +23,7 @@ from narrowgate.control.api.reading import read_body, read_if_match, read_query,
 from narrowgate.control.callers import Caller
 from narrowgate.control.problems import Problem, Trouble, encode, problem_response
 from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict, redact
-from narrowgate.core.call_rights import Right, right_of, roles_for
+from narrowgate.core.call_rights import AT_WORK, Right, right_of, roles_for
 from narrowgate.core.decision import Deny
 from narrowgate.core.identity import chain_of
 from narrowgate.core.malformed import Malformed
@@ -155,6 +155,11 @@ class Exchange:
 
 def _permitted(call: Call, caller: Caller) -> Right:
     """The caller's right to make the call. Raises Problem: whatever the table does not give is refused."""
+    if caller.identity.task and call.action not in AT_WORK:
+        raise Problem(
+            Trouble.FORBIDDEN,
+            f"a task's credential cannot {call.action.value}: it may look at its task and complete it; use your own",
+        )
     right = right_of(call.action, caller.roles)
     if right is None:
         held = ", ".join(sorted(role.value for role in caller.roles))

@@ -23,6 +23,7 @@ from narrowgate.authenticators.access_credentials import LONGEST_LIFE, AccessCre
 from narrowgate.authenticators.agent_credentials import AgentCredentials
 from narrowgate.authenticators.credential import NewCredential, new_credential
 from narrowgate.authenticators.first_match import FirstMatch
+from narrowgate.authenticators.task_credential import NewTaskCredential, new_task_credential
 from narrowgate.control.api import ApiParts, api_routes
 from narrowgate.control.callers import CSRF_HEADER, Callers
 from narrowgate.control.console_sessions import COOKIE, ConsoleSessions
@@ -36,6 +37,8 @@ from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.policy_set import check_files
 from narrowgate.core.roles import Role, RoleBinding
 from narrowgate.core.rulebook import Rulebook, compile_policies
+from narrowgate.core.tasks import Task, TaskState
+from narrowgate.core.wanted import read_wanted
 from narrowgate.store.open import open_store
 
 SETTINGS = ControlSettings(
@@ -63,6 +66,22 @@ spec:
   clusters: [dev]
   rules:
     - {id: look, effect: allow, verbs: [get], apiGroups: [""], resources: [pods], namespaces: ["*"]}
+"""
+
+OFFERED = """\
+apiVersion: narrowgate.dev/v1alpha1
+kind: Policy
+metadata: {name: offered}
+spec:
+  subjects: [{kind: Agent, name: hers}, {kind: Agent, name: theirs}, {kind: Group, name: workers}]
+  clusters: [dev]
+  rules:
+    - {id: pods, effect: grantable, verbs: [get, list, watch], apiGroups: [""], resources: [pods], namespaces: [ci],
+       maxDuration: 1h, approval: none}
+    - {id: rollout, effect: grantable, verbs: [patch], apiGroups: [apps], resources: [deployments], namespaces: [ci],
+       names: [web], maxDuration: 10m, approval: none}
+    - {id: secrets, effect: grantable, verbs: [get], apiGroups: [""], resources: [secrets], namespaces: [ci],
+       maxDuration: 5m, approval: {from: [{group: sre, count: 2}], within: 10m}}
 """
 
 
@@ -101,7 +120,7 @@ class Api:
         self.issuer = AccessIssuer(AccessSigner(key), SETTINGS)
         self.sessions = ConsoleSessions(self.store, SETTINGS)
         self.recorder = Recorder(self.memory)
-        self._rulebook = compile_policies(check_files([("look.yaml", POLICY)]).policies, 1)
+        self._rulebook = compile_policies(check_files([("look.yaml", POLICY), ("offered.yaml", OFFERED)]).policies, 1)
         callers = Callers(self.authenticator, self.sessions, self.store, BINDINGS, SETTINGS.url)
         self.parts = ApiParts(
             settings=SETTINGS,
@@ -154,6 +173,30 @@ class Api:
             "expires_at": now + 3600,
         }
         self.store.add_agent(msgspec.convert(told | other, AgentRecord), by="local:test", at=now)
+        return made
+
+    def task(self, agent: str, **other: Any) -> NewTaskCredential:
+        """An active task of that agent, which began just now, and its credential."""
+        made = new_task_credential()
+        now = time.time()
+        told: dict[str, Any] = {
+            "id": made.task,
+            "kind": Kind.AGENT,
+            "name": agent,
+            "requested_by": f"agent:{agent}",
+            "cluster": "dev",
+            "purpose": "tests",
+            "rules": (read_wanted("get,list pods -n ci", 1), read_wanted("patch deployments.apps/web -n ci", 2)),
+            "credential_id": made.task,
+            "credential_hash": made.hash,
+            "seconds": 600.0,
+            "requested_at": now,
+            "lapses_at": now + 1,
+            "state": TaskState.ACTIVE,
+            "began_at": now,
+            "ends_at": now + 600,
+        }
+        self.store.tasks.add(Task(**(told | other)), by="local:test", at=now)
         return made
 
     # --- calls ---

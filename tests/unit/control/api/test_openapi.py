@@ -26,6 +26,8 @@ ASKED = {"type", "properties", "required", "additionalProperties", "items", "enu
 SAID = {"title", "description", "default"}
 """Keywords that ask nothing of a value."""
 
+WISH = {"agent": "hers", "purpose": "tests", "allow": ["get pods -n ci"]}
+
 
 def fits(value: Any, schema: dict[str, Any], whole: dict[str, Any], where: str = "$") -> list[str]:
     """What of `value` is not as `schema` says: the keywords that we use of JSON Schema 2020-12, and no others.
@@ -124,6 +126,9 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.agent("other", keys=(), groups=("g",), labels=(("a", "b"),), ends_at=now + 50, certificate_names=("cn:other",))
     api.store.add_revision([("a.yaml", "text")], by="folder", at=now)
     api.store.roles.give(RoleGrant(person="zed", role="auditor", given_by="local:test", given_at=now))
+    api.agent("hers")
+    api.task("hers", id="first")
+    api.task("hers", id="second")
     api.cookie(PEOPLE["member"])
     signed_in = api.store.sign_ins.listed()[0].id
     thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
@@ -152,6 +157,13 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("checkPolicies", "policy-author", "/policies/check", {"files": [{"name": "b.yaml", "text": POLICY}]}),
         ("listClusters", "admin", "/clusters", None),
         ("listChanges", "auditor", "/changes", None),
+        ("checkTask", "owner", "/tasks/check", WISH),
+        ("requestTask", "owner", "/tasks", WISH),
+        ("listTasks", "owner", "/tasks", None),
+        ("getTask", "owner", "/tasks/first", None),
+        ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
+        ("completeTask", "owner", "/tasks/first/complete", None),
+        ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
     ]
 
 

@@ -11,7 +11,10 @@ from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.table import CALLS
+from narrowgate.core.approvals import ApprovalQuestion, Matter
+from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.store.port import RoleGrant
 
@@ -45,6 +48,20 @@ EXPECTED = {
     "checkPolicies":       "401 401 401  403 403 403  403 403 200 403 403  403 403",
     "listClusters":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "listChanges":         "401 401 401  403 403 403  403 403 403 200 200  403 403",
+    "checkTask":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "requestTask":         "401 401 401  404 404 404  404 404 404 404 201  201 201",
+    "listTasks":           "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "getTask":             "401 401 401  404 404 404  404 404 404 200 200  200 200",
+    "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "revokeTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "narrowTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
+    # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
+    "listApprovals":       "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "getApproval":         "401 401 401  404 404 404  404 200 404 200 200  200 404",
+    "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
+    "deny":                "401 401 401  404 404 404  404 403 404 403 403  403 404",
+    "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
 }  # fmt: skip
 
 KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -55,11 +72,35 @@ BODIES: dict[str, Any] = {
     "addAgentKey": KEY,
     "giveRole": {"person": "zoe", "role": "approver"},
     "checkPolicies": {"files": [{"name": "a.yaml", "text": "x"}]},
+    "checkTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
+    "requestTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
+    "revokeTask": {"because": "tests"},
+    "narrowTask": {"keep": ["allow-1"]},
+    "deny": {"reason": "tests"},
 }
+
+TASK_CALLS = ("getTask", "completeTask", "revokeTask", "narrowTask")
+
+
+def body_of(call_id: str, caller: str) -> Any:
+    """The body of a call, about the agent that the caller answers for, if any."""
+    body = BODIES.get(call_id)
+    named = isinstance(body, dict) and body.get("agent") == "{name}"
+    return body | {"agent": agent_of(caller)} if named else body
+
+
+def agent_of(caller: str) -> str:
+    return "theirs" if caller == "group-owner" else "hers"
 
 
 def target_of(path: str, caller: str) -> str:
-    agent = "theirs" if caller == "group-owner" else "hers"
+    agent = agent_of(caller)
+    if path.startswith("/tasks/{id}"):
+        # One task for each call: each of them may end it.
+        called = next(call.id for call in CALLS if call.path == path)
+        return path.replace("{id}", f"{agent}-{called}")
+    if path.startswith("/approvals/{id}"):
+        return path.replace("{id}", "hers-asks")
     return (
         path.replace("{name}", agent)
         .replace("{key}", "no-such-key")
@@ -75,6 +116,19 @@ def prepare(api: Api) -> None:
     now = time.time()
     api.agent("hers")
     api.agent("theirs", owner="group:sre")
+    for agent in ("hers", "theirs"):
+        for called in TASK_CALLS:
+            api.task(agent, id=f"{agent}-{called}")
+    question = ApprovalQuestion(
+        id="hers-asks",
+        asks=(Approval((Approvers("sre", 1),), 600.0),),
+        rules=(RuleRef("offered", "secrets"),),
+        about=Matter(asked_by="agent:hers", chain=("agent:hers",), owner="person:olga"),
+        excluded=("olga",),
+        asked_at=now,
+        lapses_at=now + 600,
+    )
+    api.store.approvals.add(question, by="agent:hers", at=now)
     api.store.add_revision([("a.yaml", "text")], by="local:test", at=now)
     api.store.roles.give(RoleGrant(person="zed", role="auditor", given_by="local:test", given_at=now))
     zoes = SignIn(
@@ -114,7 +168,7 @@ def test_every_call_answers_every_caller_as_the_table_says(api: Api, caller: str
     # The agent goes last: the other calls are about it.
     for call in sorted(CALLS, key=lambda call: call.id == "deleteAgent"):
         changes = len(api.store.changes(1000))
-        answer = api.call(call.method, target_of(call.path, caller), BODIES.get(call.id), who=proof)
+        answer = api.call(call.method, target_of(call.path, caller), body_of(call.id, caller), who=proof)
         assert (call.id, answer.status) == (call.id, int(EXPECTED[call.id].split()[column])), answer.text
         if answer.status >= 400:
             assert detail(answer)
@@ -131,7 +185,7 @@ def test_by_a_cookie_the_same_holds_as_by_a_token(api: Api) -> None:
     for name in ("member", "approver", "policy-author", "auditor", "owner"):
         for call in (call for call in CALLS if call.id != "deleteAgent"):
             expected = int(EXPECTED[call.id].split()[CALLERS.index(name)])
-            answer = api.by_cookie(PEOPLE[name], call.method, target_of(call.path, name), BODIES.get(call.id))
+            answer = api.by_cookie(PEOPLE[name], call.method, target_of(call.path, name), body_of(call.id, name))
             assert (name, call.id, answer.status) == (name, call.id, expected), answer.text
 
 
