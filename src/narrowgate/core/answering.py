@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Groups, Matter, answer_problem
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, answer_problem
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.duration import duration_text
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.policy import EVERYTHING, Rule
-from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task, TaskState
-from narrowgate.core.wanted import Offer
+from narrowgate.core.wanted import Offer, wanted_text
 
 _PERSON = "person:"
 
@@ -23,19 +21,6 @@ _PERSON = "person:"
 def asked_groups(question: ApprovalQuestion) -> tuple[str, ...]:
     """The groups that it is asked of, sorted."""
     return tuple(sorted({approvers.group for ask in question.asks for approvers in ask.approvers}))
-
-
-def groups_by_person(running: Iterable[SignIn]) -> Groups:
-    """Everybody's groups, by the newest of their sign-ins that run; whoever has none running is in no group.
-
-    The newest, and not all together: an older one tells what the identity provider said before it changed its mind.
-    """
-    newest: dict[str, SignIn] = {}
-    for sign_in in running:
-        known = newest.get(sign_in.person)
-        if known is None or (known.created_at, known.id) < (sign_in.created_at, sign_in.id):
-            newest[sign_in.person] = sign_in
-    return {person: frozenset(sign_in.groups) for person, sign_in in newest.items()}
 
 
 def excluded_people(chain: Iterable[Identity]) -> tuple[str, ...]:
@@ -105,19 +90,6 @@ def question_for_task(task: Task, offer: Offer, owner: str, now: float) -> Appro
         asked_at=now,
         lapses_at=min([task.lapses_at, *(now + ask.within for ask in offer.approvals)]),
     )
-
-
-def wanted_text(rule: Rule) -> str:
-    """A task's rule in the words that ask for it: `patch deployments.apps/web -n ci`."""
-    lines = []
-    for group in rule.api_groups:
-        for resource in rule.resources:
-            kind, slash, subresource = resource.partition("/")
-            dotted = kind if group in ("", EVERYTHING) else f"{kind}.{group}"
-            lines.append(f"{dotted}{slash}{subresource}")
-    names = f"/{','.join(rule.names)}" if rule.names else ""
-    where = f" -n {','.join(rule.namespaces)}" if rule.namespaces else ""
-    return f"{','.join(rule.verbs)} {','.join(lines or rule.non_resource_urls)}{names}{where}"
 
 
 def asks_in_words(question: ApprovalQuestion) -> tuple[str, ...]:

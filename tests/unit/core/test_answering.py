@@ -9,19 +9,16 @@ from narrowgate.core.answering import (
     asked_groups,
     asks_in_words,
     excluded_people,
-    groups_by_person,
     is_own,
     may_see,
     question_for_task,
     refusal_to_answer,
     waits_for,
-    wanted_text,
 )
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Said, Voice
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.policy import Approval, Approvers
-from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.core.wanted import Offer, read_wanted
 
@@ -64,20 +61,6 @@ TASK = Task(
     lapses_at=NOW + 3600,
 )
 OFFER = Offer(("ci/patch", "ci/read"), (ASK, Approval((Approvers("security", 1),), 300.0)))
-
-
-def sign_in(person: str, at: float, *groups: str) -> SignIn:
-    return SignIn(
-        id=f"{person}-{at:g}",
-        person=person,
-        groups=groups,
-        source="oidc:corp",
-        client=Client.CLI,
-        secret_hash=f"{person}-{at:g}".encode(),
-        renewed_at=at,
-        created_at=at,
-        expires_at=at + 3600,
-    )
 
 
 def test_only_people_answer_whatever_group_somebody_else_is_in() -> None:
@@ -141,12 +124,6 @@ def test_the_people_of_a_chain_and_the_owners_of_its_agents_are_excluded() -> No
     assert excluded_people(()) == ()
 
 
-def test_the_newest_running_sign_in_tells_the_groups() -> None:
-    found = groups_by_person([sign_in("ada", 5, "dev"), sign_in("ada", 1, "sre"), sign_in("ben", 1, "sre", "dev")])
-    assert found == {"ada": frozenset({"dev"}), "ben": frozenset({"sre", "dev"})}
-    assert groups_by_person(reversed([sign_in("ada", 5), sign_in("ada", 1, "sre")])) == {"ada": NONE}
-
-
 def test_a_task_asks_for_everything_that_its_rules_need() -> None:
     question = question_for_task(TASK, OFFER, "person:olga", NOW)
     assert (question.id, question.task, question.digest, question.credential) == ("t1", "t1", "", "")
@@ -185,22 +162,6 @@ def test_nobody_is_asked_where_nobody_need_be_or_nothing_waits() -> None:
         question_for_task(TASK, Offer(("ci/read",), ()), "", NOW)
     with pytest.raises(ValueError, match="nobody is to be asked about task t1"):
         question_for_task(TASK.after(TaskEvent.ACTIVATED, NOW), OFFER, "", NOW)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "get,list,watch deployments.apps -n ci",
-        "patch deployments.apps/web -n ci",
-        "create pods/exec/web -n ci,qa",
-        "get nodes",
-        "get widgets.example.com -n *",
-        "get * -n ci",
-        "get pods/log -n *",
-    ],
-)
-def test_a_rule_is_told_in_the_words_that_ask_for_it(words: str) -> None:
-    assert wanted_text(read_wanted(words, 1)) == words
 
 
 def test_who_must_say_yes_is_told_a_line_for_each_rule() -> None:
