@@ -122,7 +122,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     bytes_out: int = 0
     """Body bytes sent to the caller, streams included."""
-    approval: str = ""
     masked: tuple[str, ...] = ()
     """Ids of the mask rules that hid something."""
     task: str = ""
@@ -359,11 +358,11 @@ def _decided(verdict: Verdict) -> bytes:
     """The annotations that say what was decided, and by which rule."""
     match verdict:
         case Allow():
-            return _allowed(verdict.rule)
+            return _allowed(verdict.rule) + _approval(verdict.approval)
         case Deny():
             return _refused("deny", verdict.message, verdict.rule)
         case NeedsApproval():
-            return _refused("needs-approval", verdict.message, verdict.rule)
+            return _refused("needs-approval", verdict.message, verdict.rule) + _approval(verdict.approval)
         case Malformed():
             return _refused("malformed", verdict.message, None)
         case Failed():
@@ -377,6 +376,10 @@ def _decided(verdict: Verdict) -> bytes:
 @lru_cache(maxsize=4096)
 def _allowed(rule: RuleRef) -> bytes:
     return _members({"narrowgate.dev/decision": "allow", **_rule(rule)})
+
+
+def _approval(approval: str) -> bytes:
+    return _members({"narrowgate.dev/approval": approval}) if approval else b""
 
 
 def _refused(decision: str, message: str, rule: RuleRef | None) -> bytes:
@@ -400,8 +403,6 @@ def _ended(outcome: Outcome) -> bytes:
         annotations["narrowgate.dev/bytes"] = str(outcome.bytes_out)
     if outcome.task:
         annotations["narrowgate.dev/task"] = outcome.task
-    if outcome.approval:
-        annotations["narrowgate.dev/approval"] = outcome.approval
     if outcome.masked:
         annotations["narrowgate.dev/masked"] = ",".join(outcome.masked)
     if outcome.ended_because:

@@ -147,6 +147,16 @@ def streamed(held: NeedsApproval) -> Deny:
     )
 
 
+def used_elsewhere(held: NeedsApproval, approval: str) -> Deny:
+    """The approval counted a moment ago and could not be spent."""
+    return Deny(
+        message=f"{held.message}, and approval {approval} was used by another request like this, or does not count "
+        "any more",
+        hint="send it again to ask anew",
+        rule=held.rule,
+    )
+
+
 def expired(chain: Chain, member: Identity) -> Deny:
     """A credential of the chain has ended."""
     whose = "" if member is chain[-1] else f" of {who(member)}, for whom it speaks,"

@@ -33,6 +33,8 @@ CAUSE_HINT = "NarrowgateHint"
 """`reason` of the cause whose message says what to do."""
 CAUSE_APPROVAL = "NarrowgateNeedsApproval"
 """`reason` of the cause that says that people could let this request pass; its message is the rule that asks them."""
+CAUSE_QUESTION = "NarrowgateApproval"
+"""`reason` of the cause whose message is the id of the approval that asks for this very request."""
 
 REASONS = {
     400: "BadRequest",
@@ -200,10 +202,12 @@ def refusal(decision: Deny | NeedsApproval, what: Intent) -> Status:
     match decision:
         case Deny(message=message, hint=hint, rule=rule, code=code):
             return _refused(code, what.info, message, hint, rule)
-        case NeedsApproval(message=message, hint=hint, rule=rule):
+        case NeedsApproval(message=message, hint=hint, rule=rule, approval=approval):
             status = _refused(403, what.info, message, hint, rule)
-            approval = Cause(reason=CAUSE_APPROVAL, message=str(rule))
-            return msgspec.structs.replace(status, causes=(*status.causes, approval))
+            causes = (*status.causes, Cause(reason=CAUSE_APPROVAL, message=str(rule)))
+            if approval:
+                causes = (*causes, Cause(reason=CAUSE_QUESTION, message=approval))
+            return msgspec.structs.replace(status, causes=causes)
 
 
 def _refused(code: int, info: RequestInfo, message: str, hint: str, rule: RuleRef | None) -> Status:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.approvals import ApprovalState
 from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.main.identification import Identification
 from narrowgate.main.policy_folder import rulebook_of
@@ -43,7 +44,8 @@ class Loading:
         authenticator, agents = self._identification.load(self._store, tasks, time.time())
         self.agents = {agent.name: agent for agent in agents}
         grants = {task.id: grant for task in tasks if (grant := task.grant()) is not None}
-        return Loaded(authenticator, rulebook, grants)
+        waiting = (one.id for one in self._store.approvals.open() if one.state is ApprovalState.PENDING)
+        return Loaded(authenticator, rulebook, grants, frozenset(waiting))
 
     def _current_rulebook(self) -> Rulebook:
         try:

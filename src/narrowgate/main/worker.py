@@ -32,6 +32,7 @@ from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import State
 from narrowgate.proxy.trail_writer import TrailWriter
+from narrowgate.proxy.waiting import Waiting
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
 
@@ -65,6 +66,7 @@ class Worker:
         self._trail: TrailWriter
         self._listener: Listener
         self._sightings: Sightings
+        self._waiting: Waiting
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
         if rules := config.authentication.client_certificates:
             ask_for_certificates(self._context, "\n".join(rule.certificate_authority for rule in rules))
@@ -137,7 +139,8 @@ class Worker:
             body_bytes=limits.body_bytes,
         )
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
-        pipeline = Pipeline(self._state, self._trail, self._running, keeps_reads=keeps_reads)
+        self._waiting = Waiting(self._state, self._store)
+        pipeline = Pipeline(self._state, self._trail, self._running, self._waiting, keeps_reads=keeps_reads)
         self._sightings = pipeline.sightings
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 
@@ -154,6 +157,7 @@ class Worker:
         """Long-running requests never end by themselves: they are told at once; the others may finish."""
         self._listener.stop_accepting()
         self._running.end_long("the gate is stopping; connect again")
+        self._waiting.stop()
         await self._listener.drain(self._config.limits.drain_timeout)
 
     def _reload(self) -> None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from narrowgate.authenticators.port import Presented
+from narrowgate.core.approvals import ApprovalQuestion
 from narrowgate.core.audit import Asked
 from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
@@ -42,7 +43,7 @@ def new_audit_id() -> str:
 class Exchange:
     """What is known of a request from its head alone. Made when the head has arrived; nothing is judged yet."""
 
-    __slots__ = ("audit_id", "client", "head", "noticed", "place", "presented", "received_at", "user_agent")
+    __slots__ = ("audit_id", "body", "client", "head", "noticed", "place", "presented", "received_at", "user_agent")
 
     def __init__(self, head: RequestHead, client: ClientConnection) -> None:
         self.head = head
@@ -53,6 +54,8 @@ class Exchange:
         self.user_agent = _text(head.fields.get(b"user-agent", b"")[:MAX_USER_AGENT])
         self.place: Place | None = None
         """Where its credential was seen, until the request is answered."""
+        self.body = b""
+        """As the client sent it, where it was read whole: what is forwarded may be pinned to a version."""
         self.noticed = ""
         """See `core.audit.Outcome`."""
 
@@ -100,6 +103,8 @@ class Understood(msgspec.Struct, frozen=True):
     """The target at the cluster, its prefix taken off; the only source of what is sent upstream."""
     served: ServedCluster
     snapshot: Snapshot
+    approvals: tuple[ApprovalQuestion, ...] = ()
+    """What people were asked about this very request; what an answer lifts is `decide`'s affair."""
 
     def told(self, who: Chain) -> Chain:
         """The chain as the cluster is told of it: its sender with the groups that mean something there."""

@@ -46,10 +46,15 @@ class Facts:
 
         Raises Malformed (400, 413, 415), ClientGone, and what asking the API server raises.
         """
-        body = await exchange.client.read_body()
-        content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
+        exchange.body = await exchange.client.read_body()
         if b"content-encoding" in exchange.head.fields:
             raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)
+        return await self.complete(exchange, who, what)
+
+    async def complete(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes]:
+        """The same once the body has been read, so that it can be looked at again later. Raises as `read`."""
+        body = exchange.body
+        content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
         intent = _with_body(what.intent, content_type, body)
         snapshot = what.snapshot
         needs = snapshot.rulebook.object_needs(who, intent)

@@ -1,4 +1,5 @@
-"""The data path, top to bottom: identify, understand, record, read, judge, forward or refuse, record.
+"""The data path, top to bottom: identify, understand, record, read, judge (and wait for people, and judge again),
+forward or refuse, record.
 
 `Pipeline.serve` is the whole of it. Each step needs what the step before returned; only `decide` makes an Allow, and
 `forward` takes nothing else. Everything that can end a request early is an exception that `_refusal_for` turns into an
@@ -16,14 +17,16 @@ from typing import assert_never
 import msgspec
 
 from narrowgate.authenticators.port import NotMine, Rejected, Unavailable
-from narrowgate.core import status
+from narrowgate.core import refusals, status
 from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.digest import request_digest
 from narrowgate.core.identity import Chain, Identity, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_question import HeldRequest, told
 from narrowgate.core.status import Status
 from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
@@ -39,6 +42,9 @@ from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+from narrowgate.proxy.waiting import Asked as AskedPeople
+from narrowgate.proxy.waiting import Waiting
+from narrowgate.store.port import StoreUnavailable
 from narrowgate.trail.segment_file import TrailUnwritable
 from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, write_answer
 
@@ -75,11 +81,14 @@ class Misdirected(Exception):
 class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
-    def __init__(self, state: State, trail: TrailWriter, running: RunningRequests, *, keeps_reads: bool = True) -> None:
+    def __init__(
+        self, state: State, trail: TrailWriter, running: RunningRequests, waiting: Waiting, *, keeps_reads: bool = True
+    ) -> None:
         """`keeps_reads` False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
+        self._waiting = waiting
         self._keeps_reads = keeps_reads
         self._facts = Facts()
         self._forwarder = Forwarder(running)
@@ -115,11 +124,11 @@ class Pipeline:
             current = self._state.current(self._loop.time())
             if current is not snapshot:
                 # It moved while the body came, or the disk or the cluster was waited for: nothing read before holds.
-                known = None
-                what = msgspec.structs.replace(what, snapshot=current)
-                if await self._identify(exchange, current) != who:
-                    raise Misdirected("who sends this changed while it was read: send it again", 403)
+                known, what = None, msgspec.structs.replace(what, snapshot=current)
+                await self._require_same(exchange, who, current)
             verdict = known.allowed if known is not None else self._judge(exchange, what, who, events)
+            if isinstance(verdict, NeedsApproval):
+                what, body, verdict = await self._ask_people(exchange, what, who, body, (verdict, events))
             match verdict:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
@@ -179,6 +188,11 @@ class Pipeline:
             case _:
                 assert_never(answer)
 
+    async def _require_same(self, exchange: Exchange, who: Chain, snapshot: Snapshot) -> None:
+        """Refuse a request whose credential stands for somebody else, or nobody, by now."""
+        if await self._identify(exchange, snapshot) != who:
+            raise Misdirected("who sends this changed while it was read: send it again", 403)
+
     def _see(self, exchange: Exchange, sender: Identity) -> None:
         """Take down, once per request, where its credential is used."""
         if exchange.place is not None or exchange.noticed:
@@ -233,10 +247,74 @@ class Pipeline:
         return await self._facts.read(exchange, who, what)
 
     def _judge(self, exchange: Exchange, what: Understood, who: Chain, events: RequestEvents) -> Decision:
-        decision = decide(who, what.intent, what.snapshot.rulebook, what.snapshot.grants_of(who), (), time.time())
-        if isinstance(decision, Allow) and is_bare(exchange.head):
+        grants = what.snapshot.grants_of(who)
+        decision = decide(who, what.intent, what.snapshot.rulebook, grants, what.approvals, time.time())
+        if isinstance(decision, Allow) and not what.approvals and is_bare(exchange.head):
             self._recent.keep(exchange, who, what, decision, events)
         return decision
+
+    async def _ask_people(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        who: Chain,
+        body: bytes | None,
+        judged: tuple[NeedsApproval, RequestEvents],
+    ) -> tuple[Understood, bytes | None, Decision]:
+        """Put the question, hold the request, and judge it again with what has become of the question by then."""
+        needs, events = judged
+        if body is None or not needs.asks:
+            return what, body, refusals.streamed(needs) if body is None else needs
+
+        async def record(asked: NeedsApproval) -> None:
+            await self._trail.record(events.received(asked, exchange.noticed), durable=True)
+
+        async def judge_again() -> Decision:
+            return await self._decide_again(exchange, who, what)
+
+        content_type = exchange.head.fields.get(b"content-type", b"")
+        held = HeldRequest(
+            who=who,
+            intent=what.intent,
+            target=what.target,
+            body=exchange.body,
+            digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body),
+            audit_id=exchange.audit_id,
+        )
+        question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again))
+        if isinstance(question, Deny):
+            return what, body, question
+        if question.is_final:
+            return what, body, told(question, needs, time.time())
+        settled, body = await self._look_anew(exchange, who)
+        settled = msgspec.structs.replace(settled, approvals=(question,))
+        decision = self._judge(exchange, settled, who, events)
+        if isinstance(decision, Allow) and decision.approval:
+            decision = await self._use_approval(exchange, settled, who, (decision, needs, events))
+        if isinstance(decision, NeedsApproval):
+            decision = told(question, decision, time.time())
+        return settled, body, decision
+
+    async def _look_anew(self, exchange: Exchange, who: Chain) -> tuple[Understood, bytes]:
+        """A request that waited, looked at as if it came now: nothing seen before the wait need hold any more."""
+        snapshot = self._state.current(self._loop.time())
+        await self._require_same(exchange, who, snapshot)
+        what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who, snapshot)
+        if not must_read_body(what.intent.info) or is_bare(exchange.head):
+            return what, b""
+        return await self._facts.complete(exchange, who, what)
+
+    async def _use_approval(
+        self, exchange: Exchange, what: Understood, who: Chain, judged: tuple[Allow, NeedsApproval, RequestEvents]
+    ) -> Decision:
+        """Spend the approval, for every process of every gate, before anything is forwarded; and record that."""
+        allowed, needs, events = judged
+        (question,) = what.approvals
+        if not await self._waiting.spend(question):
+            return refusals.used_elsewhere(needs, question.id)
+        await self._trail.record(events.received(allowed, exchange.noticed), durable=True)
+        # The disk and the store were waited for: whoever was revoked meanwhile is not let through.
+        return await self._decide_again(exchange, who, what)
 
     async def _allowed(
         self,
@@ -266,7 +344,8 @@ class Pipeline:
         match answer:
             case Identity():
                 chain = chain_of(*who[:-1], answer)
-                return decide(chain, what.intent, snapshot.rulebook, snapshot.grants_of(chain), (), now)
+                grants = snapshot.grants_of(chain)
+                return decide(chain, what.intent, snapshot.rulebook, grants, what.approvals, now)
             case Rejected(reason=reason):
                 return Deny(message=reason)
             case NotMine():
@@ -303,7 +382,7 @@ class Pipeline:
                 return Malformed(str(error), code), status.failure(code, str(error))
             case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
-            case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches():
+            case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches() | StoreUnavailable():
                 return Failed(message=str(error)), status.unavailable(str(error))
             case TrailUnwritable():
                 log.error("the trail cannot be written: %s", error)

@@ -40,6 +40,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     rulebook: Rulebook
     grants: Mapping[str, Grant] = {}
     """Of each active task, by its id."""
+    pending: frozenset[str] = frozenset()
+    """Ids of the approvals that wait for people."""
 
     def grants_of(self, chain: Chain) -> tuple[Grant, ...]:
         """What the members of the chain hold by the tasks that they came with."""
@@ -54,6 +56,7 @@ class Loaded(msgspec.Struct, frozen=True):
     authenticator: Authenticator
     rulebook: Rulebook
     grants: Mapping[str, Grant] = {}
+    pending: frozenset[str] = frozenset()
 
 
 class ServedCluster(msgspec.Struct, frozen=True):
@@ -81,11 +84,15 @@ class State:
         return self._snapshot
 
     def replace(
-        self, authenticator: Authenticator, rulebook: Rulebook, grants: Mapping[str, Grant] | None = None
+        self,
+        authenticator: Authenticator,
+        rulebook: Rulebook,
+        grants: Mapping[str, Grant] | None = None,
+        pending: frozenset[str] = frozenset(),
     ) -> None:
         """Put a new view in force."""
         number = self._snapshot.number + 1 if self._snapshot is not None else 1
-        self._snapshot = Snapshot(number, authenticator, rulebook, grants or {})
+        self._snapshot = Snapshot(number, authenticator, rulebook, grants or {}, pending)
         for notify in self.on_change:
             notify()
 
@@ -109,7 +116,7 @@ class State:
                     stamp = await change_stamp()
                     if stamp != seen or self._snapshot is None:
                         loaded = await load()
-                        self.replace(loaded.authenticator, loaded.rulebook, loaded.grants)
+                        self.replace(loaded.authenticator, loaded.rulebook, loaded.grants, loaded.pending)
                         seen = stamp
                 # Fresh as of the question, not of the answer.
                 self._fresh_at = asked_at

@@ -155,9 +155,9 @@ def test_nobody_and_nothing_understood_is_still_an_event() -> None:
 
 
 def test_what_ended_a_request_from_our_side_is_said() -> None:
-    event = finished(asked(), ended_because="the grant ended", approval="ap-1", masked=("a", "b"), task="t-1")
+    event = finished(asked(), ended_because="the grant ended", masked=("a", "b"), task="t-1")
     said = {key.removeprefix("narrowgate.dev/"): value for key, value in event["annotations"].items()}
-    expected = {"ended": "the grant ended", "approval": "ap-1", "masked": "a,b", "task": "t-1"}
+    expected = {"ended": "the grant ended", "masked": "a,b", "task": "t-1"}
     assert {key: said.get(key) for key in expected} == expected
 
 

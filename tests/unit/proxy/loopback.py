@@ -29,6 +29,7 @@ from narrowgate.authenticators.agent_credentials import AgentCredentials
 from narrowgate.authenticators.credential import new_credential
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.approvals import ApprovalState
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.discovery import Discovery, ResourceType
 from narrowgate.core.policy_file import parse_policies
@@ -41,6 +42,8 @@ from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.state import Loaded, ServedCluster, State
 from narrowgate.proxy.trail_writer import TrailWriter
+from narrowgate.proxy.waiting import Waiting
+from narrowgate.store.sqlite import SQLiteStore
 from narrowgate.wire.http1 import RequestHead
 
 PATIENCE = 10.0
@@ -329,7 +332,9 @@ class InProcess:
         self.rulebook = rulebook()
         self.trail = TrailWriter.open(folder / "trail", "gate-0", signing_key())
         self.running = RunningRequests(self.state)
-        self.pipeline = Pipeline(self.state, self.trail, self.running)
+        self.store = SQLiteStore(folder / "gate.db")
+        self.waiting = Waiting(self.state, self.store)
+        self.pipeline = Pipeline(self.state, self.trail, self.running, self.waiting)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
         self.agent = AGENT
@@ -398,10 +403,11 @@ async def gate(
         if made.store_hangs:
             made.hanging.set()
             await asyncio.sleep(6 * PATIENCE)
-        return made.stamp
+        return made.stamp, made.store.change_stamp()
 
     async def load() -> Loaded:
-        return Loaded(made.authenticator(made.agent), made.rulebook)
+        pending = (one.id for one in made.store.approvals.open() if one.state is ApprovalState.PENDING)
+        return Loaded(made.authenticator(made.agent), made.rulebook, pending=frozenset(pending))
 
     async with asyncio.TaskGroup() as tasks:
         followers = [
@@ -423,6 +429,7 @@ async def gate(
             for task in followers:
                 task.cancel()
     await made.trail.close()
+    made.store.close()
 
 
 def request(method: str, target: str, body: bytes = b"", *headers: str, token: str = MADE.text) -> bytes:

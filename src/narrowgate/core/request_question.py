@@ -1,0 +1,152 @@
+"""The question that people are asked about one held request, and what its sender is told while and after they answer.
+
+What approvers are shown is taken from what was judged, so that nobody says yes to anything but what would be forwarded;
+values of a Secret are never in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, assert_never
+
+import msgspec
+import orjson
+
+from narrowgate.core.answering import excluded_people
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Voice
+from narrowgate.core.decision import Deny, NeedsApproval
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.target import Target, rebuild
+
+MAX_LINES: Final = 200
+"""Lines of an object that are shown: more than anybody reads before answering; what is left out is said."""
+MAX_LINE: Final = 200
+"""Characters of such a line."""
+MAX_PATH: Final = 4096
+"""Characters of the path and query that are shown: an exec has its command there."""
+DENIED_SECONDS: Final = 600.0
+"""For how long a request that people denied is refused without asking them again."""
+
+
+class HeldRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a held request that a question is made from."""
+
+    who: Chain
+    intent: Intent
+    target: Target
+    """At the cluster."""
+    body: bytes = b""
+    digest: str
+    audit_id: str
+    purpose: str = ""
+    """Of the task that its sender works on; empty for standing credentials."""
+    link: str = ""
+
+
+def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApproval, now: float) -> ApprovalQuestion:
+    """What people are asked: everything that holds the request, at once, within the shortest of the times."""
+    sender, info = held.who[-1], held.intent.info
+    return ApprovalQuestion(
+        id=approval_id,
+        asks=needs.asks,
+        rules=needs.rules,
+        digest=held.digest,
+        credential=sender.credential,
+        about=Matter(
+            asked_by=str(sender),
+            chain=tuple(str(member) for member in held.who),
+            owner=sender.owner,
+            purpose=held.purpose,
+            link=held.link,
+            cluster=held.intent.cluster,
+            verb=info.verb,
+            api_group=info.api_group,
+            resource=f"{info.resource}/{info.subresource}" if info.subresource else info.resource,
+            namespace=info.namespace,
+            name=info.name,
+            path=_cut(rebuild(held.target).decode("ascii"), MAX_PATH),
+            audit_id=held.audit_id,
+            summary=summary_of(held.intent, held.body),
+        ),
+        excluded=excluded_people(held.who),
+        asked_at=now,
+        lapses_at=now + min((ask.within for ask in needs.asks), default=0.0),
+    )
+
+
+def summary_of(intent: Intent, body: bytes) -> tuple[str, ...]:
+    """What the request writes, in lines: its body as it is; of a Secret the names of what it sets, never a value."""
+    if not body:
+        return ()
+    written = _read(body)
+    if written is None:
+        written = intent.object
+    if (intent.info.api_group, intent.info.resource) == ("", "secrets"):
+        return ("values of a Secret are not shown", *_fields(written))
+    if written is None:
+        return (f"{len(body)} bytes that cannot be shown",)
+    text = orjson.dumps(written, option=orjson.OPT_INDENT_2).decode()
+    lines = [_cut(line, MAX_LINE) for line in text.splitlines()]
+    left_out = len(lines) - MAX_LINES
+    return tuple(lines) if left_out <= 0 else (*lines[:MAX_LINES], f"... and {left_out} lines more, not shown")
+
+
+def is_refused_still(question: ApprovalQuestion, now: float) -> bool:
+    """Whether people denied it so lately that they are not asked again."""
+    ended = question.ended_at
+    return question.state is ApprovalState.DENIED and ended is not None and now < ended + DENIED_SECONDS
+
+
+def told(question: ApprovalQuestion, needs: NeedsApproval, now: float) -> Deny | NeedsApproval:
+    """What the sender of a held request is told about its question, as `now` finds it."""
+    match question.at(now).state:
+        case ApprovalState.PENDING:
+            hint = (
+                f"{needs.hint}; approval {question.id} asks for it (narrowgate approvals show {question.id}): "
+                "send the same request again once it is approved"
+            )
+            return msgspec.structs.replace(needs, hint=hint, approval=question.id)
+        case ApprovalState.DENIED:
+            return _ended(question, needs, _denied(question), "it is not asked again for ten minutes; ask for less")
+        case ApprovalState.LAPSED:
+            return _ended(question, needs, "nobody answered in time", "send it again to ask anew")
+        case ApprovalState.WITHDRAWN:
+            return _ended(question, needs, f"it was withdrawn: {question.ended_because}", "send it again to ask anew")
+        case ApprovalState.SPENT:
+            return _ended(question, needs, "it was used by another request like this", "send it again to ask anew")
+        case ApprovalState.APPROVED:
+            # The rules that hold the request, or who may answer, have changed since.
+            return _ended(question, needs, "its answers do not count any more", "send it again to ask anew")
+        case state:
+            assert_never(state)
+
+
+def _ended(question: ApprovalQuestion, needs: NeedsApproval, how: str, hint: str) -> Deny:
+    return Deny(message=f"{needs.message}; approval {question.id}: {how}", hint=hint, rule=needs.rule)
+
+
+def _denied(question: ApprovalQuestion) -> str:
+    noes = [one for one in question.said if one.voice is Voice.NO]
+    by = f" by {', '.join(one.person for one in noes)}" if noes else ""
+    reason = "" if question.ended_because in ("", ApprovalState.DENIED.value) else f": {question.ended_because}"
+    return f"denied{by}{reason}"
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _fields(written: Any) -> tuple[str, ...]:
+    """The names of what is set in a Secret."""
+    names = []
+    for part in ("data", "stringData"):
+        values = written.get(part) if isinstance(written, dict) else None
+        names += [_cut(f"{part}.{name}", MAX_LINE) for name in sorted(values)] if isinstance(values, dict) else []
+    return tuple(names[:MAX_LINES])
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
