@@ -37,7 +37,11 @@ COMMANDS = {
     "clusters": Entry(
         "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, remove."
     ),
+    "tasks": Entry("narrowgate.cli.tasks:tasks", "Access for one piece of work: request, list, show, narrow, end."),
     "policy": Entry("narrowgate.cli.policy:policy", "Policies: check, apply, explain, revisions."),
+    "approvals": Entry(
+        "narrowgate.cli.approvals:approvals", "Questions that wait for people: list, show, approve, deny."
+    ),
     "audit": Entry("narrowgate.cli.audit:audit", "The record: search, verify, export."),
     "kubeconfig": Entry(
         "narrowgate.cli.kubeconfig:kubeconfig", "A kubeconfig with the gate's CA and the credential plugin."

@@ -82,6 +82,22 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """Of the request's entry in the trail; empty for a task."""
 
 
+BRIEF_LINES = 8
+"""Rules of a task that a list shows; a page of lists stays small enough for every client."""
+
+BRIEF_TEXT = 200
+"""Characters of a path, or of a rule, that a list shows."""
+
+
+def brief_document(question: ApprovalQuestion, now: float, *, may_answer: bool) -> ApprovalDocument:
+    """The document as lists have it: without the object, and with the longest texts cut."""
+    whole = approval_document(question, now, may_answer=may_answer)
+    wanted = tuple(_cut(line) for line in whole.wanted[:BRIEF_LINES])
+    if left_out := len(whole.wanted) - len(wanted):
+        wanted = (*wanted, f"... and {left_out} more")
+    return msgspec.structs.replace(whole, summary=(), path=_cut(whole.path), wanted=wanted)
+
+
 def approval_document(question: ApprovalQuestion, now: float, *, may_answer: bool) -> ApprovalDocument:
     """The document of a question at `now` (Unix seconds), for somebody who may answer it or may not."""
     question, about = question.at(now), question.about
@@ -124,3 +140,7 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
 def _ask(ask: Approval) -> AskDocument:
     who = tuple(ApproversDocument(group=one.group, count=one.count) for one in ask.approvers)
     return AskDocument(approvers=who, within=duration_text(ask.within))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= BRIEF_TEXT else f"{text[:BRIEF_TEXT]}..."

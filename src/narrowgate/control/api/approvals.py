@@ -17,7 +17,7 @@ from narrowgate.control.api.paging import ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.answering import is_own, may_see, refusal_to_answer
-from narrowgate.core.approval_document import ApprovalDocument, approval_document
+from narrowgate.core.approval_document import ApprovalDocument, approval_document, brief_document
 from narrowgate.core.approvals import (
     ApprovalEvent,
     ApprovalQuestion,
@@ -87,7 +87,8 @@ def list_approvals(parts: ApiParts, sent: Sent) -> Answered:
             break
         behind = batch[-1].id
     shown, meta = page_of(found, query, _LIST, lambda one: one.id)
-    return Answered(document=ApprovalList(items=tuple(_document(one, sent, groups) for one in shown), metadata=meta))
+    items = tuple(brief_document(one, sent.now, may_answer=_may_answer(one, sent, groups)) for one in shown)
+    return Answered(document=ApprovalList(items=items, metadata=meta))
 
 
 def get_approval(parts: ApiParts, sent: Sent) -> Answered:
@@ -223,9 +224,11 @@ def _require_sign_in(parts: ApiParts, who: Identity, now: float) -> None:
 
 
 def _document(question: ApprovalQuestion, sent: Sent, groups: frozenset[str]) -> ApprovalDocument:
-    who = sent.caller.identity
-    may = not refusal_to_answer(question, who, groups)
-    return approval_document(question, sent.now, may_answer=may)
+    return approval_document(question, sent.now, may_answer=_may_answer(question, sent, groups))
+
+
+def _may_answer(question: ApprovalQuestion, sent: Sent, groups: frozenset[str]) -> bool:
+    return not refusal_to_answer(question, sent.caller.identity, groups)
 
 
 def _line(field: str, text: str) -> str:

@@ -9,69 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, document, person
+from tests.unit.control.api.questions import asked, bearer_of, signed_in
 from tests.unit.control.browsing import Answer
 
-from narrowgate.authenticators.access_credential import Port
-from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter
-from narrowgate.core.decision import RuleRef
+from narrowgate.core.approvals import ApprovalState, Matter
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.policy import Approval, Approvers
-from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import read_wanted
 from narrowgate.store.port import NotThere
 
 ADA, BEN, CLEO, OLGA = (person(name) for name in ("ada", "ben", "cleo", "olga"))
-ABOUT = Matter(
-    asked_by="agent:bot",
-    chain=("person:zoe", "agent:bot"),
-    owner="person:olga",
-    cluster="dev",
-    verb="delete",
-    resource="secrets",
-    namespace="ci",
-    name="deploy-key",
-    path="/api/v1/namespaces/ci/secrets/deploy-key",
-    audit_id="w-1",
-)
-
-
-def signed_in(api: Api, name: str, *groups: str, number: int = 0, **other: Any) -> SignIn:
-    """A sign-in of the command line; the access credentials of `person(name)` rest on the first."""
-    now = time.time()
-    made = SignIn(
-        id=f"signin-{name}" + (f"-{number}" if number else ""),
-        person=name,
-        groups=groups,
-        source="oidc:corp",
-        client=Client.CLI,
-        secret_hash=f"{name}-{number}".encode(),
-        renewed_at=now,
-        created_at=now - 100 + number,
-        expires_at=now + 600,
-    )
-    made = msgspec.structs.replace(made, **other)
-    api.store.sign_ins.add(made, by=f"person:{name}", at=now)
-    return made
-
-
-def asked(api: Api, *approvers: tuple[str, int], **other: Any) -> ApprovalQuestion:
-    """A question of bot's, whom olga answers for, about one request."""
-    now = time.time()
-    made = ApprovalQuestion(
-        id="q1",
-        asks=(Approval(tuple(Approvers(group, count) for group, count in approvers or (("sre", 2),)), 600.0),),
-        rules=(RuleRef("ci", "secrets-on-request"),),
-        digest="d" * 64,
-        credential="c1",
-        about=ABOUT,
-        excluded=("olga", "zoe"),
-        asked_at=now,
-        lapses_at=now + 600,
-    )
-    made = msgspec.structs.replace(made, **other)
-    api.store.approvals.add(made, by="agent:bot", at=now)
-    return made
 
 
 def ids(api: Api, who: Identity | str, query: str = "") -> list[str]:
@@ -86,8 +33,7 @@ def proof(api: Api, who: Identity | str) -> Identity | str:
         sign_in = api.store.sign_ins.get(who.credential)
     except NotThere:
         return who
-    owns = sign_in.person == who.name
-    return api.issuer.for_sign_in(sign_in, Port.CONTROL, "", time.time()).text if owns else who
+    return bearer_of(api, sign_in) if sign_in.person == who.name else who
 
 
 def send(api: Api, method: str, target: str, body: object = None, **more: Any) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 from tests.unit.control.api.calling import PEOPLE, POLICY, Api, document
+from tests.unit.control.api.questions import asked, bearer_of, signed_in
 
 from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
@@ -129,8 +130,11 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.agent("hers")
     api.task("hers", id="first")
     api.task("hers", id="second")
+    approver = bearer_of(api, signed_in(api, "ada", "sre"))
+    asked(api)
+    asked(api, id="q2", digest="other")
     api.cookie(PEOPLE["member"])
-    signed_in = api.store.sign_ins.listed()[0].id
+    to_end = api.store.sign_ins.listed("mia")[0].id
     thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
     wrong = {"files": [{"name": "a.yaml", "text": "x: 1\n"}, {"name": "b.yaml", "text": POLICY}]}
     return [
@@ -146,7 +150,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("removeAgentKey", "admin", f"/agents/bot/keys/{thumbprint}", None),
         ("deleteAgent", "admin", "/agents/bot", None),
         ("listSignIns", "admin", "/sign-ins", None),
-        ("endSignIn", "admin", f"/sign-ins/{signed_in}", None),
+        ("endSignIn", "admin", f"/sign-ins/{to_end}", None),
         ("listRoles", "admin", "/roles", None),
         ("giveRole", "admin", "/roles", {"person": "zoe", "role": "auditor"}),
         ("takeRole", "admin", "/roles/auditor/people/zed", None),
@@ -164,6 +168,11 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
+        ("listApprovals", approver, "/approvals", None),
+        ("getApproval", approver, "/approvals/q1", None),
+        ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),
+        ("deny", approver, "/approvals/q1/deny", {"reason": "odd"}),
+        ("withdrawApproval", "owner", "/approvals/q2/withdraw", None),
     ]
 
 
@@ -172,7 +181,7 @@ def test_real_answers_are_what_the_document_says(api: Api, described: dict[str, 
     for name, who, target, body in requests(api):
         method, path, operation = operations(described)[name]
         assert re.fullmatch(re.sub(r"\{\w+\}", "[^?]+", path), (PREFIX + target).partition("?")[0])
-        answer = api.call(method.upper(), target, body, who=PEOPLE[who])
+        answer = api.call(method.upper(), target, body, who=PEOPLE.get(who, who))
         assert str(answer.status) in operation["responses"], (name, answer.text)
         content = operation["responses"][str(answer.status)].get("content")
         if content is None:
