@@ -28,6 +28,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
+from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
 from narrowgate.proxy.state import State, StateStale
@@ -78,6 +79,7 @@ class ControlProcess:
                     tasks.create_task(trail.run()),
                     tasks.create_task(self._state.follow(self._loading.stamp, self._loading.load)),
                     tasks.create_task(self._identification.follow()),
+                    tasks.create_task(TaskEnds(self._store).follow()),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
                 ]

@@ -1,0 +1,103 @@
+"""Ends that nobody asked for are written down, by the gate itself, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from narrowgate.core.agent import AgentRecord
+from narrowgate.core.identity import Kind
+from narrowgate.core.tasks import Task, TaskState
+from narrowgate.core.wanted import read_wanted
+from narrowgate.main.task_ends import TaskEnds, ended_task
+from narrowgate.store.open import open_store
+from narrowgate.store.port import Store
+
+AGENT = AgentRecord(
+    name="bot",
+    owner="person:olga",
+    purpose="tests",
+    cluster="dev",
+    credential_id="",
+    credential_hash=b"",
+    created_at=900,
+    expires_at=9000,
+)
+
+
+def task(**other: Any) -> Task:
+    told: dict[str, Any] = {
+        "id": "t",
+        "kind": Kind.AGENT,
+        "name": "bot",
+        "requested_by": "agent:bot",
+        "cluster": "dev",
+        "purpose": "tests",
+        "rules": (read_wanted("get pods -n ci", 1),),
+        "seconds": 100.0,
+        "requested_at": 1000.0,
+        "lapses_at": 1001.0,
+        "state": TaskState.ACTIVE,
+        "began_at": 1000.0,
+        "ends_at": 1100.0,
+    }
+    return Task(**(told | other))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store("", tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("now", "agent", "state", "because"),
+    [
+        (1050.0, AGENT, "active", ""),
+        (1099.9, AGENT, "active", ""),
+        (1100.0, AGENT, "expired", "expired"),
+        (1050.0, None, "revoked", "the agent was removed"),
+        (1050.0, msgspec.structs.replace(AGENT, created_at=1001.0), "revoked", "the agent was removed"),
+        (1050.0, msgspec.structs.replace(AGENT, paused=True), "revoked", "the agent was paused"),
+        (1050.0, msgspec.structs.replace(AGENT, ends_at=1050.0), "revoked", "the agent has ended"),
+        (1100.0, None, "expired", "expired"),
+    ],
+)
+def test_a_task_ends_by_time_and_with_its_agent(
+    now: float, agent: AgentRecord | None, state: str, because: str
+) -> None:
+    ended = ended_task(task(), agent, now)
+    assert (ended.state.value, ended.ended_because) == (state, because)
+
+
+def test_each_end_is_one_change_of_the_gates_own(store: Store) -> None:
+    store.add_agent(AGENT, by="local:test", at=900)
+    for made in (task(id="over"), task(id="going", ends_at=5000.0), task(id="gone", name="gone")):
+        store.tasks.add(made, by="agent:bot", at=1000)
+    ends = TaskEnds(store)
+    ends.sweep(2000.0)
+    assert {one: store.tasks.get(one).state.value for one in ("over", "going", "gone")} == {
+        "over": "expired",
+        "going": "active",
+        "gone": "expired",
+    }
+    newest = store.changes(2)
+    assert {(change.action, change.by) for change in newest} == {("task.changed", "gate")}
+    stamp = store.changes(1)[0].number
+    ends.sweep(2001.0)
+    assert store.changes(1)[0].number == stamp
+
+
+def test_an_agent_that_goes_on_after_a_pause_has_nothing_left_from_before(store: Store) -> None:
+    store.add_agent(AGENT, by="local:test", at=900)
+    store.tasks.add(task(), by="agent:bot", at=1000)
+    store.change_agent(msgspec.structs.replace(AGENT, paused=True), by="person:olga", at=1010)
+    TaskEnds(store).sweep(1011.0)
+    store.change_agent(AGENT, by="person:olga", at=1012)
+    TaskEnds(store).sweep(1013.0)
+    assert store.tasks.get("t").state is TaskState.REVOKED
