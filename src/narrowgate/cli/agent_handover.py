@@ -12,14 +12,13 @@ import click
 import msgspec
 
 from narrowgate.authenticators.credential import NewCredential
-from narrowgate.cli.failure import Failed
 from narrowgate.cli.kubeconfig_file import (
-    HEADING,
     PLUGIN,
     CredentialPlugin,
     InlineToken,
     kubeconfig_document,
     plugin_command,
+    refuse_foreign,
 )
 from narrowgate.cli.output import note, write_json
 from narrowgate.config import Config, gate_keys, kubeconfig_server
@@ -78,7 +77,7 @@ def files_for(config: Config, agent: AgentRecord, made: NewCredential, to: Desti
         if to.plugin or to.server:
             raise click.UsageError("--plugin and --server go with --kubeconfig FILE")
         return {}
-    _refuse_foreign(to.kubeconfig)
+    refuse_foreign(to.kubeconfig)
     server = _server(config, to.server)
     ca_pem = gate_keys(config).ca_pem
     if not to.plugin:
@@ -105,17 +104,6 @@ def hand_over(agent: AgentRecord, made: NewCredential, to: Destination, output: 
         return
     note(f"agent {agent.name}: this credential opens {agent.cluster} until {ended}, and is shown only now")
     click.echo(made.text)
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to overwrite what narrowgate did not write: somebody's ~/.kube/config, say."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            foreign = file.readline() != HEADING
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if foreign:
-        raise Failed("this file is there and is not one that narrowgate wrote", str(path), "name a new file")
 
 
 def _server(config: Config, wanted: str) -> str:

@@ -11,6 +11,9 @@ from typing import Any, assert_never
 import msgspec
 import yaml
 
+from narrowgate.cli.failure import Failed
+from narrowgate.cli.private_text import read_private
+
 PLUGIN = "narrowgate-credential"
 """The command that hands a stored credential to kubectl (`cli/credential_plugin.py`)."""
 
@@ -18,6 +21,9 @@ EXEC_API_VERSION = "client.authentication.k8s.io/v1"
 
 HEADING = "# Written by narrowgate, which may write it anew; keep what is yours in another file.\n"
 """Begins every kubeconfig from here, so that no other file is ever overwritten by one."""
+
+LARGEST = 128 << 10
+"""Bytes of a kubeconfig that narrowgate wrote: a CA bundle fits many times."""
 
 
 class InlineToken(msgspec.Struct, frozen=True):
@@ -89,6 +95,36 @@ def kubeconfig_document(server: str, ca_pem: bytes, cluster: str, user: str, cre
         "current-context": context,
     }
     return HEADING + yaml.safe_dump(document, sort_keys=False, width=2**20)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse to overwrite what narrowgate did not write: somebody's ~/.kube/config, say. Raises Failed."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            foreign = file.readline() != HEADING
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if foreign:
+        raise Failed("this file is there and is not one that narrowgate wrote", str(path), "name a new file")
+
+
+def inline_token(path: Path) -> str:
+    """The credential that stands in a kubeconfig which narrowgate wrote. Raises Failed, Unusable."""
+    wrong = Failed("holds no credential of a task", str(path), "name the file that `narrowgate tasks request` wrote")
+    try:
+        text = read_private(str(path), LARGEST, "name the kubeconfig of a task")
+    except FileNotFoundError:
+        raise Failed("no such file", str(path), "name the kubeconfig of a task") from None
+    if not text.startswith(HEADING):
+        raise wrong
+    try:
+        document = yaml.safe_load(text)
+        token = document["users"][0]["user"]["token"]
+    except (yaml.YAMLError, LookupError, TypeError):
+        raise wrong from None
+    if not isinstance(token, str) or not token:
+        raise wrong
+    return token
 
 
 def plugin_command() -> str:
