@@ -42,7 +42,7 @@ from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.state import Loaded, ServedCluster, State
 from narrowgate.proxy.trail_writer import TrailWriter
-from narrowgate.proxy.waiting import Waiting
+from narrowgate.proxy.waiting import HOLD_SECONDS, Waiting
 from narrowgate.store.sqlite import SQLiteStore
 from narrowgate.wire.http1 import RequestHead
 
@@ -321,7 +321,13 @@ class InProcess:
     """The running gate and what tests look at."""
 
     def __init__(
-        self, folder: Path, script: Script, limits: ClientLimits, connections: int, serve: Serve | None
+        self,
+        folder: Path,
+        script: Script,
+        limits: ClientLimits,
+        connections: int,
+        serve: Serve | None,
+        hold_seconds: float,
     ) -> None:
         self.folder = folder
         self.cluster = Cluster(access_to(script))
@@ -333,7 +339,7 @@ class InProcess:
         self.trail = TrailWriter.open(folder / "trail", "gate-0", signing_key())
         self.running = RunningRequests(self.state)
         self.store = SQLiteStore(folder / "gate.db")
-        self.waiting = Waiting(self.state, self.store)
+        self.waiting = Waiting(self.state, self.store, hold_seconds)
         self.pipeline = Pipeline(self.state, self.trail, self.running, self.waiting)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
@@ -393,8 +399,9 @@ async def gate(
     connections: int = 100,
     serve: Serve | None = None,
     authorities: str = "",
+    hold_seconds: float = HOLD_SECONDS,
 ) -> AsyncIterator[InProcess]:
-    made = InProcess(folder, script, limits or ClientLimits(), connections, serve)
+    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     made.port = bound.getsockname()[1]

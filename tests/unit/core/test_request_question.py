@@ -1,0 +1,138 @@
+"""What people are asked about a held request, what they are shown, and what its sender is told."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.deciding import NOW, agent, person
+
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Said, Voice
+from narrowgate.core.decision import Deny, NeedsApproval, RuleRef
+from narrowgate.core.identity import chain_of
+from narrowgate.core.intent import Intent
+from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.request_info import request_info
+from narrowgate.core.request_question import (
+    DENIED_SECONDS,
+    MAX_LINES,
+    HeldRequest,
+    is_refused_still,
+    question_for_request,
+    summary_of,
+    told,
+)
+from narrowgate.core.target import parse_target
+
+NEEDS = NeedsApproval(
+    rule=RuleRef("p", "a", 3),
+    message="agent may not do this yet",
+    hint="it needs approval by 2 of group sre",
+    rules=(RuleRef("p", "a", 3), RuleRef("p", "b", 3)),
+    asks=(Approval((Approvers("sre", 2),), 600.0), Approval((Approvers("dev", 1),), 60.0)),
+)
+TARGET = parse_target(b"/apis/apps/v1/namespaces/ci/deployments/web/scale?dryRun=All")
+INTENT = Intent(cluster="prod", info=request_info("PATCH", TARGET))
+SECRET = Intent(cluster="prod", info=request_info("POST", parse_target(b"/api/v1/namespaces/ci/secrets")))
+
+
+def question(**other: object) -> ApprovalQuestion:
+    who = chain_of(person("alice"), agent("bot", owner="person:carol"))
+    held = HeldRequest(
+        who=who, intent=INTENT, target=TARGET, body=b'{"a":1}', digest="d", audit_id="a1", purpose="roll"
+    )
+    return msgspec.structs.replace(question_for_request("q1", held, NEEDS, NOW), **other)
+
+
+def test_it_asks_for_everything_at_once_within_the_shortest_time() -> None:
+    asked = question()
+    assert (asked.rules, asked.asks, asked.lapses_at) == (NEEDS.rules, NEEDS.asks, NOW + 60.0)
+    assert (asked.digest, asked.credential, asked.state) == ("d", "c-bot", ApprovalState.PENDING)
+
+
+def test_it_shows_who_asks_for_what() -> None:
+    about = question().about
+    assert (about.asked_by, about.chain, about.purpose) == ("agent:bot", ("person:alice", "agent:bot"), "roll")
+    assert (about.verb, about.resource, about.namespace, about.name) == ("patch", "deployments/scale", "ci", "web")
+    assert about.path == "/apis/apps/v1/namespaces/ci/deployments/web/scale?dryRun=All"
+    assert about.summary == ("{", '  "a": 1', "}")
+
+
+def test_nobody_in_the_chain_and_nobody_who_answers_for_its_agents_may_answer() -> None:
+    assert question().excluded == ("alice", "carol")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"kind":"Secret","data":{"password":"aHVzaA=="},"stringData":{"user":"hush"}}',
+        b'{"metadata":{"annotations":{"last":"hush"}},"data":{"password":"hush"}}',
+        b'[{"op":"add","path":"/data/password","value":"hush"}]',
+        b"kind: Secret\nstringData: {a: hush}\n",
+        b"\x00k8s\x00hush",
+    ],
+)
+def test_no_value_of_a_secret_is_shown(body: bytes) -> None:
+    shown = " ".join(summary_of(SECRET, body))
+    assert "hush" not in shown
+    assert "aHVzaA" not in shown
+    assert "not shown" in shown
+
+
+def test_the_names_of_what_a_secret_sets_are_shown() -> None:
+    assert "data.password" in summary_of(SECRET, b'{"data":{"password":"aHVzaA=="}}')
+
+
+def test_of_a_long_object_the_beginning_is_shown_and_that_there_is_more() -> None:
+    body = msgspec.json.encode({str(number): "x" * 1000 for number in range(1000)})
+    shown = summary_of(INTENT, body)
+    assert len(shown) == MAX_LINES + 1
+    assert all(len(line) < 250 for line in shown)
+    assert "802 lines more" in shown[-1]
+
+
+def test_what_is_no_json_is_shown_as_it_was_understood_or_not_at_all() -> None:
+    assert summary_of(INTENT, b"a: 1") == ("4 bytes that cannot be shown",)
+    read = msgspec.structs.replace(INTENT, object={"a": 1})
+    assert summary_of(read, b"a: 1") == ("{", '  "a": 1', "}")
+    assert summary_of(INTENT, b"") == ()
+
+
+def test_while_it_waits_its_sender_is_told_its_id_and_what_to_do() -> None:
+    said = told(question(), NEEDS, NOW)
+    assert isinstance(said, NeedsApproval)
+    assert said.approval == "q1"
+    assert "narrowgate approvals show q1" in said.hint
+    assert "2 of group sre" in said.hint
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [
+        (ApprovalState.DENIED, "denied by bob: too risky"),
+        (ApprovalState.LAPSED, "nobody answered in time"),
+        (ApprovalState.WITHDRAWN, "withdrawn: too risky"),
+        (ApprovalState.SPENT, "was used"),
+        (ApprovalState.APPROVED, "do not count"),
+    ],
+)
+def test_how_it_ended_is_told(state: ApprovalState, word: str) -> None:
+    said = (
+        Said(person="bob", voice=Voice.NO, comment="too risky", at=NOW),
+        Said(person="eve", voice=Voice.YES, at=NOW),
+    )
+    answer = told(question(state=state, said=said, ended_because="too risky"), NEEDS, NOW)
+    assert isinstance(answer, Deny)
+    assert word in answer.message
+    assert answer.rule == NEEDS.rule
+
+
+def test_a_question_whose_time_is_over_is_told_as_lapsed() -> None:
+    assert isinstance(told(question(), NEEDS, NOW + 60.0), Deny)
+
+
+def test_what_was_denied_is_refused_for_a_time() -> None:
+    denied = question(state=ApprovalState.DENIED, ended_at=NOW)
+    assert is_refused_still(denied, NOW + DENIED_SECONDS - 1)
+    assert not is_refused_still(denied, NOW + DENIED_SECONDS)
+    assert not is_refused_still(question(state=ApprovalState.LAPSED, ended_at=NOW), NOW)
+    assert not is_refused_still(question(), NOW)
