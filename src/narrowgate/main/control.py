@@ -25,6 +25,7 @@ from narrowgate.control.serving import ServerLimits, serve_app
 from narrowgate.control.settings import ControlSettings
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.keys import Keys
+from narrowgate.main.approval_ends import ApprovalEnds
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
@@ -80,6 +81,7 @@ class ControlProcess:
                     tasks.create_task(self._state.follow(self._loading.stamp, self._loading.load)),
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
+                    tasks.create_task(ApprovalEnds(self._store).follow()),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
                 ]
