@@ -30,7 +30,16 @@ class NewTaskCredential(msgspec.Struct, frozen=True):
 
 def new_task_credential(random_bytes: RandomBytes = secrets.token_bytes) -> NewTaskCredential:
     """A new id for a task, and its credential, from `random_bytes`, which must be fit for secrets."""
-    task = base64.b32encode(random_bytes(_ID_BYTES)).decode().lower()
+    return new_credential_of(new_task_id(random_bytes), random_bytes)
+
+
+def new_task_id(random_bytes: RandomBytes = secrets.token_bytes) -> str:
+    """An id for a task that has no credential yet."""
+    return base64.b32encode(random_bytes(_ID_BYTES)).decode().lower()
+
+
+def new_credential_of(task: str, random_bytes: RandomBytes = secrets.token_bytes) -> NewTaskCredential:
+    """The credential of a task whose id was made before (`new_task_id`)."""
     text = _FORM.new(task, random_bytes)
     return NewTaskCredential(task, text, secret_hash(text))
 

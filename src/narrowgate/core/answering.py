@@ -44,7 +44,12 @@ def is_own(question: ApprovalQuestion, who: Identity) -> bool:
 
 
 def may_see(question: ApprovalQuestion, who: Identity, groups: frozenset[str]) -> bool:
-    """Whether it is their own, or they are a person in a group that it is asked of."""
+    """Whether it is their own, or they are a person in a group that it is asked of.
+
+    Whoever comes with a task's credential sees what was asked with that credential, and nothing else.
+    """
+    if who.task:
+        return question.credential == who.credential
     return is_own(question, who) or (who.kind is Kind.PERSON and not groups.isdisjoint(asked_groups(question)))
 
 

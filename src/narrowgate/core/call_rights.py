@@ -43,6 +43,7 @@ class Action(enum.Enum):
     LIST_CHANGES = "list changes"
     CHECK_TASK = "ask what would be granted"
     REQUEST_TASK = "ask for tasks"
+    COLLECT_TASK = "collect tasks"
     LIST_TASKS = "list tasks"
     GET_TASK = "look at a task"
     COMPLETE_TASK = "complete tasks"
@@ -104,6 +105,7 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         # Own: an agent's tasks to itself and to whoever answers for it; whoever asked may look at it and end it, too.
         Action.CHECK_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REQUEST_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.COLLECT_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.LIST_TASKS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_TASK: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
@@ -117,8 +119,9 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
     }
 )
 
-AT_WORK: frozenset[Action] = frozenset({Action.WHOAMI, Action.GET_TASK, Action.COMPLETE_TASK})
-"""What a task's own credential may do here: look at its task and end it. It never gets anything more by itself."""
+AT_WORK: frozenset[Action] = frozenset({Action.WHOAMI, Action.GET_TASK, Action.COMPLETE_TASK, Action.GET_APPROVAL})
+"""What a task's own credential may do here: look at its task and end it, and see what its requests wait for. It never
+gets anything more by itself."""
 
 
 def right_of(action: Action, roles: Collection[Role]) -> Right | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from narrowgate.control.api import agents, approvals, policies, roles, sign_ins, tasks, whoami
+from narrowgate.control.api import agents, approvals, collecting, policies, roles, sign_ins, tasks, whoami
 from narrowgate.control.api.calls import Call
 from narrowgate.control.api.paging import Page
 from narrowgate.core.agent_document import AgentDocument
@@ -314,6 +314,19 @@ CALLS: tuple[Call, ...] = (
         body=tasks.NewTask,
         answer=tasks.TaskWithCredential,
         status=201,
+        changes=True,
+    ),
+    Call(
+        id="collectTask",
+        method="POST",
+        path="/tasks/{id}/collect",
+        action=Action.COLLECT_TASK,
+        verb="collect",
+        resource="tasks",
+        summary="Begin a task that people said yes to; its credential is shown this once.",
+        work=collecting.collect_task,
+        by_policies=True,
+        answer=tasks.TaskWithCredential,
         changes=True,
     ),
     Call(

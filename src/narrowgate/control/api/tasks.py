@@ -11,8 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from narrowgate.authenticators.task_credential import new_task_credential
+from narrowgate.authenticators.task_credential import new_task_credential, new_task_id
 from narrowgate.authenticators.task_credentials import PROVEN_BY
+from narrowgate.control.api.asking_people import ask_people
 from narrowgate.control.api.calls import PREFIX, Answered, Sent
 from narrowgate.control.api.paging import LONGEST_PAGE, ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
@@ -23,7 +24,7 @@ from narrowgate.core.call_rights import answers_for
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.moment import moment_of
-from narrowgate.core.policy import Approval, Rule
+from narrowgate.core.policy import Rule
 from narrowgate.core.task_document import TaskDocument, task_document
 from narrowgate.core.task_fields import DEFAULT_SECONDS, MOST_ACTIVE, link_problem, task_purpose_problem
 from narrowgate.core.tasks import NotPossible, Task, TaskEvent
@@ -71,7 +72,7 @@ class TaskWithCredential(TaskDocument, frozen=True, kw_only=True, rename="camel"
     """A task and its credential, at the one moment when that is known."""
 
     credential: str | msgspec.UnsetType = msgspec.UNSET
-    """Shown this once. Left out where an idempotency key replays the answer."""
+    """Shown this once. Left out while the task waits for people, and where an idempotency key replays the answer."""
 
 
 class OfferDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +123,7 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
     wish: NewTask = sent.body
     asked = _asked(parts, sent)
     if asked.offer.approvals:
-        raise Problem(
-            Trouble.CONFLICT,
-            f"this needs the approval of {_people(asked.offer.approvals)}, which this version cannot ask for yet; "
-            "ask for less, or ask whoever writes the policies",
-        )
+        return _ask_people(parts, sent, asked)
     made = new_task_credential()
     requested = Task(
         id=made.task,
@@ -146,7 +143,7 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
     )
     task = requested.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
-        _refuse_too_many(parts, task, sent.now)
+        refuse_too_many(parts, task, sent.now)
         parts.store.tasks.add(task, by=sent.by, at=sent.now)
     fields = msgspec.structs.asdict(task_document(task, sent.now))
     return Answered(
@@ -154,6 +151,27 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
         headers={"Location": f"{PREFIX}/tasks/{task.id}"},
         kept=TaskWithCredential(**fields),
     )
+
+
+def _ask_people(parts: ApiParts, sent: Sent, asked: _Asked) -> Answered:
+    """The task waits, and holds nothing: whoever asked collects it once people have said yes."""
+    wish: NewTask = sent.body
+    task = Task(
+        id=new_task_id(),
+        kind=Kind.AGENT,
+        name=asked.agent.name,
+        requested_by=sent.by,
+        cluster=asked.agent.cluster,
+        purpose=wish.purpose,
+        link=wish.link,
+        rules=asked.rules,
+        seconds=asked.seconds,
+        requested_at=sent.now,
+        lapses_at=sent.now + min(approval.within for approval in asked.offer.approvals),
+    )
+    ask_people(parts, sent, task, asked.offer, asked.agent.owner)
+    fields = msgspec.structs.asdict(task_document(task, sent.now))
+    return Answered(document=TaskWithCredential(**fields), headers={"Location": f"{PREFIX}/tasks/{task.id}"})
 
 
 def list_tasks(parts: ApiParts, sent: Sent) -> Answered:
@@ -221,7 +239,7 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
         raise Problem(Trouble.INVALID, f"allow: {error}") from None
     if sent.rulebook is None:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
-    holding = sent.rulebook.holding(_holder(agent), agent.cluster)
+    holding = sent.rulebook.holding(holder_of(agent), agent.cluster)
     seconds = _seconds(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules))
     if agent.ends_at is not None:
         seconds = min(seconds, agent.ends_at - sent.now)
@@ -248,7 +266,7 @@ def _agent(parts: ApiParts, sent: Sent, name: str) -> AgentRecord:
     return agent
 
 
-def _holder(agent: AgentRecord) -> Identity:
+def holder_of(agent: AgentRecord) -> Identity:
     """The agent as it will come with the task's credential: what it is offered is judged for this identity."""
     return Identity(
         kind=Kind.AGENT,
@@ -261,16 +279,13 @@ def _holder(agent: AgentRecord) -> Identity:
     )
 
 
-def _refuse_too_many(parts: ApiParts, wanted: Task, now: float) -> None:
+def refuse_too_many(parts: ApiParts, wanted: Task, now: float) -> None:
+    """Raise Problem where the agent has as many active tasks as one may; hold `parts.requesting` until it is kept."""
     running = [task for task in parts.store.tasks.active() if task.name == wanted.name and not task.at(now).is_final]
     if len(running) >= MOST_ACTIVE:
         raise Problem(
             Trouble.CONFLICT, f'agent "{wanted.name}" has {MOST_ACTIVE} active tasks; complete those that are done'
         )
-
-
-def _people(approvals: Iterable[Approval]) -> str:
-    return ", ".join(f"{one.count} of group {one.group}" for approval in approvals for one in approval.approvers)
 
 
 def _is(who: Identity, agent: AgentRecord) -> bool:
@@ -305,13 +320,13 @@ def _found(parts: ApiParts, sent: Sent) -> Task:
         task = parts.store.tasks.get(task_id)
     except NotThere:
         task = None
-    if task is None or not (sent.reaches_all or _is_own(sent, task, _holder_of(parts, task))):
+    if task is None or not (sent.reaches_all or _is_own(sent, task, _agent_of(parts, task))):
         more = "" if sent.reaches_all else ", or it is not yours"
         raise Problem(Trouble.NOT_FOUND, f'there is no task "{task_id}"{more}; look at the list of tasks')
     return task
 
 
-def _holder_of(parts: ApiParts, task: Task) -> AgentRecord | None:
+def _agent_of(parts: ApiParts, task: Task) -> AgentRecord | None:
     try:
         return parts.store.agent(task.name)
     except NotThere:

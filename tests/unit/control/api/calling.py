@@ -134,6 +134,10 @@ class Api:
         )
         self.app = Starlette(routes=api_routes(self.parts))
 
+    def put_in_force(self, rulebook: Rulebook) -> None:
+        """Other policies from now on."""
+        self._rulebook = rulebook
+
     def rulebook(self) -> Rulebook:
         """As the gate has it: only the event loop may ask (`State.current` takes the loop's time)."""
         asyncio.get_running_loop()

@@ -9,10 +9,13 @@ import msgspec
 from tests.unit.control.api.calling import Api
 
 from narrowgate.authenticators.access_credential import Port
-from narrowgate.core.approvals import ApprovalQuestion, Matter
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Said, Voice
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.identity import Kind
 from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.sign_in import Client, SignIn
+from narrowgate.core.tasks import Task
+from narrowgate.core.wanted import read_wanted
 
 ABOUT = Matter(
     asked_by="agent:bot",
@@ -69,3 +72,35 @@ def asked(api: Api, *approvers: tuple[str, int], **other: Any) -> ApprovalQuesti
 def bearer_of(api: Api, sign_in: SignIn) -> str:
     """An access credential of that sign-in."""
     return api.issuer.for_sign_in(sign_in, Port.CONTROL, "", time.time()).text
+
+
+def waiting_and_approved(api: Api, task: str) -> str:
+    """A task of the agent worker's, which ada (in sre) has said yes to; the agent's credential."""
+    bearer = api.agent("worker", groups=("workers",)).text
+    signed_in(api, "ada-of-sre", "sre")
+    signed_in(api, "ben-of-sre", "sre")
+    now = time.time()
+    wanted = Task(
+        id=task,
+        kind=Kind.AGENT,
+        name="worker",
+        requested_by="agent:worker",
+        cluster="dev",
+        purpose="look",
+        rules=(read_wanted("get secrets -n ci", 1),),
+        seconds=60.0,
+        requested_at=now,
+        lapses_at=now + 600,
+    )
+    api.store.tasks.add(wanted, by="agent:worker", at=now)
+    asked(
+        api,
+        id=task,
+        task=task,
+        digest="",
+        credential="",
+        about=Matter(asked_by="agent:worker", chain=("agent:worker",), owner="person:olga"),
+        state=ApprovalState.APPROVED,
+        said=tuple(Said(person=f"{name}-of-sre", voice=Voice.YES, at=now) for name in ("ada", "ben")),
+    )
+    return bearer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.routing import Route
 from tests.unit.control.api.calling import PEOPLE, POLICY, Api, document
-from tests.unit.control.api.questions import asked, bearer_of, signed_in
+from tests.unit.control.api.questions import asked, bearer_of, signed_in, waiting_and_approved
 
 from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
@@ -131,6 +131,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.task("hers", id="first")
     api.task("hers", id="second")
     approver = bearer_of(api, signed_in(api, "ada", "sre"))
+    bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
     api.cookie(PEOPLE["member"])
@@ -168,6 +169,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
+        ("collectTask", bot, "/tasks/waitswaitswaitsw/collect", None),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),

@@ -50,6 +50,8 @@ EXPECTED = {
     "listChanges":         "401 401 401  403 403 403  403 403 403 200 200  403 403",
     "checkTask":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "requestTask":         "401 401 401  404 404 404  404 404 404 404 201  201 201",
+    # Nobody was asked about these; whoever did not ask themselves, and is not the agent, collects nothing.
+    "collectTask":         "401 401 401  404 404 404  404 404 404 404 404  404 404",
     "listTasks":           "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "getTask":             "401 401 401  404 404 404  404 404 404 200 200  200 200",
     "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
@@ -79,7 +81,7 @@ BODIES: dict[str, Any] = {
     "deny": {"reason": "tests"},
 }
 
-TASK_CALLS = ("getTask", "completeTask", "revokeTask", "narrowTask")
+TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask")
 
 
 def body_of(call_id: str, caller: str) -> Any:

@@ -1,0 +1,32 @@
+"""Putting a task's question to people: the task and its question are kept together, or it never becomes active."""
+
+from __future__ import annotations
+
+from narrowgate.control.api.calls import Sent
+from narrowgate.control.api.parts import ApiParts
+from narrowgate.control.problems import Problem, Trouble
+from narrowgate.core.answering import question_for_task
+from narrowgate.core.approvals import ApprovalState
+from narrowgate.core.tasks import Task
+from narrowgate.core.wanted import Offer
+
+MOST_WAITING = 20
+"""Questions of one agent that wait at one time: people answer them one by one, and must not be worn down by more."""
+
+
+def ask_people(parts: ApiParts, sent: Sent, task: Task, offer: Offer, owner: str) -> None:
+    """Keep a task that waits, and the question about it. Raises Problem where the agent has too many that wait.
+
+    The task goes first: should the gate fail in between, it lapses without anybody having been asked.
+    """
+    question = question_for_task(task, offer, owner, sent.now)
+    with parts.requesting:
+        kept = parts.store.approvals.listed({question.holder}, states={ApprovalState.PENDING}, limit=10 * MOST_WAITING)
+        waiting = [one for one in kept if one.at(sent.now).state is ApprovalState.PENDING]
+        if len(waiting) >= MOST_WAITING:
+            raise Problem(
+                Trouble.CONFLICT,
+                f'agent "{task.name}" has {MOST_WAITING} questions that wait for people; withdraw those that are over',
+            )
+        parts.store.tasks.add(task, by=sent.by, at=sent.now)
+        parts.store.approvals.add(question, by=sent.by, at=sent.now)
