@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import os
+import ssl
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,16 @@ from narrowgate.cli.api_calls import API, called_by_person
 from narrowgate.cli.credential_plugin import VARIABLE, read_credential
 from narrowgate.cli.gate_address import authority_of, gate_to_sign_in, read_metadata
 from narrowgate.cli.kubeconfig_file import inline_token
-from narrowgate.cli.oauth_client import GatePort, GateRefused
+from narrowgate.cli.oauth_client import GatePort, GateRefused, opener
 from narrowgate.cli.renewal import renewed
+
+KNOWN_SECONDS = 5.0
+"""Longest wait for a new credential to be known; a gate whose feed is slower than this refuses requests anyway."""
+
+ASK_AGAIN_SECONDS = 0.1
+
+FEED_SECONDS = 0.3
+"""A process of the gate looks for changes five times a second, and reads them in a moment."""
 
 _NOT_PROVEN = 401
 
@@ -105,6 +117,29 @@ class TaskCaller:
     def by(self, credential: str, path: str) -> dict[str, Any]:
         """The answer to a POST with a credential that was got just now."""
         return self._port.call("POST", API + path, credential)
+
+    def wait_until_known(self, server: str, credential: str) -> None:
+        """Return once the cluster's port knows a credential that was made just now, or cannot be asked from here.
+
+        Each process of the gate hears of it by itself, within a fraction of a second: whoever gets a credential uses
+        it at once, and must not be told that it is none.
+        """
+        deadline = time.monotonic() + KNOWN_SECONDS
+        while not self._is_known(server, credential) and time.monotonic() < deadline:
+            time.sleep(ASK_AGAIN_SECONDS)
+        # One process has answered; the others ask as often.
+        time.sleep(FEED_SECONDS)
+
+    def _is_known(self, server: str, credential: str) -> bool:
+        request = urllib.request.Request(f"{server}/version", headers={"Authorization": f"Bearer {credential}"})
+        try:
+            with opener(server, ssl.create_default_context(cadata=self.authority or None)).open(request, timeout=5):
+                return True
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code != _NOT_PROVEN
+        except (OSError, http.client.HTTPException):
+            return True
 
     def _called(self, method: str, path: str, document: object) -> dict[str, Any]:
         if self._credential:

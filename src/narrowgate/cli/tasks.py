@@ -20,6 +20,7 @@ from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
 from narrowgate.cli.private_text import Unusable
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
+from narrowgate.cli.task_waiting import collected
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.core.task_fields import link_problem, task_purpose_problem
@@ -53,10 +54,11 @@ def tasks() -> None:
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be granted, and who would be asked.")
+@click.option("--no-wait", is_flag=True, help="Where people must answer: do not wait for them, `collect` it later.")
 @proof_options
 @output_option
 def request(**options: Any) -> None:
-    """Ask for access; what needs nobody's approval begins at once.
+    """Ask for access; what needs nobody's approval begins at once, and people are waited for.
 
     An agent asks for itself with its credential (--credential-file, $NARROWGATE_CREDENTIAL) or its key; a person asks
     for an agent that they answer for, named with --agent.
@@ -68,13 +70,34 @@ def request(**options: Any) -> None:
     if options["dry_run"]:
         _tell_offer(caller.post("/tasks/check", wish), output)
         return
-    server = ""
+    # What can be known to fail is found out before there is a credential that would be lost.
     if kubeconfig is not None:
-        # What can be known to fail is found out before there is a credential that would be lost.
         refuse_foreign(kubeconfig)
-        server = caller.kubernetes_url()
+    server = caller.kubernetes_url()
     task = caller.post("/tasks", wish)
+    if task.get("state") == "requested":
+        if options["no_wait"]:
+            note(f"this waits for people; once they have answered: narrowgate tasks collect {_text(task, 'id')}")
+            _tell(task, output)
+            return
+        task = collected(caller, _text(task, "id"))
     _hand_over(caller, task, kubeconfig, server, output)
+
+
+@tasks.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
+@click.option("--agent", default="", metavar="NAME", help="Whose key --key-file is.")
+@proof_options
+@output_option
+def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) -> None:
+    """Begin a task once people have said yes to it; they are waited for."""
+    caller = TaskCaller(_proof(options))
+    _path(caller, task_id)
+    if kubeconfig is not None:
+        refuse_foreign(kubeconfig)
+    server = caller.kubernetes_url()
+    _hand_over(caller, collected(caller, task_id), kubeconfig, server, output)
 
 
 @tasks.command("list")
@@ -230,6 +253,7 @@ def _hand_over(caller: TaskCaller, task: dict[str, Any], kubeconfig: Path | None
             with contextlib.suppress(Unusable):
                 caller.by(credential, f"/tasks/{_text(task, 'id')}/complete")
             raise
+    caller.wait_until_known(server, credential)
     if output == "json":
         if kubeconfig is not None:
             task = {key: value for key, value in task.items() if key != "credential"}
