@@ -1,9 +1,13 @@
-"""`narrowgate approvals`: what waits for people, and their answers. It speaks to the gate as the person signed in."""
+"""`narrowgate approvals`: what waits for people, and their answers.
+
+Answers are given by the person who is signed in, whatever credential of an agent's is at hand; agents look at what they
+have asked, and take it back.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +16,7 @@ import click
 from narrowgate.cli.api_calls import called_by_person
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
+from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
 
 PAGE = 25
 """Questions asked for at a time: as many of the longest are well within what is read of one answer."""
@@ -44,11 +49,11 @@ def approvals() -> None:
 
 @approvals.command("list")
 @click.option("--all", "over", is_flag=True, help="Those that are over, too.")
-@gate_option
+@proof_options
 @output_option
-def list_approvals(over: bool, gate: str, output: str) -> None:
+def list_approvals(over: bool, output: str, **options: Any) -> None:
     """List what waits for you, and what you or your agents have asked."""
-    found = _listed(gate_in_use(gate), over=over)
+    found = _listed(_caller(options), over=over)
     if output == "json":
         write_json(found)
         return
@@ -70,11 +75,12 @@ def list_approvals(over: bool, gate: str, output: str) -> None:
 
 @approvals.command()
 @click.argument("approval")
-@gate_option
+@proof_options
 @output_option
-def show(approval: str, gate: str, output: str) -> None:
+def show(approval: str, output: str, **options: Any) -> None:
     """Show one question: who asks for what, by which rules, until when, and the answers so far."""
-    _tell(called_by_person(gate_in_use(gate), "GET", _path(approval)), output)
+    path = _path(approval)
+    _tell(_caller(options).get(path), output)
 
 
 @approvals.command()
@@ -100,20 +106,34 @@ def deny(approval: str, reason: str, gate: str, output: str) -> None:
 
 @approvals.command()
 @click.argument("approval")
-@gate_option
+@proof_options
 @output_option
-def withdraw(approval: str, gate: str, output: str) -> None:
+def withdraw(approval: str, output: str, **options: Any) -> None:
     """Take back what you, or an agent of yours, has asked."""
-    _answered(called_by_person(gate_in_use(gate), "POST", _path(approval, "withdraw")), output)
+    path = _path(approval, "withdraw")
+    _answered(_caller(options).post(path), output)
 
 
-def _listed(gate: str, *, over: bool) -> list[dict[str, Any]]:
+def _caller(options: Mapping[str, Any]) -> TaskCaller:
+    """Whoever asks: an agent by its credential or key, else the person who is signed in."""
+    return TaskCaller(
+        Proof(
+            gate=options["gate"],
+            certificate_authority=options["certificate_authority"],
+            credential_file=options["credential_file"],
+            key_file=options["key_file"],
+            agent=options["agent"],
+        )
+    )
+
+
+def _listed(caller: TaskCaller, *, over: bool) -> list[dict[str, Any]]:
     """Every page of the list, the newest MOST_SHOWN. Raises Unusable."""
     found: list[dict[str, Any]] = []
     behind = ""
     while len(found) < MOST_SHOWN:
         query = {"limit": str(PAGE)} | ({"all": "true"} if over else {}) | ({"continue": behind} if behind else {})
-        page = called_by_person(gate, "GET", f"/approvals?{urlencode(query)}")
+        page = caller.get(f"/approvals?{urlencode(query)}")
         items, meta = page.get("items"), page.get("metadata")
         found += [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
         behind = str(meta.get("continue") or "") if isinstance(meta, dict) else ""
