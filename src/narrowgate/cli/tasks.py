@@ -87,7 +87,6 @@ def request(**options: Any) -> None:
 @tasks.command()
 @click.argument("task_id", metavar="ID")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
-@click.option("--agent", default="", metavar="NAME", help="Whose key --key-file is.")
 @proof_options
 @output_option
 def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) -> None:
