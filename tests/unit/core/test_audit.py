@@ -112,6 +112,15 @@ def test_a_received_request_carries_the_decision_once_it_is_known() -> None:
     assert event["annotations"]["narrowgate.dev/rule"] == "ci/read"
 
 
+def test_the_approval_that_a_decision_is_about_is_named() -> None:
+    held = NeedsApproval(rule=RuleRef("p", "r"), message="ask sre", approval="q1")
+    passed = Allow(rule=RuleRef("p", "r"), covers=(), approval="q1")
+    for verdict in (held, passed):
+        event = json.loads(RequestEvents(asked()).received(verdict))
+        assert event["annotations"]["narrowgate.dev/approval"] == "q1"
+    assert "narrowgate.dev/approval" not in json.loads(RequestEvents(asked()).received(ALLOW))["annotations"]
+
+
 def test_a_long_running_request_is_told_apart_when_it_starts_and_when_the_gate_breaks() -> None:
     events = RequestEvents(asked())
     assert json.loads(events.started(ALLOW, 101, 1.0))["stage"] == "ResponseStarted"

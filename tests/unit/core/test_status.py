@@ -63,6 +63,12 @@ def test_a_request_that_needs_approval_is_forbidden_and_says_which_rule_asks_peo
     assert {"reason": "NarrowgateNeedsApproval", "message": "base/no-namespace-deletes"} in said["details"]["causes"]
 
 
+def test_a_question_that_was_put_is_named_for_programs() -> None:
+    needs = NeedsApproval(rule=RULE, message="held", approval="q1")
+    said = document(status.refusal(needs, intent_of("get", "secrets", "s")))
+    assert {"reason": "NarrowgateApproval", "message": "q1"} in said["details"]["causes"]
+
+
 def test_a_decision_keeps_its_own_code():
     said = document(status.refusal(Deny(message="not there", code=404), intent_of("get", "pods", "p")))
     assert (said["code"], said["reason"], said["message"]) == (404, "NotFound", "not there")

@@ -21,6 +21,7 @@ from tests.unit.proxy.loopback import (
     InProcess,
     Message,
     Peer,
+    Play,
     Script,
     always_ok,
     api_server,
@@ -42,7 +43,7 @@ from narrowgate.core.approvals import (
     answered,
 )
 from narrowgate.core.sign_in import Client, SignIn
-from narrowgate.proxy.waiting import MAX_HELD_OF_ONE, MAX_OPEN_OF_ONE
+from narrowgate.proxy.waiting import HOLD_SECONDS, MAX_HELD_OF_ONE, MAX_OPEN_OF_ONE
 from narrowgate.store.approvals import groups_now
 from narrowgate.store.sqlite import SQLiteStore
 
@@ -61,6 +62,8 @@ spec:
     - {id: changes, effect: approve, verbs: [create, delete], apiGroups: [""], resources: [pods], namespaces: [ci],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
     - {id: exec, effect: approve, verbs: [create], apiGroups: [""], resources: [pods/exec], namespaces: [ci],
+       approval: {from: [{group: sre, count: 2}], within: 5m}}
+    - {id: stream, effect: approve, verbs: [watch], apiGroups: [""], resources: [pods], namespaces: [ci],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
     - {id: proxied, effect: approve, verbs: [create], apiGroups: [""], resources: [pods/proxy], namespaces: [ci],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
@@ -126,15 +129,21 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, **more: float) -> AsyncIterator[World]:
-    async with api_server(folder, always_ok) as server, gate(folder, server, **more) as made:  # type: ignore[arg-type]
+async def world(folder: Path, *, hold_seconds: float = HOLD_SECONDS, play: Play = always_ok) -> AsyncIterator[World]:
+    async with api_server(folder, play) as server, gate(folder, server, hold_seconds=hold_seconds) as made:
         await made.change_policy(POLICY)
         yield World(made, server)
 
 
-def in_world(folder: Path, scene: Callable[[World], Awaitable[None]], **more: float) -> None:
+def in_world(
+    folder: Path,
+    scene: Callable[[World], Awaitable[None]],
+    *,
+    hold_seconds: float = HOLD_SECONDS,
+    play: Play = always_ok,
+) -> None:
     async def main() -> None:
-        async with world(folder, **more) as made:
+        async with world(folder, hold_seconds=hold_seconds, play=play) as made:
             await scene(made)
 
     run(main())
@@ -364,7 +373,7 @@ def test_the_question_stays_when_the_client_leaves_and_another_connection_passes
         await client.send(request("GET", KEY))
         question = await world.asked()
         await until(lambda: len(world.made.waiting) == 1)
-        client.cut()
+        await client.close()
         await until(lambda: len(world.made.waiting) == 0)
         world.say(question, Voice.YES, "bob", "eve")
         assert (await world.send(request("GET", KEY))).status == 200
@@ -447,7 +456,7 @@ def test_nobody_takes_more_than_their_places(tmp_path: Path) -> None:
         assert one_more.status == 403
         assert causes(one_more)["NarrowgateApproval"]
         for client in clients:
-            client.cut()
+            await client.close()
         await until(lambda: len(world.made.waiting) == 0)
 
     in_world(tmp_path, scene)
@@ -515,3 +524,70 @@ def test_what_is_not_approved_is_never_spent(state: ApprovalState, tmp_path: Pat
         assert world.state_of(question) is state
 
     in_world(tmp_path, scene, hold_seconds=NEVER)
+
+
+async def streaming(script: Script, peer: Peer, _: int) -> None:
+    """Begin a watch that says nothing for as long as it may."""
+    await script.take(peer)
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await peer.ended()
+
+
+def test_a_stream_that_was_approved_goes_on_while_the_rules_ask_for_no_more(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        client = await world.made.client()
+        await client.send(request("GET", f"{PODS}?watch=true"))
+        world.say(await world.asked(), Voice.YES, "bob", "eve")
+        assert (await client.head()).status == 200
+        await world.made.change_policy(POLICY + "\n")
+        # As long as it takes to be judged again: a stream that is judged is not ended.
+        (running,) = world.made.running._running
+        await until(lambda: running.number == world.made.state.number)
+        assert not running.over
+        await world.made.change_policy(POLICY.replace("count: 2", "count: 3"))
+        await until(lambda: bool(running.over))
+        assert "holds it for approval" in running.over
+        await client.close()
+
+    in_world(tmp_path, scene, play=streaming)
+
+
+def test_a_stream_that_was_approved_ends_when_the_approval_lapses(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        client = await world.made.client()
+        await client.send(request("GET", f"{PODS}?watch=true"))
+        question = await world.asked()
+        world.say(question, Voice.YES, "bob", "eve")
+        assert (await client.head()).status == 200
+        (running,) = world.made.running._running
+        assert running.deadline == question.lapses_at
+        await client.close()
+
+    in_world(tmp_path, scene, play=streaming)
+
+
+def test_of_many_who_wait_the_one_who_is_revoked_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        made = {name: new_credential() for name in ("one", "two", "three")}
+        agents = [
+            msgspec.structs.replace(AGENT, name=name, credential_id=new.id, credential_hash=new.hash)
+            for name, new in made.items()
+        ]
+        everybody = POLICY.replace("[{kind: Agent, name: ci}]", "[{kind: Agent, name: '*'}]")
+        world.made.authenticator = lambda _: AgentCredentials.of(agents)
+        await world.made.change_policy(everybody)
+        clients = {name: [await world.made.client() for _ in range(20)] for name in made}
+        for name, theirs in clients.items():
+            for number, client in enumerate(theirs):
+                await client.send(request("GET", f"{KEY}?a={number}", token=made[name].text))
+        await until(lambda: len(world.made.waiting) == 60)
+        agents[1] = msgspec.structs.replace(agents[1], paused=True)
+        await world.made.change_policy(everybody)
+        assert [(await client.message()).status for client in clients["two"]] == [401] * 20
+        assert len(world.made.waiting) == 40
+        assert not world.server.received
+        for client in (client for theirs in clients.values() for client in theirs):
+            await client.close()
+        await until(lambda: len(world.made.waiting) == 0)
+
+    in_world(tmp_path, scene)
