@@ -32,6 +32,7 @@ COVERED_ELSEWHERE = {
     "core/refusals.py": "tests/unit/core/test_decide.py",
     "core/rule_file.py": "tests/unit/core/test_policy_file.py",
     "core/yaml_reader.py": "tests/unit/core/test_policy_file.py",
+    "store/approvals.py": "tests/contract/test_store_approvals.py",
     "store/changes.py": "tests/contract/test_store.py",
     "store/once.py": "tests/contract/test_store_sign_ins.py",
     "store/roles.py": "tests/contract/test_store_sign_ins.py",
