@@ -114,7 +114,7 @@ def test_the_record_names_the_task_in_every_entry_of_its_work(
         """The decisions and tasks of its requests, where they are decided."""
         mine = (
             event["annotations"]
-            for event in tasks_gate.events(namespace)
+            for event in tasks_gate.events(f"/namespaces/{namespace}/")
             if event["user"]["username"] == f"agent:{RECORDED}"
         )
         return {(one["narrowgate.dev/decision"], one.get("narrowgate.dev/task", "")) for one in mine if DECIDED in one}
