@@ -1,0 +1,203 @@
+"""Tasks that need people, on a real cluster: two distinct people say yes, and only then there is anything to hold."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.api_caller import by_session, by_token
+from tests.e2e.dex import ALICE, BOB, CAROL
+from tests.e2e.gate import Cluster, Gate, environment, narrowgate
+from tests.e2e.person import PersonsTerminal
+from tests.e2e.signing_in import sign_in_gate
+from tests.e2e.tasks import AgentTerminal, grantable
+
+TWO_DEVELOPERS = {"from": [{"group": "corp:developers", "count": 2}], "within": "5m"}
+OVER = 120.0
+"""Seconds for a command that waits for people who answer at once."""
+
+
+class Team:
+    """A gate, a cluster, and three people at their terminals: two developers, and carol, who is in no group."""
+
+    def __init__(self, gate: Gate, cluster: Cluster, namespace: str, people: dict[str, PersonsTerminal]) -> None:
+        self.gate, self.cluster, self.namespace, self.people = gate, cluster, namespace, people
+
+    def agent(self, name: str, owner: str, folder: Path) -> AgentTerminal:
+        """A new agent that may have pods for a task when two developers say yes."""
+        kubeconfig = folder / f"{name}.kubeconfig"
+        added = ("agents", "add", name, "--owner", owner, "--purpose", "test", "--cluster", "dev")
+        done = self.gate.command(*added, "--kubeconfig", str(kubeconfig))
+        assert done.code == 0, done.text
+        agent = self.gate.agent_from(name, kubeconfig)
+        self.gate.wait_until(lambda: agent.request("GET", "/version").status == 403, f"{name} is known")
+        self.gate.allow(name, [grantable("read", "get list", "pods", self.namespace, approval=TWO_DEVELOPERS)])
+        made = AgentTerminal(self.gate, agent, folder / f"terminal-{name}", self.cluster.kubectl)
+        self.gate.wait_until(lambda: made("tasks", "request", *self.wish, "--dry-run").code == 0, "it is offered")
+        return made
+
+    @property
+    def wish(self) -> tuple[str, ...]:
+        return ("--reason", "look at the pods", "--for", "10m", "--allow", f"get,list pods -n {self.namespace}")
+
+    def name_of(self, who: str) -> str:
+        done = self.people[who]("whoami", "-o", "json")
+        assert done.code == 0, done.text
+        return str(json.loads(done.out)["name"])
+
+    def requested(self, agent: AgentTerminal) -> str:
+        """A task that waits; its id, and its approval's."""
+        task = agent.document("tasks", "request", *self.wish, "--no-wait")
+        assert (task["state"], "credential" in task) == ("requested", False)
+        return str(task["id"])
+
+    def state(self, agent: AgentTerminal, approval: str) -> str:
+        return str(agent.document("approvals", "show", approval)["state"])
+
+    def approve(self, who: str, approval: str) -> None:
+        done = self.people[who]("approvals", "approve", approval)
+        assert done.code == 0, done.text
+
+
+@pytest.fixture(scope="module")
+def team(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    folder = tmp_path_factory.mktemp("answers")
+    entry = {"name": "dev", "kubeconfig": str(cluster.kubeconfig), "upstream": {"mode": "credential"}}
+    with sign_in_gate(folder, [entry]) as running:
+        people = {who.name: PersonsTerminal(folder / who.name, running, who) for who in (ALICE, BOB, CAROL)}
+        for person in people.values():
+            person.login()
+        yield Team(running.gate, cluster, namespace, people)
+
+
+def waiting(team: Team, who: str) -> list[dict[str, Any]]:
+    done = team.people[who]("approvals", "list", "-o", "json")
+    assert done.code == 0, done.text
+    return [one for one in json.loads(done.out) if one["mayAnswer"]]
+
+
+def test_an_agent_asks_and_waits_two_people_say_yes_it_works_and_completes(
+    team: Team, tmp_path: Path, cluster: Cluster
+) -> None:
+    agent = team.agent("asker", f"person:{team.name_of('carol')}", tmp_path)
+    kubeconfig = agent.shell.folder / "task.kubeconfig"
+    running = subprocess.Popen(
+        [narrowgate(), "tasks", "request", *team.wish, "--kubeconfig", str(kubeconfig)],
+        cwd=agent.shell.folder,
+        env={**environment(), "HOME": str(agent.shell.home), **agent.variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        team.gate.wait_until(lambda: len(waiting(team, "alice")) == 1, "alice is asked")
+        (question,) = waiting(team, "alice")
+        assert question["chain"] == ["agent:asker"]
+        assert question["wanted"] == [f"get,list pods -n {team.namespace}"]
+        assert waiting(team, "carol") == []
+        team.approve("alice", question["id"])
+        # One person of two: nothing is given, however often alice says it.
+        team.approve("alice", question["id"])
+        assert team.state(agent, question["id"]) == "pending"
+        assert not kubeconfig.exists()
+        team.approve("bob", question["id"])
+        out, err = running.communicate(timeout=OVER)
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate()
+    assert running.returncode == 0, out + err
+    assert "waits for 2 of corp:developers" in err
+    at_work = agent.kubectl(kubeconfig).within(team.namespace)
+    assert "clock" in at_work.must("get", "pods")
+    assert at_work("get", "configmaps").code == 1
+    completed = agent("tasks", "complete", "--kubeconfig", kubeconfig, NARROWGATE_CREDENTIAL="")
+    assert completed.code == 0, completed.text
+    team.gate.wait_until(lambda: at_work("get", "pods").code == 1, "it is over")
+    # Who was asked what, and said what, is in the record in its order.
+    told = [
+        (event["verb"], event["user"]["username"])
+        for event in team.gate.events(question["id"])
+        if event["stage"] == "ResponseComplete" and event["verb"] in ("approve", "collect", "complete")
+    ]
+    names = [team.name_of("alice")] * 2 + [team.name_of("bob")]
+    assert [verb for verb, _ in told] == ["approve"] * 3 + ["collect", "complete"]
+    assert all(name in user for name, (_, user) in zip(names, told[:3], strict=True))
+
+
+def test_its_owner_and_the_agent_itself_never_answer(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("owned", f"person:{team.name_of('alice')}", tmp_path)
+    task = team.requested(agent)
+    refused = team.people["alice"]("approvals", "approve", task)
+    assert (refused.code, "by or for themselves" in refused.text) == (1, True)
+    carol = team.people["carol"]("approvals", "approve", task)
+    assert (carol.code, "there is no approval" in carol.text) == (1, True)
+    own = by_token(team.gate, agent.agent.token)("POST", f"/approvals/{task}/approve", {})
+    assert (own.status, "only people answer" in own.document["detail"]) == (403, True)
+    # An agent's terminal has nobody signed in; its credential does not answer in a person's place.
+    assert agent("approvals", "approve", task).code == 1
+    team.approve("bob", task)
+    assert team.state(agent, task) == "pending"
+    assert by_token(team.gate, agent.agent.token)("POST", f"/tasks/{task}/collect").status == 409
+    denied = team.people["bob"]("approvals", "deny", task, "--reason", "changed my mind")
+    assert denied.code == 0, denied.text
+    done = agent("tasks", "collect", task)
+    assert (done.code, "changed my mind" in done.text) == (1, True)
+    assert agent.document("tasks", "show", task)["state"] == "denied"
+
+
+def test_whoever_is_signed_in_nowhere_when_it_is_collected_has_not_approved(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("patient", f"person:{team.name_of('carol')}", tmp_path)
+    bob = team.people["bob"]
+    page = bob.gate.page()
+    bob.login(page=page)
+    task = team.requested(agent)
+    for who in ("alice", "bob"):
+        team.approve(who, task)
+    assert team.state(agent, task) == "approved"
+    # The command line's, and every browser's.
+    console = by_session(team.gate, page)
+    running = console("GET", "/sign-ins?running=true").document["items"]
+    for sign_in in sorted(running, key=lambda one: bool(one["current"])):
+        assert console("DELETE", f"/sign-ins/{sign_in['id']}").status == 204
+    try:
+        done = agent("tasks", "collect", task)
+        assert (done.code, "signed in no more, or not in the group" in done.text) == (1, True)
+        assert agent.document("tasks", "show", task)["state"] == "requested"
+    finally:
+        bob.login()
+    kubeconfig = agent.shell.folder / "task.kubeconfig"
+    done = agent("tasks", "collect", task, "--kubeconfig", kubeconfig)
+    assert done.code == 0, done.text
+    assert "clock" in agent.kubectl(kubeconfig).within(team.namespace).must("get", "pods")
+    # The answer was used: it gives nothing a second time.
+    assert agent("tasks", "collect", task).code == 1
+
+
+def test_answers_outlive_the_gate(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("steady", f"person:{team.name_of('carol')}", tmp_path)
+    task = team.requested(agent)
+    team.approve("alice", task)
+    team.gate.kill()
+    team.gate.start()
+    team.approve("bob", task)
+    kubeconfig = agent.shell.folder / "task.kubeconfig"
+    done = agent("tasks", "collect", task, "--kubeconfig", kubeconfig)
+    assert done.code == 0, done.text
+    assert "clock" in agent.kubectl(kubeconfig).within(team.namespace).must("get", "pods")
+
+
+def test_what_was_withdrawn_waits_for_nobody(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("hasty", f"person:{team.name_of('carol')}", tmp_path)
+    task = team.requested(agent)
+    assert [one["id"] for one in waiting(team, "bob") if one["chain"] == ["agent:hasty"]] == [task]
+    done = agent("approvals", "withdraw", task)
+    assert (done.code, done.out) == (0, f"approval {task} is withdrawn\n")
+    assert [one for one in waiting(team, "bob") if one["chain"] == ["agent:hasty"]] == []
+    late = team.people["bob"]("approvals", "approve", task)
+    assert (late.code, "is withdrawn" in late.text) == (1, True)
