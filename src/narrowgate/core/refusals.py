@@ -13,12 +13,14 @@ from typing import Final, assert_never
 import msgspec
 
 from narrowgate.core.decision import Deny, NeedsApproval
+from narrowgate.core.grants import granted_rule
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Use
 from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.policy import EVERYTHING, Approval, Effect
 from narrowgate.core.rulebook import Holding
+from narrowgate.core.wanted import WantedRefused, read_wanted
 
 MAX_QUOTED: Final = 256
 """Characters of a name or path in a message; names of objects have at most 253."""
@@ -208,16 +210,28 @@ def _request_task(asked: Asked, answer: Uncovered) -> str:
     """How a task is asked for that would cover it; empty where no rule would grant one."""
     if answer.grantable is None:
         return ""
-    judged = asked.judged
-    if not judged.resource or not judged.verbs:
-        return "it can be granted for a time: narrowgate tasks request"
-    name = f"/{judged.name}" if judged.name and not judged.subresource else ""
-    namespace = f" -n {judged.namespace}" if judged.namespace else ""
-    wanted = f"{judged.verbs[0]} {resource(judged)}{name}{namespace}"
-    return (
-        f"rule {answer.grantable.rule.id} of policy {answer.grantable.ref.policy} can grant it for a time: "
-        f"narrowgate tasks request --cluster {_word(asked.cluster)} --reason ... --allow {quoted(wanted)}"
-    )
+    rule = answer.grantable
+    by = f"rule {rule.rule.id} of policy {rule.ref.policy} can grant it for a time"
+    wanted = _wanted(asked.judged, rule)
+    if not wanted:
+        return f"{by}; it has no words that `narrowgate tasks request` could read, so ask for what is around it"
+    return f"{by}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ... --allow {quoted(wanted)}"
+
+
+def _wanted(judged: Question, grantable: CompiledRule) -> str:
+    """The words that ask for just this by that rule; empty where there are none that would be read as this."""
+    verb = next((one for one in judged.verbs if EVERYTHING in grantable.verbs or one in grantable.verbs), "")
+    if not judged.resource or not verb:
+        return ""
+    name = f"/{judged.name}" if judged.name else ""
+    # A request over all namespaces is one that names none.
+    namespace = judged.namespace or (EVERYTHING if judged.namespaced else "")
+    words = f"{verb} {resource(judged)}{name}{f' -n {namespace}' if namespace else ''}"
+    try:
+        read = granted_rule(read_wanted(words, 1), "")
+    except WantedRefused:
+        return ""
+    return words if read.covers(judged) else ""
 
 
 def _near(holding: Holding, judged: Question) -> str:
