@@ -1,4 +1,4 @@
-"""The table of tasks."""
+"""The table of tasks: those that wait, those that run, those that are over."""
 
 from __future__ import annotations
 
