@@ -14,8 +14,10 @@ import orjson
 from narrowgate.core.answering import excluded_people
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Voice
 from narrowgate.core.decision import Deny, NeedsApproval
+from narrowgate.core.documents import parse_yaml
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
 from narrowgate.core.target import Target, rebuild
 
 MAX_LINES: Final = 200
@@ -78,14 +80,16 @@ def summary_of(intent: Intent, body: bytes) -> tuple[str, ...]:
     """What the request writes, in lines: its body as it is; of a Secret the names of what it sets, never a value."""
     if not body:
         return ()
-    written = _read(body)
-    if written is None:
-        written = intent.object
+    written = _read(body, intent)
     if (intent.info.api_group, intent.info.resource) == ("", "secrets"):
         return ("values of a Secret are not shown", *_fields(written))
-    if written is None:
+    try:
+        text = "" if written is None else orjson.dumps(written, option=orjson.OPT_INDENT_2).decode()
+    except orjson.JSONEncodeError:
+        # Nested deeper, or with larger numbers, than is ever written by people.
+        text = ""
+    if not text:
         return (f"{len(body)} bytes that cannot be shown",)
-    text = orjson.dumps(written, option=orjson.OPT_INDENT_2).decode()
     lines = [_cut(line, MAX_LINE) for line in text.splitlines()]
     left_out = len(lines) - MAX_LINES
     return tuple(lines) if left_out <= 0 else (*lines[:MAX_LINES], f"... and {left_out} lines more, not shown")
@@ -132,10 +136,17 @@ def _denied(question: ApprovalQuestion) -> str:
     return f"denied{by}{reason}"
 
 
-def _read(body: bytes) -> Any:
+def _read(body: bytes, intent: Intent) -> Any:
+    """The body as plain values, as it was sent where that can be told; None where nothing can."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        pass
+    if intent.object is not None:
+        return intent.object
+    try:
+        return parse_yaml(body)
+    except Malformed:
         return None
 
 
@@ -149,4 +160,7 @@ def _fields(written: Any) -> tuple[str, ...]:
 
 
 def _cut(text: str, limit: int) -> str:
+    # What turns the direction of writing, or hides, must not show approvers anything but what is there.
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

@@ -168,10 +168,12 @@ class Pipeline:
             raise TrailUnwritable(problem)
 
     def _is_kept(self, intent: Intent | None, verdict: Verdict, response: Response) -> bool:
-        """Whether the end of a request is recorded: always, but for reads that went well where nobody wants those."""
+        """Whether the end of a request is recorded: always, but for reads that went well where nobody wants those (and
+        that nobody was asked about).
+        """
         if self._keeps_reads or intent is None or response.failed:
             return True
-        return intent.info.verb not in READ_VERBS or not isinstance(verdict, Allow)
+        return intent.info.verb not in READ_VERBS or not isinstance(verdict, Allow) or bool(verdict.approval)
 
     async def _identify(self, exchange: Exchange, snapshot: Snapshot) -> Chain:
         answer = await snapshot.authenticator.authenticate(exchange.presented, exchange.received_at)

@@ -28,6 +28,7 @@ from narrowgate.core.approvals import (
 )
 from narrowgate.core.decision import Decision, Deny, NeedsApproval
 from narrowgate.core.request_question import HeldRequest, is_refused_still, question_for_request
+from narrowgate.core.understand import is_streaming
 from narrowgate.proxy.state import State, StateStale
 from narrowgate.store.approvals import groups_now
 from narrowgate.store.port import AlreadyThere, Approvals, ChangedMeanwhile, NotThere, SignIns, Tasks
@@ -152,7 +153,7 @@ class Waiting:
 
     async def _hold(self, question: ApprovalQuestion, asked: Asked, news: asyncio.Event) -> ApprovalQuestion:
         try:
-            async with asyncio.timeout(min(self._hold_seconds, question.lapses_at - time.time())):
+            async with asyncio.timeout(self._until(question, asked) - time.time()):
                 while not self._stopping:
                     await news.wait()
                     news.clear()
@@ -166,6 +167,13 @@ class Waiting:
         except TimeoutError:
             pass
         return await asyncio.to_thread(self._store.approvals.get, question.id)
+
+    def _until(self, question: ApprovalQuestion, asked: Asked) -> float:
+        """Unix seconds at which the hold ends at the latest."""
+        # kubectl sends an exec that was refused as WebSocket once more as SPDY, at once: both have one time between
+        # them, or its user waits twice as long to be told.
+        begun = question.asked_at if is_streaming(asked.held.intent.info) else time.time()
+        return min(begun + self._hold_seconds, question.lapses_at)
 
     def _pending(self) -> frozenset[str]:
         try:

@@ -91,10 +91,24 @@ def test_of_a_long_object_the_beginning_is_shown_and_that_there_is_more() -> Non
 
 
 def test_what_is_no_json_is_shown_as_it_was_understood_or_not_at_all() -> None:
-    assert summary_of(INTENT, b"a: 1") == ("4 bytes that cannot be shown",)
+    assert summary_of(INTENT, b"\x00k8s\x00x") == ("6 bytes that cannot be shown",)
+    assert summary_of(INTENT, b"a: 1") == ("{", '  "a": 1', "}")
     read = msgspec.structs.replace(INTENT, object={"a": 1})
-    assert summary_of(read, b"a: 1") == ("{", '  "a": 1', "}")
+    assert summary_of(read, b"\x00k8s\x00x") == ("{", '  "a": 1', "}")
     assert summary_of(INTENT, b"") == ()
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":' * 400 + b"1" + b"}" * 400, b"a: 123456789012345678901234567890", b'"\\ud800"']
+)
+def test_what_cannot_be_written_again_is_not_shown_and_breaks_nothing(body: bytes) -> None:
+    assert len(summary_of(INTENT, body)) == 1
+
+
+def test_nothing_that_is_shown_turns_the_writing_around_or_hides() -> None:
+    shown = summary_of(INTENT, msgspec.json.encode({"image": "safe\u202eevil\u200b\x1b[2J"}))
+    assert all(line.isprintable() for line in shown)
+    assert "\\u202e" in shown[1]
 
 
 def test_while_it_waits_its_sender_is_told_its_id_and_what_to_do() -> None:
