@@ -98,9 +98,7 @@ def test_what_is_no_json_is_shown_as_it_was_understood_or_not_at_all() -> None:
     assert summary_of(INTENT, b"") == ()
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"a":' * 400 + b"1" + b"}" * 400, b"a: 123456789012345678901234567890", b'"\\ud800"']
-)
+@pytest.mark.parametrize("body", [b'{"a":' * 400 + b"1" + b"}" * 400, b'"\\ud800"'])
 def test_what_cannot_be_written_again_is_not_shown_and_breaks_nothing(body: bytes) -> None:
     assert len(summary_of(INTENT, body)) == 1
 
