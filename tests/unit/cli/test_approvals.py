@@ -10,6 +10,7 @@ import pytest
 from tests.unit.cli.scripted_gate import Called, ScriptedGate, Told, told
 from tests.unit.cli.terminal import Terminal
 
+from narrowgate.authenticators.credential import new_credential
 from narrowgate.cli.sign_in_files import GateFacts, KeptSignIn, keep_facts, keep_sign_in, note_last_gate
 
 LIST = "/api/v1/approvals?limit=25"
@@ -187,3 +188,21 @@ def test_what_is_no_id_is_misuse_and_is_not_sent(shell: Terminal, gate: Scripted
 def test_whoever_is_not_signed_in_is_told_how(shell: Terminal, scripted: ScriptedGate, home: Path) -> None:
     done = shell.bare("approvals", "list", "--gate", scripted.url)
     assert (done.code, f"run: narrowgate login {scripted.url}" in done.err) == (1, True)
+
+
+def test_an_agent_looks_and_withdraws_by_its_own_credential_and_only_a_person_answers(
+    shell: Terminal, gate: ScriptedGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credential = new_credential().text
+    monkeypatch.setenv("NARROWGATE_CREDENTIAL", credential)
+    gate.answers("/api/v1/approvals/q1", told(REQUEST))
+    for what in ("approve", "withdraw"):
+        gate.answers(f"/api/v1/approvals/q1/{what}", told({"id": "q1", "state": "pending"}))
+        assert shell.bare("approvals", what, "q1").code == 0
+    assert shell.bare("approvals", "show", "q1").code == 0
+
+    def proof(path: str) -> str:
+        return gate.called(f"/api/v1/approvals/q1{path}")[0].headers["Authorization"]
+
+    assert proof("") == proof("/withdraw") == f"Bearer {credential}"
+    assert proof("/approve") == "Bearer nga1_a.b"
