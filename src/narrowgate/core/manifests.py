@@ -8,8 +8,9 @@ Two ways for the gate to reach a cluster without holding more than it hands on (
   their tokens.
 
 RBAC is coarser than a policy. Where it cannot say what a rule says, the role says less, and a remark tells what was
-left out; only two things it says wider, because nothing would work otherwise, and both stay fenced by the gate: a
-condition (`when`) is not in the role, and neither are deny rules. Remarks say those as well.
+left out; only three things it says wider, because nothing would work otherwise, and all stay fenced by the gate: a
+condition (`when`) is not in the role, neither are deny rules, and what is given for a task or after an approval is in
+it at all times. Remarks say those as well.
 
 An empty `resourceNames` means every name (k8s.io/api/rbac/v1 `PolicyRule`): a rule with nobody to name is not written.
 """
@@ -162,7 +163,7 @@ class _Plain(yaml.SafeDumper):
 
 
 class _Roles(msgspec.Struct, frozen=True):
-    """One policy's allow rules as RBAC: for the whole cluster, for each namespace, and what could not be said."""
+    """What one policy gives (at any time, for a task, or after an approval) as RBAC, and what could not be said."""
 
     everywhere: tuple[Document, ...]
     by_namespace: Mapping[str, tuple[Document, ...]]
@@ -180,7 +181,6 @@ def _roles_of(policy: Policy, cluster_scoped: Container[tuple[str, str]]) -> _Ro
     for rule in policy.rules:
         if rule.effect is Effect.DENY:
             remarks.append(f"{policy.name}/{rule.id}: RBAC cannot deny; the gate refuses this, the cluster might not")
-        if rule.effect is not Effect.ALLOW:
             continue
         remarks += _coarser(policy, rule)
         if rule.non_resource_urls:
@@ -199,8 +199,12 @@ def _roles_of(policy: Policy, cluster_scoped: Container[tuple[str, str]]) -> _Ro
 
 
 def _coarser(policy: Policy, rule: Rule) -> list[str]:
-    """Say what RBAC cannot express of one allow rule."""
+    """Say what RBAC cannot express of one rule that is not a deny rule."""
     remarks = []
+    if rule.effect is Effect.GRANTABLE:
+        remarks.append(f"{policy.name}/{rule.id}: RBAC knows no tasks; the gate alone holds this until one is granted")
+    if rule.effect is Effect.APPROVE:
+        remarks.append(f"{policy.name}/{rule.id}: RBAC asks nobody; the gate alone holds this until people say yes")
     if rule.when:
         remarks.append(f"{policy.name}/{rule.id}: RBAC has no conditions; the gate alone holds `when`")
     creates = any(verb in ("create", EVERYTHING) for verb in rule.verbs)

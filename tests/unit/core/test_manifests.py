@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
 
 from narrowgate.core.identity import Identity, Kind, chain_of
@@ -95,11 +96,27 @@ def test_without_namespaces_only_what_is_known_to_be_cluster_scoped_is_said() ->
     assert [remark.rpartition(" ")[2] for remark in made.remarks] == ["pods", "*", "widgets"]
 
 
-def test_what_is_not_allowed_outright_is_in_no_role() -> None:
-    withheld = [rule(id=effect.value, effect=effect) for effect in Effect if effect is not Effect.ALLOW]
-    made = accounts(policy(*withheld))
+def test_what_is_denied_is_in_no_role() -> None:
+    made = accounts(policy(rule(id="never", effect=Effect.DENY)))
     assert rules_named(made, "Role", "narrowgate:policy:base") == []
-    assert made.remarks == ("base/deny: RBAC cannot deny; the gate refuses this, the cluster might not",)
+    assert made.remarks == ("base/never: RBAC cannot deny; the gate refuses this, the cluster might not",)
+
+
+@pytest.mark.parametrize(
+    ("effect", "remark"),
+    [
+        (Effect.GRANTABLE, "base/read: RBAC knows no tasks; the gate alone holds this until one is granted"),
+        (Effect.APPROVE, "base/read: RBAC asks nobody; the gate alone holds this until people say yes"),
+    ],
+)
+def test_what_is_given_for_a_task_or_after_an_approval_is_in_the_role_as_what_is_allowed(
+    effect: Effect, remark: str
+) -> None:
+    # Else the cluster would refuse what the gate has let through.
+    held, allowed = accounts(policy(rule(effect=effect))), accounts(policy(rule()))
+    assert rules_named(held, "Role", "narrowgate:policy:base") == rules_named(allowed, "Role", "narrowgate:policy:base")
+    assert rules_named(held, "Role", "narrowgate:policy:base") != []
+    assert held.remarks == (remark,)
 
 
 def test_a_condition_is_said_to_be_the_gates_alone() -> None:
