@@ -84,14 +84,24 @@ def show(approval: str, output: str, **options: Any) -> None:
 
 
 @approvals.command()
-@click.argument("approval")
+@click.argument("approvals_", metavar="APPROVAL...", nargs=-1, required=True)
 @click.option("--comment", default="", help="One line, kept with the answer.")
 @gate_option
 @output_option
-def approve(approval: str, comment: str, gate: str, output: str) -> None:
-    """Say yes."""
+def approve(approvals_: tuple[str, ...], comment: str, gate: str, output: str) -> None:
+    """Say yes: to one question, or to each of several, as one command of a client often asks them."""
+    paths = [_path(one, "approve") for one in dict.fromkeys(approvals_)]
     document = {"comment": comment} if comment else {}
-    _answered(called_by_person(gate_in_use(gate), "POST", _path(approval, "approve"), document), output)
+    heard: list[dict[str, Any]] = []
+    try:
+        for path in paths:
+            heard.append(called_by_person(gate_in_use(gate), "POST", path, document))
+            if output != "json":
+                _answered(heard[-1], output)
+    finally:
+        # What was answered before one was refused is told all the same.
+        if output == "json" and heard:
+            write_json(heard[0] if len(paths) == 1 else heard)
 
 
 @approvals.command()

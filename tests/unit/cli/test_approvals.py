@@ -206,3 +206,20 @@ def test_an_agent_looks_and_withdraws_by_its_own_credential_and_only_a_person_an
 
     assert proof("") == proof("/withdraw") == f"Bearer {credential}"
     assert proof("/approve") == "Bearer nga1_a.b"
+
+
+def test_several_are_answered_each_by_itself_and_what_was_heard_before_a_refusal_is_told(
+    shell: Terminal, gate: ScriptedGate
+) -> None:
+    for name in ("q1", "q2"):
+        gate.answers(f"/api/v1/approvals/{name}/approve", told({"id": name, "state": "approved"}))
+    gate.answers("/api/v1/approvals/q3/approve", told({"detail": "there is no approval"}, 404))
+    done = shell.bare("approvals", "approve", "q1", "q2", "q1", "q3")
+    assert (done.code, done.out) == (1, "approval q1 is approved\napproval q2 is approved\n")
+    assert len(gate.called("/api/v1/approvals/q1/approve")) == 1
+    documents = shell.bare("approvals", "approve", "q1", "q2", "q3", "-o", "json").json
+    assert [one["id"] for one in documents] == ["q1", "q2"]
+    # One that is no id: nothing is answered at all.
+    before = len(gate.calls)
+    assert shell.bare("approvals", "approve", "q1", "../q2").code == 2
+    assert len(gate.calls) == before
