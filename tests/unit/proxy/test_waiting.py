@@ -26,6 +26,7 @@ from tests.unit.proxy.loopback import (
     always_ok,
     api_server,
     gate,
+    ok,
     request,
     run,
     until,
@@ -607,3 +608,53 @@ def test_of_many_who_wait_the_one_who_is_revoked_is_refused_and_the_others_go_on
         await until(lambda: len(world.made.waiting) == 0)
 
     in_world(tmp_path, scene)
+
+
+def test_a_deny_that_comes_with_the_answer_wins(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        client = await world.made.client()
+        await client.send(request("GET", KEY))
+        question = await world.asked()
+        await until(lambda: len(world.made.waiting) == 1)
+        world.say(question, Voice.YES, "bob", "eve")
+        # Nothing runs in between: the gate hears of both at once.
+        await world.made.change_policy(
+            POLICY + "    - {id: never, effect: deny, verbs: [get], apiGroups: [''], resources: [secrets]}\n"
+        )
+        assert (await client.message()).status == 403
+        assert world.state_of(question) is ApprovalState.APPROVED
+        assert not world.server.received
+        await client.close()
+
+    in_world(tmp_path, scene)
+
+
+def test_the_object_is_looked_at_as_it_is_after_the_wait(tmp_path: Path) -> None:
+    locked = [False]
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        while True:
+            await script.take(peer)
+            pod = {"metadata": {"name": "a", "resourceVersion": "1", "labels": {"locked": str(locked[0])}}}
+            await peer.send(ok(json.dumps(pod).encode()))
+
+    async def scene(world: World) -> None:
+        condition = 'oldObject.metadata.labels.locked == "True"'
+        await world.made.change_policy(
+            POLICY + "    - {id: locked, effect: deny, verbs: [delete], apiGroups: [''], resources: [pods],\n"
+            f"       namespaces: [ci], when: '{condition}'}}\n"
+        )
+        client = await world.made.client()
+        await client.send(request("DELETE", f"{PODS}/a"))
+        question = await world.asked()
+        locked[0] = True
+        world.say(question, Voice.YES, "bob", "eve")
+        refused = await client.message()
+        assert refused.status == 403
+        assert "rule locked" in json.loads(refused.body)["message"]
+        assert {each.method for each in world.server.received} == {"GET"}
+        locked[0] = False
+        assert (await world.send(request("DELETE", f"{PODS}/a"))).status == 200
+        await client.close()
+
+    in_world(tmp_path, scene, play=play)
