@@ -14,7 +14,7 @@ from tests.e2e.dex import ALICE, BOB, CAROL
 from tests.e2e.gate import Cluster, Gate, environment, narrowgate
 from tests.e2e.person import PersonsTerminal
 from tests.e2e.signing_in import sign_in_gate
-from tests.e2e.tasks import AgentTerminal, grantable
+from tests.e2e.tasks import AgentTerminal, grantable, hinted
 
 TWO_DEVELOPERS = {"from": [{"group": "corp:developers", "count": 2}], "within": "5m"}
 OVER = 120.0
@@ -80,13 +80,15 @@ def waiting(team: Team, who: str) -> list[dict[str, Any]]:
     return [one for one in json.loads(done.out) if one["mayAnswer"]]
 
 
-def test_an_agent_asks_and_waits_two_people_say_yes_it_works_and_completes(
+def test_an_agent_is_refused_asks_as_it_is_told_two_people_say_yes_it_works_and_completes(
     team: Team, tmp_path: Path, cluster: Cluster
 ) -> None:
     agent = team.agent("asker", f"person:{team.name_of('carol')}", tmp_path)
     kubeconfig = agent.shell.folder / "task.kubeconfig"
+    refused = agent.kubectl(agent.agent.kubeconfig)("get", "--raw", f"/api/v1/namespaces/{team.namespace}/pods")
+    assert refused.code == 1
     running = subprocess.Popen(
-        [narrowgate(), "tasks", "request", *team.wish, "--kubeconfig", str(kubeconfig)],
+        [narrowgate(), *hinted(refused), "--kubeconfig", str(kubeconfig)],
         cwd=agent.shell.folder,
         env={**environment(), "HOME": str(agent.shell.home), **agent.variables},
         stdin=subprocess.DEVNULL,
@@ -98,7 +100,7 @@ def test_an_agent_asks_and_waits_two_people_say_yes_it_works_and_completes(
         team.gate.wait_until(lambda: len(waiting(team, "alice")) == 1, "alice is asked")
         (question,) = waiting(team, "alice")
         assert question["chain"] == ["agent:asker"]
-        assert question["wanted"] == [f"get,list pods -n {team.namespace}"]
+        assert question["wanted"] == [f"list pods -n {team.namespace}"]
         assert waiting(team, "carol") == []
         team.approve("alice", question["id"])
         # One person of two: nothing is given, however often alice says it.
