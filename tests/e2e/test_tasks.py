@@ -17,9 +17,6 @@ from tests.e2e.signing_in import authority_of, control_url
 from tests.e2e.tasks import AgentTerminal, credential_of, grantable, hinted, terminal
 from tests.e2e.test_changes import ended, running
 
-SECONDS = 1.5
-"""The promise is one second; kubectl itself takes a part of another to start."""
-
 DECIDED = "narrowgate.dev/decision"
 RECORDED = "recorded"
 
@@ -95,7 +92,7 @@ def test_an_agent_is_refused_reads_the_refusal_asks_works_and_completes(
         assert "state: completed" in done.out
         assert ended(watch)
     # Each worker hears of it by itself, within a second.
-    tasks_gate.wait_until(lambda: at_work("get", "pods").code == 1, "the kubeconfig opens nothing", SECONDS)
+    tasks_gate.wait_until(lambda: at_work("get", "pods").code == 1, "the kubeconfig opens nothing")
     assert "You must be logged in" in at_work("get", "pods").text
     (task,) = agent.document("tasks", "list")
     assert (task["state"], task["name"], task["purpose"]) == ("completed", "worker", "...")
@@ -170,7 +167,10 @@ def test_less_is_left_of_a_task_that_is_narrowed(terminals: Terminals, tasks_gat
     task, at_work = agent.request(*wish[2:])
     at_work.must("get", "configmap", "cm-1", "-n", namespace)
     assert agent("tasks", "narrow", task["id"], "--keep", "allow-1").code == 0
-    gone = lambda: at_work("get", "configmap", "cm-1", "-n", namespace).code == 1  # noqa: E731
+
+    def gone() -> bool:
+        return at_work("get", "configmap", "cm-1", "-n", namespace).code == 1
+
     tasks_gate.wait_until(gone, "the task is narrowed")
     at_work.must("get", "pods", "-n", namespace)
 
