@@ -12,7 +12,9 @@ import pytest
 from tests.e2e.api_caller import by_session, by_token
 from tests.e2e.dex import ALICE, BOB, CAROL
 from tests.e2e.gate import Cluster, Gate, environment, narrowgate
+from tests.e2e.kubectl import CALL_SECONDS, Kubectl
 from tests.e2e.person import PersonsTerminal
+from tests.e2e.rules import allow
 from tests.e2e.signing_in import sign_in_gate
 from tests.e2e.tasks import AgentTerminal, grantable, hinted
 
@@ -203,3 +205,36 @@ def test_what_was_withdrawn_waits_for_nobody(team: Team, tmp_path: Path) -> None
     assert [one for one in waiting(team, "bob") if one["chain"] == ["agent:hasty"]] == []
     late = team.people["bob"]("approvals", "approve", task)
     assert (late.code, "is withdrawn" in late.text) == (1, True)
+
+
+def test_whoever_got_a_tasks_credential_does_not_answer_what_is_sent_with_it(
+    team: Team, tmp_path: Path, direct: Kubectl, marker: str
+) -> None:
+    # The group owns the agent, so nobody is its owner; alice asks for the task, and holds its credential.
+    agent = team.agent("shared", "group:corp:developers", tmp_path)
+    name, one = f"key-{marker.lower()}", {"from": [{"group": "corp:developers", "count": 1}], "within": "5m"}
+    rules = [
+        grantable("read", "get list", "pods", team.namespace),
+        {**allow("keys", "get", "secrets", team.namespace), "effect": "approve", "approval": one},
+    ]
+    direct.within(team.namespace).must("create", "secret", "generic", name, "--from-literal=word=hush")
+    team.gate.allow("shared", rules)
+    kubeconfig, alice = tmp_path / "alice.kubeconfig", team.people["alice"]
+    wish = ("tasks", "request", "--agent", "shared", *team.wish)
+    team.gate.wait_until(lambda: "approval: none" in alice(*wish, "--dry-run").out, "nobody is asked any more")
+    asked = alice(*wish, "--kubeconfig", kubeconfig)
+    assert asked.code == 0, asked.text
+    held = agent.kubectl(kubeconfig).within(team.namespace).start("get", "secret", name, "-o", "name")
+    try:
+        team.gate.wait_until(lambda: any(each["name"] == name for each in waiting(team, "bob")), "bob is asked")
+        (question,) = [each for each in waiting(team, "bob") if each["name"] == name]
+        refused = alice("approvals", "approve", question["id"])
+        assert (refused.code, "by or for themselves" in refused.text) == (1, True)
+        assert held.poll() is None
+        team.approve("bob", question["id"])
+        out, _ = held.communicate(timeout=CALL_SECONDS)
+        assert (held.returncode, out.decode()) == (0, f"secret/{name}\n")
+    finally:
+        if held.poll() is None:
+            held.kill()
+            held.communicate()

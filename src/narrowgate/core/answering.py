@@ -23,13 +23,14 @@ def asked_groups(question: ApprovalQuestion) -> tuple[str, ...]:
     return tuple(sorted({approvers.group for ask in question.asks for approvers in ask.approvers}))
 
 
-def excluded_people(chain: Iterable[Identity]) -> tuple[str, ...]:
+def excluded_people(chain: Iterable[Identity], task_by: str = "") -> tuple[str, ...]:
     """Who may not answer what a chain asks: the people in it, and the people who answer for its agents.
 
+    `task_by` is who asked for the task that its sender works on (`person:rita`): they were given its credential.
     A group that answers for an agent excludes nobody: else a team could never say yes to what is its own, however many
     must say it.
     """
-    return _people(name for member in chain for name in (str(member), member.owner))
+    return _people([task_by, *(name for member in chain for name in (str(member), member.owner))])
 
 
 def is_own(question: ApprovalQuestion, who: Identity) -> bool:

@@ -43,6 +43,8 @@ class HeldRequest(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
     """Of the task that its sender works on; empty for standing credentials."""
     link: str = ""
+    task_by: str = ""
+    """Who asked for that task, and so was given its credential: `person:rita`."""
 
 
 def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApproval, now: float) -> ApprovalQuestion:
@@ -70,7 +72,7 @@ def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApprov
             audit_id=held.audit_id,
             summary=summary_of(held.intent, held.body),
         ),
-        excluded=excluded_people(held.who),
+        excluded=excluded_people(held.who, held.task_by),
         asked_at=now,
         lapses_at=now + min((ask.within for ask in needs.asks), default=0.0),
     )

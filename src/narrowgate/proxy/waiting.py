@@ -237,7 +237,7 @@ class Waiting:
             known = self._store.tasks.get(task)
         except NotThere:
             return held
-        return msgspec.structs.replace(held, purpose=known.purpose, link=known.link)
+        return msgspec.structs.replace(held, purpose=known.purpose, link=known.link, task_by=known.requested_by)
 
     def _add(self, question: ApprovalQuestion) -> bool:
         try:

@@ -124,6 +124,12 @@ def test_the_people_of_a_chain_and_the_owners_of_its_agents_are_excluded() -> No
     assert excluded_people(()) == ()
 
 
+def test_whoever_asked_for_the_task_has_its_credential_and_does_not_answer_what_comes_with_it() -> None:
+    shared = who(Kind.AGENT, "shared", owner="group:sre")
+    assert excluded_people((shared,), "person:rita") == ("rita",)
+    assert excluded_people((shared,), "agent:rita") == ()
+
+
 def test_a_task_asks_for_everything_that_its_rules_need() -> None:
     question = question_for_task(TASK, OFFER, "person:olga", NOW)
     assert (question.id, question.task, question.digest, question.credential) == ("t1", "t1", "", "")
