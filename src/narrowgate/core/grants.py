@@ -12,7 +12,7 @@ import msgspec
 
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import Effect, Rule
+from narrowgate.core.policy import Approval, Effect, Rule
 
 GRANT = "task"
 """Where a policy's name stands in references to granted rules."""
@@ -31,6 +31,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     begins_at: float
     ends_at: float
     """Unix seconds: it covers from the one until just before the other."""
+    approved: tuple[Approval, ...] = ()
+    """What people have said yes to."""
 
     def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
         """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
@@ -42,8 +44,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         return any(rule.covers(question) for rule in self.rules)
 
     def is_grantable_by(self, rule: CompiledRule, now: float) -> bool:
-        """Whether a grantable rule would still let it last: what it gives may have become shorter since."""
-        longest = rule.rule.max_duration
+        """Whether a grantable rule would still give it: for a shorter time by now, or only if other people say yes."""
+        longest, approval = rule.rule.max_duration, rule.rule.approval
+        if approval is not None and approval not in self.approved:
+            return False
         return longest is not None and now < self.begins_at + longest
 
 

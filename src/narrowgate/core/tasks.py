@@ -17,7 +17,7 @@ import msgspec
 
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Kind
-from narrowgate.core.policy import Rule
+from narrowgate.core.policy import Approval, Rule
 
 
 class TaskState(enum.Enum):
@@ -82,6 +82,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Public; what the record names. Empty before the task is active."""
     credential_hash: bytes = b""
     """SHA-256 of its credential: 256 random bits, shown once, worth nothing after the end."""
+    approved: tuple[Approval, ...] = ()
+    """What people have said yes to; empty where nobody was asked. A rule that asks for more grants nothing."""
     seconds: float
     """How long the access is to last once it begins."""
     requested_at: float
@@ -141,6 +143,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             rules=tuple(granted_rule(rule, self.id) for rule in self.rules),
             begins_at=self.began_at,
             ends_at=self.ends_at,
+            approved=self.approved,
         )
 
     def _in_time(self, event: TaskEvent, now: float) -> TaskEvent:

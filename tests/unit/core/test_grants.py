@@ -6,14 +6,14 @@ import math
 
 import msgspec
 import pytest
-from tests.deciding import NOW, agent, answer, asks, gets, person, policy, rule, uses
+from tests.deciding import NOW, TWO_OF_SRE, agent, answer, asks, gets, person, policy, rule, uses
 
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.grants import Grant, granted_rule, held_by
 from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
-from narrowgate.core.policy import Policy
+from narrowgate.core.policy import Approvers, Policy
 from narrowgate.core.rulebook import compile_policies
 
 READ = rule("allow", "get list", "pods", namespaces="ci", id="allow-1")
@@ -65,6 +65,17 @@ def test_a_policy_that_was_tightened_takes_effect_at_once() -> None:
     assert isinstance(with_grants(GET, policy(narrower), grants=(grant(),)), Deny)
     elsewhere = rule("grantable", "get", "pods", namespaces="prod")
     assert isinstance(with_grants(GET, policy(elsewhere), grants=(grant(),)), Deny)
+
+
+def test_a_rule_that_asks_people_by_now_grants_nothing_that_they_have_not_said_yes_to() -> None:
+    asking = policy(msgspec.structs.replace(OFFER, approval=TWO_OF_SRE))
+    assert isinstance(with_grants(GET, asking, grants=(grant(),)), Deny)
+    assert isinstance(with_grants(GET, asking, grants=(grant(approved=(TWO_OF_SRE,)),)), Allow)
+    more = msgspec.structs.replace(TWO_OF_SRE, approvers=(*TWO_OF_SRE.approvers, Approvers("security", 1)))
+    stricter = policy(msgspec.structs.replace(OFFER, approval=more))
+    assert isinstance(with_grants(GET, stricter, grants=(grant(approved=(TWO_OF_SRE,)),)), Deny)
+    # One rule that asks nobody is enough.
+    assert isinstance(with_grants(GET, asking, policy(OFFER, name="free"), grants=(grant(),)), Allow)
 
 
 def test_a_grantable_rule_that_became_shorter_ends_the_grant_earlier() -> None:

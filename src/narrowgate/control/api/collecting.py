@@ -35,7 +35,9 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
     _refuse_withdrawn_offer(sent, task, agent, question)
     made = new_credential_of(task.id)
     seconds = task.seconds if agent.ends_at is None else min(task.seconds, agent.ends_at - sent.now)
-    given = msgspec.structs.replace(task, credential_id=made.task, credential_hash=made.hash, seconds=seconds)
+    given = msgspec.structs.replace(
+        task, credential_id=made.task, credential_hash=made.hash, seconds=seconds, approved=question.asks
+    )
     active = given.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
         refuse_too_many(parts, active, sent.now)

@@ -77,6 +77,9 @@ def test_two_people_say_yes_and_the_agent_collects_the_credential_once(approved:
     assert task_credential_problem(made["credential"]) == ""
     shown = document(approved.api.call("GET", f"/tasks/{approved.id}", who=made["credential"]))
     assert shown["state"] == "active"
+    # What they said yes to is kept with the task: a rule that asks for more by now grants nothing by it.
+    kept = approved.api.store.tasks.get(approved.id)
+    assert kept.approved == approved.api.store.approvals.get(approved.id).asks != ()
     refused(approved.collect(), 409, "is active")
     assert approved.api.store.approvals.get(approved.id).state is ApprovalState.SPENT
 
