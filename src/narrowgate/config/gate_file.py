@@ -57,6 +57,9 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNOR
 
 _Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, Role)
 
+LONGEST_HOLD = 600
+"""Seconds. No client waits longer for an answer without a sign of life."""
+
 MOST_ACCESS_SECONDS = 86_400
 """The data plane believes no access credential for longer (`authenticators.access_credentials.LONGEST_LIFE`)."""
 
@@ -123,6 +126,10 @@ class _Role(_Shape, frozen=True):
     people: list[str] = []
 
 
+class _Approvals(_Shape, frozen=True):
+    hold: str = "50s"
+
+
 class _Audit(_Shape, frozen=True):
     segment_bytes: int = Audit().segment_bytes
     retention: str = ""
@@ -157,6 +164,7 @@ class _Config(_Shape, frozen=True):
     control: _Control = _Control()
     roles: list[_Role] = []
     workers: int = 1
+    approvals: _Approvals = _Approvals()
     audit: _Audit = _Audit()
     limits: _Limits = _Limits()
 
@@ -224,6 +232,7 @@ class _Reader:
             control_url=self._control_url(written.control.url),
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
+            hold=self._hold(written.approvals.hold),
             audit=self._audit(written.audit),
             limits=self._limits(written.limits),
         )
@@ -393,6 +402,12 @@ class _Reader:
                 self._document.refuse(here, f"a cluster given by server also needs {key}; add it")
             if ways != ["server"] and text:
                 self._document.refuse((*here, key), "goes with server only; remove it")
+
+    def _hold(self, text: str) -> float:
+        seconds = self._seconds(text, ("approvals", "hold"))
+        if seconds > LONGEST_HOLD:
+            self._document.refuse(("approvals", "hold"), "expected 10m at most; clients and proxies give up before")
+        return seconds
 
     def _audit(self, written: _Audit) -> Audit:
         if written.segment_bytes < 1 << 20:

@@ -134,5 +134,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[RoleBinding, ...] = ()
     workers: int = 1
     """Processes that share the data port."""
+    hold: float = 50
+    """Seconds that a request is held for people's answer; below the minute after which common clients give up."""
     audit: Audit = Audit()
     limits: Limits = Limits()

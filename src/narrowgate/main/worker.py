@@ -139,7 +139,7 @@ class Worker:
             body_bytes=limits.body_bytes,
         )
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
-        self._waiting = Waiting(self._state, self._store)
+        self._waiting = Waiting(self._state, self._store, self._config.hold)
         pipeline = Pipeline(self._state, self._trail, self._running, self._waiting, keeps_reads=keeps_reads)
         self._sightings = pipeline.sightings
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
