@@ -63,7 +63,7 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
 def control_app(parts: ControlParts) -> Starlette:
     """Everything that the control port serves. Made within the event loop.
 
-    Raises `SAMLRefused` where a provider's metadata is out of date, ssl.SSLError where an issuer's CA is none.
+    Raises `SAMLRefused` where a provider's metadata cannot be read, ssl.SSLError where an issuer's CA is none.
     """
     pages = Pages()
     sessions = ConsoleSessions(parts.store, parts.settings)
