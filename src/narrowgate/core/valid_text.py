@@ -1,4 +1,4 @@
-"""Text that callers bring along, made fit to be written as JSON: what no encoding can hold is replaced, never refused."""
+"""Text that callers bring along, made fit for JSON: what no encoding can hold is replaced, never refused."""
 
 from __future__ import annotations
 
