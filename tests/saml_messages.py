@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from lxml import etree
 
-from narrowgate.control.saml_metadata import ProviderMetadata, read_metadata
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_response import Expected
+from narrowgate.control.saml.metadata import ProviderMetadata, read_metadata
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.response import Expected
 
 ISSUER = "https://idp.example/metadata"
 SIGN_IN_URL = "https://idp.example/sso"

@@ -135,6 +135,14 @@ def test_the_ended_ones_are_told_from_a_time_on(store: Store) -> None:
     assert store.sign_ins.ended_since(20.5) == frozenset()
 
 
+def test_what_was_over_a_month_ago_is_not_kept_for_ever(store: Store) -> None:
+    store.sign_ins.add(a_sign_in("old", expires_at=1_000.0), by="x", at=1.0)
+    store.sign_ins.add(a_sign_in("new", expires_at=9e6), by="x", at=1_000.0 + 30 * 86_400)
+    assert [each.id for each in store.sign_ins.listed()] == ["new", "old"]
+    store.sign_ins.add(a_sign_in("newer", expires_at=9e6), by="x", at=1_001.0 + 30 * 86_400)
+    assert {each.id for each in store.sign_ins.listed()} == {"new", "newer"}
+
+
 def test_only_an_end_moves_the_stamp(opener: Opener) -> None:
     store, other = opener(), opener()
     before = store.change_stamp()

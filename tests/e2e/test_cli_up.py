@@ -54,7 +54,7 @@ def test_what_it_made_is_said_and_is_for_its_owner_alone(shell: Shell, cluster: 
         assert f"narrowgate-data/{path}" in done.out
         assert (data / path).exists()
     commands = [line.strip() for line in done.out.splitlines() if line.startswith("  ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         ran = shell.run(["bash", "-c", command], {"PATH": f"{cluster.bin}:{Path(sys.executable).parent}:/usr/bin:/bin"})
         assert ran.code == (1 if "secrets" in command else 0), ran.text

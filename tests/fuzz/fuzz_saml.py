@@ -34,9 +34,9 @@ from tests.saml_messages import (
     signed_response,
 )
 
-from narrowgate.control.saml_metadata import read_metadata
-from narrowgate.control.saml_response import proven
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.metadata import read_metadata
+from narrowgate.control.saml.response import proven
+from narrowgate.control.saml.xml import SAMLRefused
 
 BATCH = 50
 """Messages between two looks at the clock."""

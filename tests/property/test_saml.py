@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lxml import etree
 from tests.saml_messages import NOW, expected, message, signed_assertion, signed_both, signed_response
 
-from narrowgate.control.saml_response import proven
-from narrowgate.control.saml_xml import SAMLRefused, canonical, read_xml
+from narrowgate.control.saml.response import proven
+from narrowgate.control.saml.xml import SAMLRefused, canonical, read_xml
 
 PREFIXES = ("", "a", "b", "xs")
 NAMES = ("r", "s", "item")

@@ -16,9 +16,9 @@ import msgspec
 
 from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.config.document import Document, Path_, read_text
-from narrowgate.control.saml_metadata import LONGEST_ENTITY_ID, check_valid, read_metadata
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.metadata import LONGEST_ENTITY_ID, check_valid, read_metadata
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.xml import SAMLRefused
 from narrowgate.core.identity import Kind
 from narrowgate.core.names import name_problem
 

@@ -10,7 +10,7 @@ import msgspec
 from narrowgate.authenticators.certificate_rule import CertificateRule
 from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules
-from narrowgate.control.saml_provider import SAMLProvider
+from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles

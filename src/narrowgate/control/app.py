@@ -23,7 +23,7 @@ from narrowgate.control.oidc_provider import OIDCProvider
 from narrowgate.control.oidc_sign_in import oidc_sign_in_routes
 from narrowgate.control.pages import Pages
 from narrowgate.control.recorder import Recorder
-from narrowgate.control.saml_provider import SAMLProvider
+from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.control.settings import ControlSettings
 from narrowgate.control.sign_in import Provider, SignInPages, SignInParts, sign_in_routes
 from narrowgate.core.agent import AgentRecord
@@ -63,7 +63,7 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
 def control_app(parts: ControlParts) -> Starlette:
     """Everything that the control port serves. Made within the event loop.
 
-    Raises `SAMLRefused` where a provider's metadata is out of date, ssl.SSLError where an issuer's CA is none.
+    Raises `SAMLRefused` where a provider's metadata cannot be read, ssl.SSLError where an issuer's CA is none.
     """
     pages = Pages()
     sessions = ConsoleSessions(parts.store, parts.settings)
@@ -128,6 +128,6 @@ def _saml_routes(parts: ControlParts, sign_in_parts: SignInParts, sign_in: SignI
     if not parts.saml or parts.saml_key is None:
         return []
     # Not imported at start where nobody signs in with it.
-    from narrowgate.control.saml import saml_routes
+    from narrowgate.control.saml.sign_in import saml_routes
 
     return saml_routes(parts.saml, sign_in_parts, sign_in, parts.saml_key)

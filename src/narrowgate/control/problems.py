@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from narrowgate.core.valid_text import with_valid_text
+
 CONTENT_TYPE = "application/problem+json"
 
 TYPE_PREFIX = "tag:narrowgate.dev,2026:problem:"
@@ -95,19 +97,7 @@ def encode(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_valid(msgspec.to_builtins(value)))
-
-
-def _valid(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_valid(key): _valid(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_valid(item) for item in value]
-        case _:
-            return value
+        return msgspec.json.encode(with_valid_text(msgspec.to_builtins(value)))
 
 
 def _one_line(text: str) -> str:

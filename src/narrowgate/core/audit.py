@@ -27,6 +27,7 @@ from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import REASONS
+from narrowgate.core.valid_text import with_valid_text
 
 TARGET_LIMIT = 8192
 """Characters of a request target that are kept: the longest a client sends is an exec with a long command."""
@@ -450,16 +451,4 @@ def _encode(value: Any) -> bytes:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
         # Lone surrogates are what a caller can bring about; they are replaced rather than the request refused.
-        return orjson.dumps(_valid(value))
-
-
-def _valid(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()
-        case dict():
-            return {_valid(key): _valid(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_valid(item) for item in value]
-        case _:
-            return value
+        return orjson.dumps(with_valid_text(value))

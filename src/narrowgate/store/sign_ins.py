@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.store.changes import Transactions, move_generation, note_change
 from narrowgate.store.port import AlreadyThere, NotThere
 from narrowgate.store.tables import sign_ins
+
+KEPT_SECONDS = 30 * 86_400
+"""How long a sign-in is listed after it was over: a month of looking back. The trail has it for longer."""
 
 
 class SignInTable:
@@ -30,6 +33,8 @@ class SignInTable:
             )
             if connection.execute(select(sign_ins.c.id).where(taken)).first():
                 raise AlreadyThere("there is a sign-in with this id or secret already; make new ones")
+            # As something new comes, what nobody will look for any more goes; nothing else ever would.
+            connection.execute(delete(sign_ins).where(sign_ins.c.expires_at < at - KEPT_SECONDS))
             connection.execute(insert(sign_ins).values(_columns(sign_in)))
             told = {"person": sign_in.person, "source": sign_in.source, "client": sign_in.client.value}
             detail = msgspec.json.encode(told | {"sourceIP": sign_in.source_ip}).decode()

@@ -249,6 +249,10 @@ def read_response_head(block: bytes, method: str) -> ResponseHead:
     return ResponseHead(status, block[:-2], framing, not framing.until_close)
 
 
+OWN_COOKIES = b"__host-narrowgate"
+"""Begins the cookies of the control port, in lower case. Cookies know hosts and not ports: what answers behind
+`services/proxy` on the data port's host must not be able to plant one."""
+
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
 
 
@@ -268,7 +272,12 @@ def _is_unusual(lowered: bytes) -> bool:
         or b"\r\n " in lowered
         or b"\r\n\t" in lowered
         or b"\x00" in lowered
+        or OWN_COOKIES in lowered
     )
+
+
+def _is_own_cookie(name: bytes, value: bytes) -> bool:
+    return name == b"set-cookie" and value.strip().lower().startswith(OWN_COOKIES)
 
 
 def _read_unusual_response_head(block: bytes, method: str) -> ResponseHead:
@@ -291,7 +300,7 @@ def _read_unusual_response_head(block: bytes, method: str) -> ResponseHead:
     # The headers of a 101 are the protocols' own: `write_switching_protocols` picks what it knows.
     dropped = HOP_BY_HOP - {b"upgrade"} if status == 101 else HOP_BY_HOP
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, found.reason)]
-    lines += [b"%b: %b\r\n" % pair for pair in found.headers if pair[0] not in dropped]
+    lines += [b"%b: %b\r\n" % pair for pair in found.headers if pair[0] not in dropped and not _is_own_cookie(*pair)]
     lines.append(_framing_line(framing, status, fields))
     return ResponseHead(status, b"".join(lines), framing, keep)
 

@@ -15,8 +15,8 @@ from narrowgate.authenticators.jwt_issuer import ClaimMapping, JWTIssuer
 from narrowgate.config import ConfigError, parse_config
 from narrowgate.config.document import Document
 from narrowgate.config.saml import SAMLEntry, read_saml_providers
-from narrowgate.control.saml_metadata import read_metadata
-from narrowgate.control.saml_provider import SAMLProvider
+from narrowgate.control.saml.metadata import read_metadata
+from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.core.identity import Kind
 
 OKTA = JWTIssuer(

@@ -306,3 +306,13 @@ def test_an_answer_of_the_gates_own_is_complete() -> None:
         b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncache-control: no-cache, private\r\n"
         b'retry-after: 5\r\ncontent-length: 7\r\nconnection: close\r\n\r\n{"a":1}'
     )
+
+
+@pytest.mark.parametrize("name", [b"Set-Cookie", b"set-cookie", b"SET-COOKIE"])
+@pytest.mark.parametrize("cookie", [b"__Host-narrowgate-session=x; Secure; Path=/", b" __host-NARROWGATE-saml=x"])
+def test_an_answer_plants_no_cookie_of_the_gates_own(name: bytes, cookie: bytes) -> None:
+    block = b"HTTP/1.1 200 OK\r\n%b:%b\r\nset-cookie: mine=1\r\ncontent-length: 2\r\n\r\n" % (name, cookie)
+    head = read_response_head(block, "GET")
+    assert b"narrowgate" not in head.relayed.lower()
+    assert b"set-cookie: mine=1\r\n" in head.relayed
+    assert head.framing.length == 2

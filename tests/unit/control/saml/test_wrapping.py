@@ -28,8 +28,8 @@ from tests.saml_messages import (
     signed_response,
 )
 
-from narrowgate.control.saml_response import proven
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.response import proven
+from narrowgate.control.saml.xml import SAMLRefused
 
 Node = Any
 

@@ -1,7 +1,7 @@
 """What an identity provider's response proves: the checks of SAML's web browser SSO profile, and an identity.
 
 saml-profiles-2.0-os, section 4.1.4; saml-core-2.0-os, section 2. Everything that becomes part of the identity is read
-from what `saml_signature.signed` returned. Only answers to requests of ours are taken: never one that nobody asked for
+from what `signature.signed` returned. Only answers to requests of ours are taken: never one that nobody asked for
 (IdP-initiated). Encrypted assertions are refused, since the gate's metadata holds no key to encrypt to.
 """
 
@@ -11,12 +11,12 @@ from collections import Counter
 
 import msgspec
 
-from narrowgate.control.saml_identity import assertion_id, person_of, subject_of
-from narrowgate.control.saml_metadata import ProviderMetadata, check_valid
-from narrowgate.control.saml_moment import instant_of
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_signature import signature_of, signed
-from narrowgate.control.saml_xml import PROTOCOL, SAML, SIGNATURE, XML, Element, SAMLRefused, read_xml
+from narrowgate.control.saml.identity import assertion_id, person_of, subject_of
+from narrowgate.control.saml.metadata import ProviderMetadata, check_valid
+from narrowgate.control.saml.moment import instant_of
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.signature import signature_of, signed
+from narrowgate.control.saml.xml import PROTOCOL, SAML, SIGNATURE, XML, Element, SAMLRefused, read_xml
 from narrowgate.core.identity import Identity
 
 CLOCK_SKEW = 30.0

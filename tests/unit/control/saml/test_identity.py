@@ -18,9 +18,9 @@ from tests.saml_messages import (
     signed_response,
 )
 
-from narrowgate.control.saml_identity import GROUPS_LINK, LONGEST_ID, TRANSIENT
-from narrowgate.control.saml_response import proven
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.identity import GROUPS_LINK, LONGEST_ID, TRANSIENT
+from narrowgate.control.saml.response import proven
+from narrowgate.control.saml.xml import SAMLRefused
 from narrowgate.core.identity import Identity
 from narrowgate.core.names import LONGEST_NAME, MOST_GROUPS
 

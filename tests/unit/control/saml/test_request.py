@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from tests.saml_messages import ACS, ENTITY_ID, NOW, SIGN_IN_URL, certificate_of, metadata_of, rsa_key
 
-from narrowgate.control.saml_request import ServiceProvider, new_request_id, redirect_url
-from narrowgate.control.saml_xml import PROTOCOL, SAML, Element, read_xml
+from narrowgate.control.saml.request import ServiceProvider, new_request_id, redirect_url
+from narrowgate.control.saml.xml import PROTOCOL, SAML, Element, read_xml
 from narrowgate.keys.saml_key import SAMLKey
 
 GATE = ServiceProvider(

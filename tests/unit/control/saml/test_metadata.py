@@ -25,8 +25,8 @@ from tests.saml_messages import (
     rsa_key,
 )
 
-from narrowgate.control.saml_metadata import MOST_CERTIFICATES, check_valid, own_metadata, read_metadata
-from narrowgate.control.saml_xml import SAMLRefused, read_xml
+from narrowgate.control.saml.metadata import MOST_CERTIFICATES, check_valid, own_metadata, read_metadata
+from narrowgate.control.saml.xml import SAMLRefused, read_xml
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,7 +3,7 @@
 The reader takes no DTD, so there are no entities, nothing is fetched and nothing grows; it takes no processing
 instruction, and a comment only where it is told to skip them. The writer is Exclusive XML Canonicalization 1.0 without
 comments (https://www.w3.org/TR/xml-exc-c14n/). Whoever checks a signature writes, checks, and then reads what was
-written (`saml_signature`): thus a mistake in the writer could refuse a good message, never let a bad one pass.
+written (`signature`): thus a mistake in the writer could refuse a good message, never let a bad one pass.
 """
 
 from __future__ import annotations

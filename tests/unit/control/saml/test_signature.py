@@ -25,8 +25,8 @@ from tests.saml_messages import (
     signed_response,
 )
 
-from narrowgate.control.saml_signature import LONGEST_BASE64, MOST_PREFIXES, signature_of, signed
-from narrowgate.control.saml_xml import SAML, Element, SAMLRefused, canonical, read_xml
+from narrowgate.control.saml.signature import LONGEST_BASE64, MOST_PREFIXES, signature_of, signed
+from narrowgate.control.saml.xml import SAML, Element, SAMLRefused, canonical, read_xml
 
 Method = xmlsec.Transform
 

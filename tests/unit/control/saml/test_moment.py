@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from narrowgate.control.saml_moment import instant_of
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.moment import instant_of
+from narrowgate.control.saml.xml import SAMLRefused
 
 
 @pytest.mark.parametrize(

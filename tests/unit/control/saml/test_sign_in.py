@@ -35,9 +35,9 @@ from tests.unit.control.gate_parts import a_store, parts_of
 from tests.unit.control.journal import Journal
 
 from narrowgate.control.console_sessions import COOKIE as SESSION
-from narrowgate.control.saml import COOKIE, FORM_LIMIT, PENDING_SECONDS, saml_routes
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_xml import SAMLRefused, read_xml
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.sign_in import COOKIE, FORM_LIMIT, PENDING_SECONDS, saml_routes
+from narrowgate.control.saml.xml import SAMLRefused, read_xml
 from narrowgate.control.sign_in import Provider, SignInPages, sign_in_routes
 from narrowgate.core.sign_in import Client
 from narrowgate.keys.saml_key import SAMLKey

@@ -15,9 +15,9 @@ import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from narrowgate.control.saml_metadata import POST, ProviderMetadata
-from narrowgate.control.saml_signature import RSA_SHA256
-from narrowgate.control.saml_xml import PROTOCOL, SAML
+from narrowgate.control.saml.metadata import POST, ProviderMetadata
+from narrowgate.control.saml.signature import RSA_SHA256
+from narrowgate.control.saml.xml import PROTOCOL, SAML
 from narrowgate.core.moment import moment_text
 from narrowgate.keys.saml_key import SAMLKey
 

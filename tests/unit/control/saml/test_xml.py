@@ -6,7 +6,7 @@ import pytest
 from lxml import etree
 from tests.saml_messages import message, signed_both
 
-from narrowgate.control.saml_xml import (
+from narrowgate.control.saml.xml import (
     DEEPEST,
     MOST_BYTES,
     MOST_ELEMENTS,

@@ -26,12 +26,12 @@ from starlette.routing import Route
 
 from narrowgate.control.forms import read_form
 from narrowgate.control.pages import HEADERS
-from narrowgate.control.saml_metadata import check_valid, own_metadata, read_metadata
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_reach import Reach
-from narrowgate.control.saml_request import ServiceProvider, new_request_id, redirect_url
-from narrowgate.control.saml_response import Expected, Proven, proven
-from narrowgate.control.saml_xml import MOST_BYTES, SAMLRefused
+from narrowgate.control.saml.metadata import check_valid, own_metadata, read_metadata
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.reach import Reach
+from narrowgate.control.saml.request import ServiceProvider, new_request_id, redirect_url
+from narrowgate.control.saml.response import Expected, Proven, proven
+from narrowgate.control.saml.xml import MOST_BYTES, SAMLRefused
 from narrowgate.control.sign_in import SEE_OTHER, SignInPages, SignInParts, local_path
 from narrowgate.keys.saml_key import SAMLKey
 

@@ -18,9 +18,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from narrowgate.control.saml_moment import instant_of
-from narrowgate.control.saml_signature import PublicKey
-from narrowgate.control.saml_xml import METADATA, PROTOCOL, SIGNATURE, Element, SAMLRefused, read_xml
+from narrowgate.control.saml.moment import instant_of
+from narrowgate.control.saml.signature import PublicKey
+from narrowgate.control.saml.xml import METADATA, PROTOCOL, SIGNATURE, Element, SAMLRefused, read_xml
 from narrowgate.core.moment import moment_text
 
 LARGEST_METADATA = 1 << 20

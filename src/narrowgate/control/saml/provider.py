@@ -1,4 +1,4 @@
-"""A SAML 2.0 identity provider as it is configured. Only values; `control/saml.py` speaks with it."""
+"""A SAML 2.0 identity provider as it is configured. Only values; `control/saml/sign_in.py` speaks with it."""
 
 from __future__ import annotations
 

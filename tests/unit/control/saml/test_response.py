@@ -26,8 +26,8 @@ from tests.saml_messages import (
     signed_response,
 )
 
-from narrowgate.control.saml_response import CLOCK_SKEW, proven
-from narrowgate.control.saml_xml import MOST_BYTES, SAMLRefused
+from narrowgate.control.saml.response import CLOCK_SKEW, proven
+from narrowgate.control.saml.xml import MOST_BYTES, SAMLRefused
 from narrowgate.core.identity import Identity, Kind
 
 OTHER_GATE = "https://other.example/sign-in/saml/corp/acs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from narrowgate.control.saml_xml import SAMLRefused
+from narrowgate.control.saml.xml import SAMLRefused
 from narrowgate.core.moment import moment_of
 
 _INSTANT = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?)\d{0,6}(?:Z|\+00:00)", re.ASCII)

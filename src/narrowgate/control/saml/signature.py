@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from narrowgate.control.saml_xml import EXCLUSIVE, SIGNATURE, Element, SAMLRefused, canonical, read_xml
+from narrowgate.control.saml.xml import EXCLUSIVE, SIGNATURE, Element, SAMLRefused, canonical, read_xml
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 """What an identity provider may sign with."""

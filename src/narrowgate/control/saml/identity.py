@@ -1,6 +1,6 @@
 """Whom an assertion is about: the person's name and groups, as the configuration maps them.
 
-What is read here was signed and checked before (`saml_response`). Names are taken exactly as they stand: what would
+What is read here was signed and checked before (`response`). Names are taken exactly as they stand: what would
 have to be trimmed, folded or put together is refused (saml-core-2.0-os, sections 2.2, 2.4 and 2.7).
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from narrowgate.control.saml_moment import instant_of
-from narrowgate.control.saml_provider import SAMLProvider
-from narrowgate.control.saml_xml import SAML, Element, SAMLRefused
+from narrowgate.control.saml.moment import instant_of
+from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.control.saml.xml import SAML, Element, SAMLRefused
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.names import groups_problem, name_problem
 

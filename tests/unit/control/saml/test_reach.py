@@ -8,7 +8,7 @@ from contextlib import closing
 
 from dev.cluster.processes import free_ports
 
-from narrowgate.control.saml_reach import MOST_PROBES, Reach
+from narrowgate.control.saml.reach import MOST_PROBES, Reach
 
 
 def refuses(url: str) -> bool:
