@@ -133,9 +133,9 @@ class Exchange:
     async def _do_once(self, call: Call, sent: Sent, key: IdempotencyKey) -> Response:
         try:
             answered = await self._do(call, sent)
-        except Exception as error:
-            if isinstance(error, Problem | AlreadyThere | NotThere | ChangedMeanwhile | TrailUnwritable):
-                await asyncio.to_thread(self._replays.refused, key, sent.now)
+        except (Problem, AlreadyThere, NotThere, ChangedMeanwhile, TrailUnwritable):
+            # Nothing was done: the key may be used again. After any other failure nobody knows, and it stays taken.
+            await asyncio.to_thread(self._replays.refused, key, sent.now)
             raise
         shown = answered.document if answered.kept is None else answered.kept
         body = b"" if shown is None else encode(shown)
