@@ -83,6 +83,7 @@ def test_every_proof_of_an_agent_comes_back_as_it_was_added(store: Store) -> Non
         paused=True,
         paused_because='it is "loose"\u00fc',
         old_credential=OLD,
+        handed_to=("person:alice",),
     )
     store.add_agent(agent, by="local:root", at=1.0)
     assert store.agent("ci-bot") == agent

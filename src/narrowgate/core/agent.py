@@ -61,6 +61,9 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True):
     certificate_names: tuple[str, ...] = ()
     """SPIFFE IDs (`spiffe://...`) and common names (`cn:...`) of client certificates that stand for it."""
     old_credential: OldCredential | None = None
+    handed_to: tuple[str, ...] = ()
+    """Who has been shown a credential of it, or has registered a key or certificate name, since its proofs were last
+    all replaced (`person:rita`, sorted): they can ask as the agent, so they never answer what it asks."""
 
 
 def refusal_of(agent: AgentRecord, now: float) -> str:

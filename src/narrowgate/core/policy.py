@@ -78,6 +78,9 @@ class Approval(msgspec.Struct, frozen=True):
 
     approvers: tuple[Approvers, ...]
     within: float
+    not_by_owner: bool = False
+    """Whether whoever answers for the agent may not answer: a person never may; with this, neither may the members of a
+    group that does."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds a grant from this rule may last; set on grantable rules and no others."""
     approval: Approval | None = None
     """Always set on approve rules; on grantable ones None means that nobody is asked (`approval: none`)."""
+    max_requests: int | None = None
+    """Requests that a grant from this rule covers in all; None: any number. On grantable rules only, as what follows.
+    """
+    max_streams: int | None = None
+    """Streams (watch, exec, attach, port-forward, followed logs) that it covers at one time; None: any number."""
+    links: tuple[str, ...] | None = None
+    """What the link of its task must begin with, any of them; None where no link is asked for."""
+    review: Approval | None = None
+    """Set on emergency rules: they grant to emergency tasks alone, at once, and these people look at it afterwards."""
     line: int = 0
     """Where the rule begins in its file, for findings; 0 where it came from no file."""
 

@@ -89,6 +89,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     requested_at: float
     lapses_at: float
     """Unix seconds until which people may answer."""
+    max_requests: int | None = None
+    """Requests that it covers in all; None: any number. Never more than the rules that it rests on say."""
+    max_streams: int | None = None
+    """Streams that it covers at one time; None: any number."""
+    emergency: bool = False
+    """Begun at once, told to everybody who is to know, and looked at afterwards (break-glass)."""
     state: TaskState = TaskState.REQUESTED
     began_at: float | None = None
     ends_at: float | None = None

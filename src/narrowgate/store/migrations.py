@@ -147,6 +147,42 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX approvals_by_digest ON approvals (digest)",
         "CREATE INDEX approvals_by_state ON approvals (state, lapses_at)",
     ),
+    (
+        "ALTER TABLE agents ADD COLUMN handed_to TEXT NOT NULL DEFAULT '[]'",
+        """CREATE TABLE delegations (
+            id TEXT NOT NULL PRIMARY KEY,
+            person TEXT NOT NULL,
+            delegate TEXT NOT NULL,
+            begins_at FLOAT NOT NULL,
+            ends_at FLOAT NOT NULL,
+            document TEXT NOT NULL
+        )""",
+        "CREATE INDEX delegations_by_delegate ON delegations (delegate, ends_at)",
+        "CREATE INDEX delegations_by_person ON delegations (person, ends_at)",
+        "CREATE TABLE task_requests (task TEXT NOT NULL PRIMARY KEY, taken INTEGER NOT NULL)",
+        """CREATE TABLE task_streams (
+            task TEXT NOT NULL,
+            writer TEXT NOT NULL,
+            streams INTEGER NOT NULL,
+            at FLOAT NOT NULL,
+            PRIMARY KEY (task, writer)
+        )""",
+        """CREATE TABLE notification_cursors (
+            receiver TEXT NOT NULL PRIMARY KEY,
+            change INTEGER NOT NULL,
+            attempts INTEGER NOT NULL,
+            next_at FLOAT NOT NULL,
+            trouble TEXT NOT NULL
+        )""",
+        """CREATE TABLE rule_uses (
+            holder TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            policy TEXT NOT NULL,
+            rule TEXT NOT NULL,
+            at FLOAT NOT NULL,
+            PRIMARY KEY (holder, cluster, policy, rule)
+        )""",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -182,7 +182,7 @@ def _credentials(agent: AgentRecord) -> set[str | bytes]:
 
 
 def _columns(agent: AgentRecord) -> dict[str, Any]:
-    listed = ("groups", "labels", "keys", "certificate_names")
+    listed = ("groups", "labels", "keys", "certificate_names", "handed_to")
     old = agent.old_credential
     return msgspec.structs.asdict(agent) | {
         "old_credential": None if old is None else msgspec.json.encode(old).decode(),
@@ -197,7 +197,8 @@ def _agent(row: Row[Any]) -> AgentRecord:
     columns["groups"] = msgspec.json.decode(columns["groups"], type=tuple[str, ...])
     columns["labels"] = msgspec.json.decode(columns["labels"], type=tuple[tuple[str, str], ...])
     columns["keys"] = msgspec.json.decode(columns["keys"], type=tuple[AgentKey, ...])
-    columns["certificate_names"] = msgspec.json.decode(columns["certificate_names"], type=tuple[str, ...])
+    for name in ("certificate_names", "handed_to"):
+        columns[name] = msgspec.json.decode(columns[name], type=tuple[str, ...])
     if columns["old_credential"] is not None:
         columns["old_credential"] = msgspec.json.decode(columns["old_credential"], type=OldCredential)
     columns["credential_id"] = columns["credential_id"] or ""

@@ -32,10 +32,11 @@ agents = Table(
     Column("certificate_names", Text, nullable=False),
     Column("paused_because", Text, nullable=False),
     Column("old_credential", Text),
+    Column("handed_to", Text, nullable=False, server_default="[]"),
 )
-"""`groups`, `keys` and `certificate_names` are JSON lists, `labels` a JSON list of pairs, `old_credential` an object:
-they are read whole, never searched. `credential_id` and `credential_hash` are NULL for an agent without a simple
-credential."""
+"""`groups`, `keys`, `handed_to` and `certificate_names` are JSON lists, `labels` a JSON list of pairs, `old_credential`
+an object: they are read whole, never searched. `credential_id` and `credential_hash` are NULL for an agent without a
+simple credential."""
 
 generation = Table(
     "generation",
@@ -131,6 +132,60 @@ sightings = Table(
     Column("at", Float, nullable=False),
     Index("sightings_by_time", "at"),
 )
+
+delegations = Table(
+    "delegations",
+    metadata,
+    Column("id", Text, primary_key=True, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("delegate", Text, nullable=False),
+    Column("begins_at", Float, nullable=False),
+    Column("ends_at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("delegations_by_delegate", "delegate", "ends_at"),
+    Index("delegations_by_person", "person", "ends_at"),
+)
+"""Who answers for whom while they are away; `document` is all of it as JSON."""
+
+task_requests = Table(
+    "task_requests",
+    metadata,
+    Column("task", Text, primary_key=True, nullable=False),
+    Column("taken", Integer, nullable=False),
+)
+"""How many requests of a task that has a limit were handed out to processes, used or not."""
+
+task_streams = Table(
+    "task_streams",
+    metadata,
+    Column("task", Text, primary_key=True, nullable=False),
+    Column("writer", Text, primary_key=True, nullable=False),
+    Column("streams", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Streams of such a task under way in each process, as it last told."""
+
+notification_cursors = Table(
+    "notification_cursors",
+    metadata,
+    Column("receiver", Text, primary_key=True, nullable=False),
+    Column("change", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("trouble", Text, nullable=False),
+)
+"""The last change that each receiver has been told, and how telling the next one went so far."""
+
+rule_uses = Table(
+    "rule_uses",
+    metadata,
+    Column("holder", Text, primary_key=True, nullable=False),
+    Column("cluster", Text, primary_key=True, nullable=False),
+    Column("policy", Text, primary_key=True, nullable=False),
+    Column("rule", Text, primary_key=True, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""When standing access was last used."""
 
 revisions = Table(
     "policy_revisions",
