@@ -121,7 +121,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Mask(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields that leave the gate masked. Parsed and kept; nothing is masked by it yet."""
+    """Fields that leave the gate masked, for everybody whom its policy names: `masking.field_paths` says how they are
+    written. `namespaces` left out means everywhere.
+    """
 
     id: str
     api_groups: tuple[str, ...]
@@ -131,14 +133,31 @@ class Mask(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
+class Reveal(msgspec.Struct, frozen=True, kw_only=True):
+    """What takes masks off again, for everybody whom its policy names; it gives no access by itself."""
+
+    id: str
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    namespaces: tuple[str, ...] | None = None
+    """None: everywhere."""
+    names: tuple[str, ...] | None = None
+    masks: tuple[str, ...] | None = None
+    """`policy/mask`, or `narrowgate/...` for those that the gate brings along; None: whatever masks those objects."""
+    approval: Approval | None = None
+    """Who must say yes, for one `get` of one object; None: nobody, and then it holds for lists and watches too."""
+    line: int = 0
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy: for these subjects, on these clusters, these rules and masks."""
+    """One policy: for these subjects, on these clusters, these rules, masks and reveals."""
 
     name: str
     subjects: tuple[Subject, ...]
     clusters: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     masks: tuple[Mask, ...] = ()
+    reveals: tuple[Reveal, ...] = ()
     file: str = ""
     """The file it was read from, as given to `parse_policies`."""
     line: int = 0

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import yaml
 
-from narrowgate.core.policy import API_VERSION, BUILT_IN, EVERYTHING, Mask, Policy, Rule, Subject, SubjectKind
-from narrowgate.core.rule_file import read_groups, read_id, read_namespaces, read_resources, read_rule
+from narrowgate.core.mask_file import is_reveal, read_mask, read_reveal
+from narrowgate.core.policy import API_VERSION, BUILT_IN, EVERYTHING, Mask, Policy, Reveal, Rule, Subject, SubjectKind
+from narrowgate.core.rule_file import read_rule
 from narrowgate.core.yaml_reader import (
     Field,
     PolicyError,
@@ -88,7 +89,7 @@ def _policy(reader: Reader, document: Field) -> Policy | None:
     spec = reader.mapping(spec_field, ("subjects", "clusters", "rules", "masks"))
     subjects = _subjects(reader, spec_field, spec)
     clusters = _clusters(reader, spec_field, spec)
-    rules, masks = _rules(reader, spec_field, spec)
+    rules, masks, reveals = _rules(reader, spec_field, spec)
     if len(reader.errors) > mistakes:
         return None
     return Policy(
@@ -97,6 +98,7 @@ def _policy(reader: Reader, document: Field) -> Policy | None:
         clusters=clusters,
         rules=rules,
         masks=masks,
+        reveals=reveals,
         file=reader.file,
         line=document.line,
     )
@@ -180,23 +182,33 @@ def _clusters(reader: Reader, spec_field: Field, spec: Mapping[str, Field]) -> t
     return tuple(cluster for _, cluster in found)
 
 
-def _rules(reader: Reader, spec_field: Field, spec: Mapping[str, Field]) -> tuple[tuple[Rule, ...], tuple[Mask, ...]]:
+class _Written(NamedTuple):
+    rules: tuple[Rule, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    reveals: tuple[Reveal, ...] = ()
+
+
+def _rules(reader: Reader, spec_field: Field, spec: Mapping[str, Field]) -> _Written:
     if not spec.keys() & {"rules", "masks"}:
         if isinstance(spec_field.node, yaml.MappingNode):
             reader.refuse(spec_field, "has neither rules nor masks, so it says nothing")
-        return (), ()
+        return _Written()
     lines: dict[str, int] = {}
-    rules = []
+    rules, reveals = [], []
     for item in reader.items(spec["rules"], "rules") if "rules" in spec else ():
-        rule = read_rule(reader, item)
-        if rule is not None and _is_new(reader, item, rule.id, lines):
-            rules.append(rule)
+        read: Rule | Reveal | None = read_reveal(reader, item) if is_reveal(item) else read_rule(reader, item)
+        if read is None or not _is_new(reader, item, read.id, lines):
+            continue
+        if isinstance(read, Reveal):
+            reveals.append(read)
+        else:
+            rules.append(read)
     masks = []
     for item in reader.items(spec["masks"], "masks") if "masks" in spec else ():
-        mask = _mask(reader, item)
+        mask = read_mask(reader, item)
         if mask is not None and _is_new(reader, item, mask.id, lines):
             masks.append(mask)
-    return tuple(rules), tuple(masks)
+    return _Written(tuple(rules), tuple(masks), tuple(reveals))
 
 
 def _is_new(reader: Reader, item: Field, identifier: str, lines: dict[str, int]) -> bool:
@@ -207,30 +219,3 @@ def _is_new(reader: Reader, item: Field, identifier: str, lines: dict[str, int])
         return False
     lines[identifier] = item.line
     return True
-
-
-def _mask(reader: Reader, field: Field) -> Mask | None:
-    mistakes = len(reader.errors)
-    entries = reader.mapping(field, ("id", "apiGroups", "resources", "namespaces", "fields"))
-    identifier = read_id(reader, field, entries)
-    if not isinstance(field.node, yaml.MappingNode):
-        return None
-    groups = read_groups(reader, field, entries)
-    resources = read_resources(reader, field, entries)
-    if "fields" not in entries:
-        reader.refuse(field, "has no fields, so it masks nothing", 'write fields: ["data.*password*"], for example')
-    fields = reader.texts(entries["fields"], "fields") if "fields" in entries else []
-    for item, path in fields:
-        if path.startswith((".", "$")) or ".." in path or path.endswith("."):
-            reader.refuse(item, f'"{path}" is no field', 'write it from the top of the object: "data.password"')
-    namespaces = read_namespaces(reader, entries)
-    if len(reader.errors) > mistakes:
-        return None
-    return Mask(
-        id=identifier,
-        api_groups=groups,
-        resources=resources,
-        fields=tuple(path for _, path in fields),
-        namespaces=namespaces,
-        line=field.line,
-    )

@@ -167,13 +167,13 @@ def read_duration(reader: Reader, field: Field) -> float:
 
 
 def _effect(reader: Reader, field: Field, entries: Mapping[str, Field]) -> Effect | None:
-    known = [effect.value for effect in Effect]
+    known = [*(effect.value for effect in Effect), "reveal"]
     if "effect" not in entries:
         if isinstance(field.node, yaml.MappingNode):
             reader.refuse(field, "has no effect", f"write effect: and one of {', '.join(known)}")
         return None
     text = reader.text(entries["effect"])
-    if text in known:
+    if text in known[:-1]:
         return Effect(text)
     if text:
         suggestion = meant(text, known) or f"known are {', '.join(known)}"
@@ -216,7 +216,7 @@ def _read_resources(reader: Reader, field: Field, entries: Mapping[str, Field]) 
     groups = read_groups(reader, field, entries)
     resources = read_resources(reader, field, entries)
     namespaces = read_namespaces(reader, entries)
-    names = _names(reader, entries)
+    names = read_names(reader, entries)
     if "resources" in entries:
         _check_possible(reader, entries["resources"], groups, resources)
         _check_created_only(reader, entries, verbs, resources)
@@ -231,7 +231,8 @@ def _read_resources(reader: Reader, field: Field, entries: Mapping[str, Field]) 
     }
 
 
-def _names(reader: Reader, entries: Mapping[str, Field]) -> tuple[str, ...] | None:
+def read_names(reader: Reader, entries: Mapping[str, Field]) -> tuple[str, ...] | None:
+    """`names`: exact; None where the key is not written."""
     if "names" not in entries:
         return None
     found = reader.texts(entries["names"], "names")
@@ -349,11 +350,12 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
         "max_duration": read_duration(reader, entries["maxDuration"])
         if grantable and "maxDuration" in entries
         else None,
-        "approval": _approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
+        "approval": read_approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
     }
 
 
-def _approval(reader: Reader, field: Field, effect: Effect) -> Approval | None:
+def read_approval(reader: Reader, field: Field, effect: Effect | None = None) -> Approval | None:
+    """`approval`: who must say yes; None where it says `none`, which a rule that holds requests cannot."""
     if isinstance(field.node, yaml.ScalarNode) and field.node.value == "none":
         if effect is Effect.APPROVE:
             reader.refuse(field, "an approve rule that asks nobody", "name who must answer, or write effect: allow")
