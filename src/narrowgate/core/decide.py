@@ -12,7 +12,8 @@ In this order:
 4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule, unless
    people have said yes to this very request: one approval that was asked for every rule that holds it, for each as
    demanding as it is now.
-5. What is left is allowed, until the first credential of the chain, the first grant it rests on, or the approval, ends.
+5. What is left is allowed, until the first credential of the chain, the first grant it rests on, or the approval, ends;
+   with the masks of every member of the chain, less what is revealed to that member.
 
 Approvals are given for the very request alone (`digest.request_digest`), and by whoever has looked whether the answers
 still count; which rules they lift is decided here.
@@ -33,6 +34,7 @@ from narrowgate.core.grants import Grant, held_by
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Answer, Evidence, Granted, Grants, Held, Refused, Uncovered, judge
+from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
@@ -78,7 +80,8 @@ def decide(
     lifting = _lifting(held, approvals, now)
     if held and lifting is None:
         return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
-    return _allow(chain, covers, resting_on, lifting)
+    masks = policy.masks_of(chain, what.cluster, questions[0][0], [rule.ref for rule in held])
+    return _allow(chain, covers, resting_on, lifting, masks)
 
 
 def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
@@ -88,7 +91,11 @@ def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
 
 
 def _allow(
-    chain: Chain, covers: Sequence[RuleRef], resting_on: Mapping[str, float], lifting: ApprovalQuestion | None
+    chain: Chain,
+    covers: Sequence[RuleRef],
+    resting_on: Mapping[str, float],
+    lifting: ApprovalQuestion | None,
+    masks: MaskChoice | None,
 ) -> Allow:
     """Until the first credential of the chain ends, or the first of what else it rests on."""
     ends = [member.expires_at for member in chain if member.expires_at is not None]
@@ -101,6 +108,7 @@ def _allow(
         tasks=tuple(sorted(resting_on)),
         approval=lifting.id if lifting is not None else "",
         deadline=min(ends, default=None),
+        masks=masks,
     )
 
 

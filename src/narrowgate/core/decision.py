@@ -7,21 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.policy import Approval
+from narrowgate.core.rule_ref import RuleRef
 
-
-class RuleRef(msgspec.Struct, frozen=True, cache_hash=True):
-    """The rule that made a decision, as people find it again: policy name, rule id, revision of the policy set.
-
-    Built-in rules have the policy name `narrowgate` (discovery for whoever holds anything, say).
-    """
-
-    policy: str
-    rule: str
-    revision: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.policy}/{self.rule}"
+__all__ = ["Allow", "Decision", "Deny", "NeedsApproval", "RuleRef"]
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +26,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """The approval that lifts what would hold it: to be spent before anything is forwarded. Empty where none is."""
     deadline: float | None = None
     """Unix seconds: a stream that still runs then is decided again."""
+    masks: MaskChoice | None = None
+    """What must be masked in the answer before any of it leaves; None where nothing is."""
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ def judge(
         return Held(guards, cover)
     # Only a rule that itself holds the whole question offers it: one that guards a part of it gives nothing, and one
     # whose condition is not met says nothing.
-    offering = next((rule for rule in guards if rule.covers(question)), None)
+    offering = next((rule for rule in guards if rule.covers(question) and not rule.rule.reveals), None)
     return Held(guards, offering.ref) if offering is not None else cover
 
 

@@ -111,6 +111,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What the link of its task must begin with, any of them; None where no link is asked for."""
     review: Approval | None = None
     """Set on emergency rules: they grant to emergency tasks alone, at once, and these people look at it afterwards."""
+    reveals: bool = False
+    """Whether this is what a reveal asks people: it holds the `get` of one object that is covered, and offers nothing.
+    """
     line: int = 0
     """Where the rule begins in its file, for findings; 0 where it came from no file."""
 

@@ -19,6 +19,7 @@ from narrowgate.core.conditions import ObjectNeeds
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Intent
+from narrowgate.core.masking.choosing import CompiledMask, CompiledReveal, MaskChoice, MemberMasks, masks_of_member
 from narrowgate.core.matching import CompiledRule, Question, question_of
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, SubjectKind
 
@@ -80,14 +81,35 @@ _NO_CANDIDATES: Final = Candidates(())
 class Holding:
     """What one identity holds on one cluster."""
 
-    __slots__ = ("_by_namespace", "_candidates", "_everywhere", "_of_urls", "_wide", "holds", "offered", "rules")
+    __slots__ = (
+        "_by_namespace",
+        "_candidates",
+        "_everywhere",
+        "_masks",
+        "_masks_on",
+        "_of_urls",
+        "_reveals",
+        "_wide",
+        "holds",
+        "offered",
+        "rules",
+    )
 
-    def __init__(self, written: Iterable[CompiledRule], built_in: Sequence[CompiledRule]) -> None:
+    def __init__(
+        self,
+        written: Iterable[CompiledRule],
+        built_in: Sequence[CompiledRule],
+        masks: Iterable[CompiledMask] = (),
+        reveals: Iterable[CompiledReveal] = (),
+    ) -> None:
         rules = sorted(written, key=lambda rule: (rule.ref.policy, rule.ref.rule))
         self.holds: Final = any(rule.effect is Effect.ALLOW for rule in rules)
         """Whether anything is allowed at all, which is what opens discovery and reviews of oneself."""
         self.rules: Final = (*rules, *(built_in if self.holds else ()))
         self.offered: Final = any(rule.effect in (Effect.GRANTABLE, Effect.APPROVE) for rule in self.rules)
+        self._masks: Final = tuple(masks)
+        self._reveals: Final = tuple(reveals)
+        self._masks_on: dict[tuple[str, str], MemberMasks | None] = {}
         self._candidates: dict[object, Candidates] = {}
         self._of_urls: list[int] = []
         self._wide: list[int] = []
@@ -129,6 +151,15 @@ class Holding:
             self._candidates[key] = found
         return found
 
+    def masks_on(self, group: str, resource: str) -> MemberMasks | None:
+        """What masks answers about that resource (`pods`, `pods/log`); None where nothing does."""
+        key = (group, resource)
+        if key not in self._masks_on:
+            if len(self._masks_on) >= MAX_CANDIDATES:
+                self._masks_on.clear()
+            self._masks_on[key] = masks_of_member(self._masks, self._reveals, group, resource)
+        return self._masks_on[key]
+
     def on_resource(self, question: Question) -> list[CompiledRule]:
         """The rules about the question's resource or path, whatever their verbs and scope."""
         return self._about(question, "")
@@ -163,7 +194,15 @@ class Rulebook:
         self.revision: Final = revision
         self.policies: Final = tuple(sorted(policies, key=lambda policy: policy.name))
         self._rules: Final = [
-            tuple(CompiledRule(policy.name, rule, revision) for rule in policy.rules) for policy in self.policies
+            tuple(CompiledRule(policy.name, rule, revision) for rule in (*policy.rules, *_asked_by_reveals(policy)))
+            for policy in self.policies
+        ]
+        self._masks: Final = [
+            tuple(CompiledMask(policy.name, mask, revision) for mask in policy.masks) for policy in self.policies
+        ]
+        self._reveals: Final = [
+            tuple(CompiledReveal(policy.name, reveal, revision) for reveal in policy.reveals)
+            for policy in self.policies
         ]
         self._by_subject: Final = _by_subject(self.policies)
         self._holdings: dict[tuple[str, str, tuple[str, ...], str], Holding] = {}
@@ -177,8 +216,13 @@ class Rulebook:
         key = (identity.kind._value_, identity.name, identity.groups, cluster)
         found = self._holdings.get(key)
         if found is None:
-            written = (rule for index in self._policies_of(identity, cluster) for rule in self._rules[index])
-            found = Holding(written, self.built_in)
+            named = self._policies_of(identity, cluster)
+            found = Holding(
+                (rule for index in named for rule in self._rules[index]),
+                self.built_in,
+                (mask for index in named for mask in self._masks[index]),
+                (reveal for index in named for reveal in self._reveals[index]),
+            )
             if len(self._holdings) >= MAX_HOLDINGS:
                 self._holdings.clear()
             self._holdings[key] = found
@@ -189,6 +233,19 @@ class Rulebook:
         count.
         """
         return all(self.holding(member, cluster).holds for member in chain)
+
+    def masks_of(
+        self, chain: Chain, cluster: str, question: Question, approved: Sequence[RuleRef]
+    ) -> MaskChoice | None:
+        """What must be masked in the answer; None where nothing is. `approved` are rules that people said yes to."""
+        if not question.resource:
+            return None
+        met = [self.holding(member, cluster).masks_on(question.group, question.combined) for member in chain]
+        members = tuple(masks for masks in met if masks is not None)
+        if not members:
+            return None
+        asked = {reveal.ref for member in members for reveal in member.reveals if reveal.asks}
+        return MaskChoice(members, tuple(sorted(asked.intersection(approved), key=str)))
 
     def object_needs(self, chain: Chain, what: Intent) -> ObjectNeeds:
         """Which objects must be fetched before `decide` is asked: those that some rule's condition would look at."""
@@ -255,6 +312,24 @@ def compile_policies(policies: Sequence[Policy], revision: int) -> Rulebook:
     if len(set(names)) < len(names):
         raise ValueError("two policies have the same name")
     return Rulebook(policies, revision)
+
+
+def _asked_by_reveals(policy: Policy) -> Iterable[Rule]:
+    """What its reveals ask people before they take a mask off: each holds the `get` of one object."""
+    for reveal in policy.reveals:
+        if reveal.approval is not None:
+            yield Rule(
+                id=reveal.id,
+                effect=Effect.APPROVE,
+                verbs=("get",),
+                api_groups=reveal.api_groups,
+                resources=reveal.resources,
+                namespaces=reveal.namespaces,
+                names=reveal.names,
+                approval=reveal.approval,
+                reveals=True,
+                line=reveal.line,
+            )
 
 
 def _by_subject(policies: Sequence[Policy]) -> dict[tuple[str, str], list[int]]:

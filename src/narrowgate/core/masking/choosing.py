@@ -1,0 +1,145 @@
+"""Which masks hold for the objects of one answer: those of every member of the chain, less what is revealed to it.
+
+A mask holds for an object as long as it holds for anybody in the chain: what one member may see is not thereby seen by
+another. Namespaces and names are judged object by object, because a list over all namespaces has some of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from narrowgate.core.policy import EVERYTHING, Mask, Reveal
+from narrowgate.core.rule_ref import RuleRef
+
+
+class Where(msgspec.Struct, frozen=True):
+    """An object's place; None where it cannot be told, or where it may be any."""
+
+    namespace: str | None
+    name: str | None
+
+
+ANYWHERE: Final = Where(None, None)
+
+
+class CompiledMask:
+    """A mask ready to be asked whether it speaks of something."""
+
+    __slots__ = ("_groups", "_namespaces", "_resources", "fields", "ref")
+
+    def __init__(self, policy: str, mask: Mask, revision: int) -> None:
+        self.ref: Final = RuleRef(policy, mask.id, revision)
+        self.fields: Final = mask.fields
+        self._groups: Final = frozenset(mask.api_groups)
+        self._resources: Final = frozenset(mask.resources)
+        self._namespaces: Final = _listed(mask.namespaces)
+
+    def is_about(self, group: str, resource: str) -> bool:
+        """Whether it masks objects of that resource (`pods`), or what its subresource (`pods/log`) answers."""
+        return _is_about(self._groups, self._resources, group, resource)
+
+    def may_be_in(self, where: Where) -> bool:
+        """Whether an object there may be one of its own: in doubt it is."""
+        return self._namespaces is None or where.namespace is None or where.namespace in self._namespaces
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it holds in every namespace."""
+        return self._namespaces is None
+
+
+class CompiledReveal:
+    """A reveal ready to be asked what it lifts."""
+
+    __slots__ = ("_groups", "_masks", "_names", "_namespaces", "_resources", "asks", "ref")
+
+    def __init__(self, policy: str, reveal: Reveal, revision: int) -> None:
+        self.ref: Final = RuleRef(policy, reveal.id, revision)
+        self.asks: Final = reveal.approval is not None
+        """Whether it counts only where people have said yes to the very request."""
+        self._groups: Final = frozenset(reveal.api_groups)
+        self._resources: Final = frozenset(reveal.resources)
+        self._namespaces: Final = _listed(reveal.namespaces)
+        self._names: Final = None if reveal.names is None else frozenset(reveal.names)
+        self._masks: Final = None if reveal.masks is None else frozenset(reveal.masks)
+
+    def is_about(self, group: str, resource: str) -> bool:
+        """Whether it speaks of that resource."""
+        return _is_about(self._groups, self._resources, group, resource)
+
+    def lifts(self, mask: RuleRef, where: Where) -> bool:
+        """Whether it takes that mask off an object there: in doubt it does not."""
+        if self._masks is not None and str(mask) not in self._masks:
+            return False
+        if self._namespaces is not None and where.namespace not in self._namespaces:
+            return False
+        return self._names is None or where.name in self._names
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it holds for every object of its resources."""
+        return self._namespaces is None and self._names is None
+
+
+class MemberMasks(msgspec.Struct, frozen=True):
+    """What masks one member of a chain meets on one resource, and what is revealed to it."""
+
+    masks: tuple[CompiledMask, ...]
+    reveals: tuple[CompiledReveal, ...]
+
+    def held(self, where: Where, approved: Collection[RuleRef]) -> Iterable[RuleRef]:
+        """The masks that hold for this member there."""
+        usable = [reveal for reveal in self.reveals if not reveal.asks or reveal.ref in approved]
+        for mask in self.masks:
+            if mask.may_be_in(where) and not any(reveal.lifts(mask.ref, where) for reveal in usable):
+                yield mask.ref
+
+    @property
+    def varies(self) -> bool:
+        """Whether it differs from object to object."""
+        everywhere = all(mask.is_everywhere for mask in self.masks)
+        return not (everywhere and all(reveal.is_everywhere for reveal in self.reveals))
+
+
+class MaskChoice(msgspec.Struct, frozen=True):
+    """The masks of one answer: an obligation of an `Allow`."""
+
+    members: tuple[MemberMasks, ...]
+    approved: tuple[RuleRef, ...] = ()
+    """The reveals that people have said yes to, for this one request."""
+
+    @property
+    def varies(self) -> bool:
+        """Whether namespace and name of each object must be looked at."""
+        return any(member.varies for member in self.members)
+
+    def held(self, where: Where) -> tuple[RuleRef, ...]:
+        """The masks that hold for an object there, sorted; each once, however many members it holds for."""
+        found = {ref for member in self.members for ref in member.held(where, self.approved)}
+        return tuple(sorted(found, key=str))
+
+
+def masks_of_member(
+    masks: Sequence[CompiledMask], reveals: Sequence[CompiledReveal], group: str, resource: str
+) -> MemberMasks | None:
+    """What one member meets on that resource; None where it meets nothing."""
+    near = tuple(mask for mask in masks if mask.is_about(group, resource))
+    if not near:
+        return None
+    return MemberMasks(near, tuple(reveal for reveal in reveals if reveal.is_about(group, resource)))
+
+
+def _is_about(groups: Collection[str], resources: Collection[str], group: str, resource: str) -> bool:
+    if EVERYTHING not in groups and group not in groups:
+        return False
+    base, slash, subresource = resource.partition("/")
+    # What a subresource answers is the object again more often than not: the object's masks hold for it too.
+    meant = {EVERYTHING, resource, base, f"*/{subresource}" if slash else resource}
+    return not meant.isdisjoint(resources)
+
+
+def _listed(namespaces: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if namespaces is None or EVERYTHING in namespaces else frozenset(namespaces)

@@ -1,0 +1,134 @@
+"""Which masks hold for whom and where: in doubt they hold, and in doubt nothing takes them off."""
+
+from __future__ import annotations
+
+import msgspec
+from tests.deciding import NOW, TWO_OF_SRE, agent, asks, person, policy, rule
+from tests.unit.core.test_decide_approvals import approved
+
+from narrowgate.core.approvals import ApprovalQuestion
+from narrowgate.core.decide import decide
+from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.identity import Chain, chain_of
+from narrowgate.core.intent import Intent
+from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where
+from narrowgate.core.policy import Mask, Policy, Reveal
+from narrowgate.core.rulebook import compile_policies
+
+GET = asks("get", "configmaps", "app", namespace="ci")
+LIST = asks("list", "configmaps")
+READ = rule("allow", "get", "configmaps", namespaces="*")
+LISTS = rule("allow", "list", "configmaps", namespaces="*", id="lists")
+HERE = Where("ci", "app")
+
+
+def mask(id: str = "dsn", **other: object) -> Mask:
+    return msgspec.structs.replace(
+        Mask(id=id, api_groups=("",), resources=("configmaps",), fields=("data.dsn",)), **other
+    )
+
+
+def reveal(id: str = "see", **other: object) -> Reveal:
+    return msgspec.structs.replace(Reveal(id=id, api_groups=("",), resources=("configmaps",)), **other)
+
+
+def with_masks(*masks: Mask, reveals: tuple[Reveal, ...] = ()) -> Policy:
+    return msgspec.structs.replace(policy(READ, LISTS), masks=masks, reveals=reveals)
+
+
+def decided(
+    *policies: Policy, what: Intent = GET, by: Chain | None = None, approvals: tuple[ApprovalQuestion, ...] = ()
+) -> Decision:
+    return decide(by or chain_of(agent()), what, compile_policies(policies, 3), (), approvals, NOW)
+
+
+def choice(*policies: Policy, what: Intent = GET, by: Chain | None = None) -> MaskChoice | None:
+    decision = decided(*policies, what=what, by=by)
+    assert isinstance(decision, Allow)
+    return decision.masks
+
+
+def held(found: MaskChoice | None, where: Where = HERE) -> list[str]:
+    return [] if found is None else [str(ref) for ref in found.held(where)]
+
+
+def test_a_mask_holds_for_the_subjects_of_its_policy_and_its_resources() -> None:
+    assert held(choice(with_masks(mask()))) == ["test/dsn"]
+    assert choice(with_masks(mask(resources=("pods",)))) is None
+    assert choice(with_masks(mask(api_groups=("apps",)))) is None
+    others = msgspec.structs.replace(with_masks(mask()), name="others", rules=(), subjects=())
+    assert choice(policy(READ), others) is None
+
+
+def test_a_mask_of_an_object_holds_for_what_its_subresources_answer() -> None:
+    found = compile_policies([with_masks(mask(resources=("pods",)))], 3).holding(agent(), "prod")
+    assert found.masks_on("", "pods/status") is not None
+    assert found.masks_on("", "pods") is not None
+    assert found.masks_on("", "services") is None
+
+
+def test_namespaces_are_judged_object_by_object_and_in_doubt_the_mask_holds() -> None:
+    found = choice(with_masks(mask(namespaces=("ci",))), what=LIST)
+    assert found is not None
+    assert found.varies
+    assert held(found, Where("ci", "x")) == ["test/dsn"]
+    assert held(found, Where("web", "x")) == []
+    assert held(found, ANYWHERE) == ["test/dsn"]
+    everywhere = choice(with_masks(mask()), what=LIST)
+    assert everywhere is not None
+    assert not everywhere.varies
+
+
+def test_a_reveal_takes_off_what_it_names_where_it_names_it() -> None:
+    two = (mask(), mask("key"))
+    everything = choice(with_masks(*two, reveals=(reveal(),)))
+    assert held(everything) == []
+    one = choice(with_masks(*two, reveals=(reveal(masks=("test/key",)),)))
+    assert held(one) == ["test/dsn"]
+    named = choice(with_masks(*two, reveals=(reveal(names=("app",), namespaces=("ci",)),)))
+    assert held(named) == []
+    assert held(named, Where("ci", "other")) == ["test/dsn", "test/key"]
+    assert held(named, Where("web", "app")) == ["test/dsn", "test/key"]
+    assert held(named, ANYWHERE) == ["test/dsn", "test/key"]
+
+
+def test_what_is_revealed_to_one_member_of_a_chain_is_masked_for_the_other() -> None:
+    root = agent("root")
+    of_root = msgspec.structs.replace(
+        policy(READ, name="roots", subjects="Agent/root"), masks=(mask(),), reveals=(reveal(),)
+    )
+    assert held(choice(with_masks(mask()), of_root, by=(root, agent()))) == ["test/dsn"]
+    assert held(choice(of_root, by=(root,))) == []
+
+
+def test_a_reveal_gives_no_access() -> None:
+    decision = decided(msgspec.structs.replace(policy(rule("allow", "get", "pods")), reveals=(reveal(),)))
+    assert isinstance(decision, Deny)
+    asking = msgspec.structs.replace(policy(rule("allow", "get", "pods")), reveals=(reveal(approval=TWO_OF_SRE),))
+    assert isinstance(decided(asking), Deny)
+
+
+def test_a_reveal_that_asks_people_holds_one_get_and_lifts_the_mask_for_that_one() -> None:
+    asking = with_masks(mask(), reveals=(reveal(approval=TWO_OF_SRE),))
+    held_for_people = decided(asking)
+    assert isinstance(held_for_people, NeedsApproval)
+    assert [str(ref) for ref in held_for_people.rules] == ["test/see"]
+    answered = decided(asking, approvals=(approved("see"),))
+    assert isinstance(answered, Allow)
+    assert held(answered.masks) == []
+    assert answered.approval == "q1"
+    listed = decided(asking, what=LIST)
+    assert isinstance(listed, Allow)
+    assert held(listed.masks) == ["test/dsn"]
+
+
+def test_an_approval_for_something_else_reveals_nothing() -> None:
+    asking = with_masks(mask(), reveals=(reveal(approval=TWO_OF_SRE),))
+    guarded = msgspec.structs.replace(asking, rules=(*asking.rules, rule("approve", "get", "configmaps", id="guard")))
+    assert isinstance(decided(guarded, approvals=(approved("guard"),)), NeedsApproval)
+
+
+def test_people_are_masked_by_the_policies_that_name_them_alone() -> None:
+    theirs = msgspec.structs.replace(policy(READ, name="people", subjects="Person/alice"), masks=(mask(),))
+    assert held(choice(theirs, by=chain_of(person("alice")))) == ["people/dsn"]
+    assert choice(policy(READ, name="people", subjects="Person/alice"), by=chain_of(person("alice"))) is None
