@@ -1,0 +1,215 @@
+"""A JSON list answer taken apart as it comes: what stands before its items, the items in batches, what stands behind.
+
+The API server writes lists as one object with `items` (or `rows`, a Table) and may take hundreds of megabytes for it;
+no more than a batch is held at a time. Whether a comma really stands between two items, and not in a string or within
+an item, is told by the decoder: what stands before it must be a whole list of its own. How the bytes were cut never
+matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from narrowgate.wire.json_mask import require_text
+from narrowgate.wire.json_spans import Unreadable, elements_of, members_of
+
+BATCH_BYTES: Final = 256 * 1024
+"""Items are taken in batches of about this size: large enough that a batch costs little, small enough to hold."""
+
+ITEM_LIMIT: Final = 32 * 1024 * 1024
+"""Bytes of one item, or of what stands before or behind the items. etcd takes objects of 1.5 MiB, CRDs grow to some
+more when they are converted."""
+
+CANDIDATES: Final = 8
+"""How many commas are tried before the items are told apart one by one."""
+
+HEAD_CANDIDATES: Final = 256
+"""How many keys that could begin the items are tried; a head has one, a single object with volumes some."""
+
+_BEGIN: Final = re.compile(rb'(?<!\\)"(items|rows)"\s*:\s*\[')
+_FIRST_KEY: Final = re.compile(rb'\{\s*"[A-Za-z]{1,32}"')
+_elements = msgspec.json.Decoder(list[Raw]).decode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+Items = Callable[[list[Raw], bytes], bytes]
+"""What becomes of a batch: its elements and its bytes, which hold those and what separates them, and nothing else."""
+
+
+class ItemStream:
+    """One list answer. `feed` what comes, then `finish`; what they return is to be sent on, in that order.
+
+    `items` is asked for every batch. What holds no list of items is returned by nobody: it is `whole` at the end.
+    """
+
+    def __init__(self, begin: Callable[[bytes, str], None], items: Items) -> None:
+        """`begin` is told what stands before the items, with `[`, and their key (`items`, `rows`), before any comes."""
+        self._begin = begin
+        self._items = items
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._look_at = 1
+        """Bytes that must be held before it is worth looking again."""
+        self._tried_from = 0
+        self._tries = 0
+        self._head = b""
+        self._first_key = b""
+        self._is_first = True
+        self.whole: bytes | None = None
+        """All of the answer, once finished, where it was no list."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes. Raises Unreadable."""
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held < self._look_at:
+            return b""
+        buffer = self._joined()
+        if not self._head:
+            buffer = self._find_head(buffer)
+            if not self._head:
+                return b""
+            first = self._head
+        else:
+            first = b""
+        return first + self._take_batches(buffer)
+
+    def finish(self) -> bytes:
+        """Take the end of it. Raises Unreadable where it ends too early."""
+        buffer, head = self._joined(), b""
+        if not self._head:
+            buffer = self._find_head(buffer)
+            if not self._head:
+                self.whole = self._joined()
+                return b""
+            head = self._head
+        end = self._end_of_items(buffer)
+        part, tail = buffer[:end], buffer[end:]
+        self._check_frame(tail)
+        if not part.strip(b" \t\r\n"):
+            return head + buffer
+        elements = self._list_in(part)
+        if elements is None:
+            raise Unreadable("its items are not valid JSON")
+        return head + self._masked(part, elements) + tail
+
+    # --- before the items
+
+    def _find_head(self, buffer: bytes) -> bytes:
+        """Look for where the items begin; what follows it is returned, and the head is kept."""
+        for found in _BEGIN.finditer(buffer, self._tried_from):
+            self._tried_from = found.start() + 1
+            self._tries += 1
+            if self._tries > HEAD_CANDIDATES:
+                break
+            head = buffer[: found.end()]
+            if _is_head(head):
+                self._head = head
+                require_text(head)
+                self._begin(head, found[1].decode())
+                self._look_at = BATCH_BYTES
+                return buffer[found.end() :]
+        if len(buffer) > ITEM_LIMIT:
+            raise Unreadable(f"it has no items within its first {ITEM_LIMIT} bytes, and is no single object either")
+        self._keep(buffer, 2 * len(buffer))
+        # A key and its bracket may have been cut apart.
+        self._tried_from = max(self._tried_from, len(buffer) - 64)
+        return b""
+
+    # --- items
+
+    def _take_batches(self, buffer: bytes) -> bytes:
+        if len(buffer) < BATCH_BYTES:
+            self._keep(buffer, BATCH_BYTES)
+            return b""
+        found = self._last_batch(buffer)
+        if found is None:
+            if len(buffer) > ITEM_LIMIT:
+                raise Unreadable(f"one of its items has more than {ITEM_LIMIT} bytes")
+            self._keep(buffer, 2 * len(buffer))
+            return b""
+        end, elements = found
+        self._keep(buffer[end:], BATCH_BYTES)
+        return self._masked(buffer[:end], elements)
+
+    def _last_batch(self, buffer: bytes) -> tuple[int, list[Raw]] | None:
+        """The end of the last whole item that is followed by a comma, and all items up to it; None where none is."""
+        if not self._first_key and (first := _FIRST_KEY.search(buffer)):
+            self._first_key = first[0]
+        mark = b"}," + self._first_key
+        at = len(buffer)
+        for _ in range(CANDIDATES):
+            at = buffer.rfind(mark, 0, at)
+            if at < 0:
+                break
+            if (elements := self._list_in(buffer[: at + 1])) is not None:
+                return at + 1, elements
+        return self._slow_batch(buffer)
+
+    def _slow_batch(self, buffer: bytes) -> tuple[int, list[Raw]] | None:
+        """The same, told by counting brackets: for items that do not begin alike."""
+        comma = self._comma_at(buffer)
+        borders = [comma - 1 + span.end for span in elements_of(b"[" + buffer[comma:])]
+        # What is last may go on in what is still to come, or be what stands behind the items.
+        for border in borders[-2 : -2 - CANDIDATES : -1]:
+            if (elements := self._list_in(buffer[:border])) is not None:
+                return border, elements
+        return None
+
+    def _list_in(self, part: bytes) -> list[Raw] | None:
+        """The items in it, where it holds whole ones and nothing else."""
+        try:
+            return _elements(b"[%b]" % part[self._comma_at(part) :])
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+
+    def _comma_at(self, buffer: bytes) -> int:
+        """Where the items of this part begin: behind the comma that parts it from the batch before."""
+        return 0 if self._is_first else buffer.index(b",") + 1
+
+    def _masked(self, part: bytes, elements: list[Raw]) -> bytes:
+        require_text(part)
+        begin = self._comma_at(part)
+        self._is_first = False
+        return part[:begin] + self._items(elements, part[begin:])
+
+    # --- behind the items
+
+    def _end_of_items(self, buffer: bytes) -> int:
+        """Where the bracket that closes the items stands."""
+        begin = self._comma_at(buffer) if buffer.lstrip(b" \t\r\n")[:1] == b"," else 0
+        try:
+            whole = b'{"":[' + buffer[begin:]
+            items = bytes(_members(whole)[""])
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise Unreadable(f"it ends within its items, or what follows them is not valid JSON: {error}") from None
+        end = 4 + len(items)
+        if whole[4:end] != items:
+            raise Unreadable("what follows its items cannot be told from them")
+        return begin + end - 6
+
+    def _check_frame(self, tail: bytes) -> None:
+        """Refuse what two readers could read differently: a key that stands twice around the items."""
+        require_text(tail)
+        members_of(self._head + tail)
+
+    def _joined(self) -> bytes:
+        buffer = b"".join(self._parts)
+        self._parts, self._held = [], 0
+        return buffer
+
+    def _keep(self, buffer: bytes, look_at: int) -> None:
+        self._parts, self._held, self._look_at = [buffer], len(buffer), look_at
+
+
+def _is_head(head: bytes) -> bool:
+    """Whether the bracket at its end opens a list directly in the answer's object."""
+    try:
+        _members(head + b"]}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""Answers masked on their way: objects, lists, tables, watches, statuses; cut anywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.wire.masking_by_hand import MASKED, Everywhere, InNamespace
+
+from narrowgate.wire.json_spans import Unreadable
+from narrowgate.wire.masked_answer import Form, Masks, masked_answer
+
+SECRET = {"metadata": {"name": "a", "namespace": "ci"}, "data": {"k": "planted"}}
+OTHER = {"metadata": {"name": "a", "namespace": "web"}, "data": {"k": "planted"}}
+HIDDEN = {"metadata": {"name": "a", "namespace": "ci"}, "data": {"k": MASKED}}
+
+
+def answered(form: Form, document: bytes, masks: Masks | None = None, cut: int = 1 << 20) -> bytes:
+    """What leaves of a document that comes in parts of `cut` bytes."""
+    answer = masked_answer(form, masks or Everywhere())
+    parts = [answer.feed(document[at : at + cut]) for at in range(0, len(document), cut)]
+    return b"".join((*parts, answer.finish()))
+
+
+def compact(value: Any) -> bytes:
+    """As the API server writes it."""
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1 << 20])
+def test_an_object_a_list_and_a_watch_are_masked_however_they_are_cut(cut: int) -> None:
+    assert answered(Form.OBJECT, compact(SECRET), cut=cut) == compact(HIDDEN)
+    listed = {"kind": "SecretList", "items": [SECRET, {"a": 1}, SECRET]}
+    assert answered(Form.LIST, compact(listed), cut=cut) == compact(listed).replace(b"planted", MASKED.encode())
+    events = compact({"type": "ADDED", "object": SECRET}) + compact({"type": "BOOKMARK", "object": {"kind": "X"}})
+    assert answered(Form.WATCH, events, cut=cut) == events.replace(b"planted", MASKED.encode())
+
+
+def test_a_list_that_turns_out_to_be_a_status_is_masked_as_one() -> None:
+    refused = {"kind": "Status", "apiVersion": "v1", "message": "planted", "data": {"k": "stays"}}
+    for form in (Form.LIST, Form.OBJECT):
+        assert json.loads(answered(form, compact(refused))) == refused | {"message": MASKED}
+    assert json.loads(answered(Form.WATCH, compact({"type": "ERROR", "object": refused}))) == {
+        "type": "ERROR",
+        "object": refused | {"message": MASKED},
+    }
+
+
+def test_an_object_that_only_calls_itself_a_status_is_an_object() -> None:
+    custom = {"kind": "Status", "apiVersion": "example.com/v1", "data": {"k": "planted"}}
+    assert b"planted" not in answered(Form.OBJECT, compact(custom))
+
+
+@pytest.mark.parametrize("form", [Form.LIST, Form.OBJECT])
+def test_rows_of_a_table_are_masked_in_their_objects_and_cells(form: Form) -> None:
+    table = {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "columnDefinitions": [{"name": "Name"}, {"name": "Secret"}],
+        "rows": [{"cells": ["a", "planted"], "object": SECRET}, {"cells": ["b", None], "object": None}],
+    }
+    out = answered(form, compact(table))
+    assert b"planted" not in out
+    assert json.loads(out)["rows"] == [
+        {"cells": ["a", MASKED], "object": HIDDEN},
+        {"cells": ["b", None], "object": None},
+    ]
+
+
+def test_a_later_event_of_a_watched_table_has_the_columns_of_the_first() -> None:
+    first = {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "columnDefinitions": [{"name": "Secret"}],
+        "rows": [{"cells": ["planted"], "object": SECRET}],
+    }
+    later = first | {"columnDefinitions": None}
+    events = b"".join(compact({"type": "ADDED", "object": one}) for one in (first, later))
+    assert answered(Form.WATCH, events).count(MASKED.encode()) == 4
+
+
+@pytest.mark.parametrize("form", [Form.LIST, Form.OBJECT, Form.WATCH])
+def test_masks_of_one_namespace_are_judged_object_by_object(form: Form) -> None:
+    if form is Form.LIST:
+        out = json.loads(
+            answered(form, compact({"items": [SECRET, OTHER, {"data": {"k": "planted"}}]}), InNamespace("ci"))
+        )
+        assert out["items"] == [HIDDEN, OTHER, {"data": {"k": MASKED}}]
+        return
+    wrap: Any = (lambda one: {"type": "ADDED", "object": one}) if form is Form.WATCH else (lambda one: one)
+    assert json.loads(answered(form, compact(wrap(SECRET)), InNamespace("ci"))) == wrap(HIDDEN)
+    assert json.loads(answered(form, compact(wrap(OTHER)), InNamespace("ci"))) == wrap(OTHER)
+
+
+def test_where_an_object_is_cannot_be_told_every_mask_holds() -> None:
+    odd = {"metadata": {"name": 7}, "data": {"k": "planted"}}
+    assert b"planted" not in answered(Form.OBJECT, compact(odd), InNamespace("ci"))
+    assert b"planted" not in answered(Form.OBJECT, compact({"data": {"k": "planted"}}), InNamespace("ci"))
+
+
+def test_a_list_that_comes_too_late_to_be_taken_apart_is_masked_as_a_whole() -> None:
+    head = ",".join(f'"k{n}":{{"items":[]}}' for n in range(400))
+    document = f'{{{head},"items":[{json.dumps(SECRET)}]}}'.encode()
+    out = answered(Form.LIST, document, cut=4_096)
+    assert out == document.replace(b"planted", MASKED.encode())
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("document", [b'{"a":', b"[]", b'"text"', b"k8s\x00\x0a", b'{"a":1}{"b":2}', b'{"a":1,"a":2}'])
+def test_what_is_not_one_object_is_refused(form: Form, document: bytes) -> None:
+    with pytest.raises(Unreadable):
+        answered(form, document + b"\n")
