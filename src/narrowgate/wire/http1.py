@@ -347,6 +347,17 @@ def write_response_head(head: ResponseHead, *, close: bool) -> bytes:
     return head.relayed + (b"connection: close\r\n\r\n" if close else b"\r\n")
 
 
+_FRAMING_LINES = re.compile(rb"\r\n(?:content-length|transfer-encoding):[^\r\n]*", re.IGNORECASE)
+
+
+def reframed(head: ResponseHead, framing: Framing, extra: tuple[tuple[bytes, bytes], ...] = ()) -> ResponseHead:
+    """The same head for a body that the gate has changed: framed anew, with `extra` headers."""
+    lines = [_FRAMING_LINES.sub(b"", head.relayed)]
+    lines += [b"%b: %b\r\n" % pair for pair in extra]
+    lines.append(b"transfer-encoding: chunked\r\n" if framing.chunked else b"content-length: %d\r\n" % framing.length)
+    return ResponseHead(head.status, b"".join(lines), framing, head.keep_alive)
+
+
 def _framing_line(framing: Framing, status: int, fields: dict[bytes, bytes]) -> bytes:
     if framing.chunked:
         return b"transfer-encoding: chunked\r\n"

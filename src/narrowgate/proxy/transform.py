@@ -1,0 +1,183 @@
+"""An answer on its way from the API server to the client, masked: what is asked for, what is read, what is passed on.
+
+Everything here fails closed: what cannot be read is not passed on. Before a byte has left, the caller gets a Status
+that says why; after that the answer is broken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from narrowgate.core.accept import json_ranges
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.understand import is_proxied, is_streaming
+from narrowgate.proxy.upstream import UpstreamBroken
+from narrowgate.wire.bodies import Body, follow
+from narrowgate.wire.http1 import CHUNKED, Framing, ResponseHead, reframed, write_response_head
+from narrowgate.wire.json_spans import Unreadable
+from narrowgate.wire.masked_answer import Form, MaskedAnswer
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+WARNINGS: Final = 8
+"""Warning headers of one answer: kubectl prints each on a line of its own."""
+
+_COLLECTIONS: Final = frozenset({"list", "deletecollection"})
+
+
+class Client(Protocol):
+    """Where masked bytes go (`proxy.client.ClientConnection`)."""
+
+    must_close: bool
+
+    def write(self, data: bytes) -> None:
+        """Send it; the client's own buffer slows the API server down."""
+        ...
+
+
+def is_masked(info: RequestInfo) -> bool:
+    """Whether answers to such a request are read by the gate: those about objects, and logs. What goes through exec,
+    attach, port-forward and proxy is the bytes of programs.
+    """
+    return info.is_resource_request and not is_streaming(info) and not is_proxied(info)
+
+
+def form_of(info: RequestInfo) -> Form | None:
+    """What sort of answer comes; None for text."""
+    if info.subresource == "log":
+        return None
+    if info.verb == "watch":
+        return Form.WATCH
+    return Form.LIST if info.verb in _COLLECTIONS else Form.OBJECT
+
+
+def masked_request(headers: list[tuple[bytes, bytes]], info: RequestInfo) -> list[tuple[bytes, bytes]]:
+    """The headers for the API server where the answer will be masked: JSON, not compressed. Raises Malformed 406."""
+    kept = [pair for pair in headers if pair[0] not in (b"accept", b"accept-encoding")]
+    if form_of(info) is None:
+        return kept
+    wanted = b",".join(value for name, value in headers if name == b"accept")
+    accept = json_ranges(wanted)
+    if not accept:
+        raise Malformed(
+            "what this answers is masked for you, which the gate does in JSON: accept application/json", 406
+        )
+    return [(b"accept", accept), *kept]
+
+
+def unmaskable(head: ResponseHead, info: RequestInfo) -> str:
+    """Why this answer cannot be masked; empty where it can."""
+    if head.framing.empty:
+        return ""
+    if encoding := head.field(b"content-encoding"):
+        return f"it is encoded as {encoding[:40]!r}"
+    kind = head.field(b"content-type").split(b";")[0].strip().lower()
+    expected = (b"application/json", b"text/plain") if form_of(info) is None else (b"application/json",)
+    if kind not in expected:
+        return f"it is {kind[:60].decode('latin-1') or 'of no content type'}, not {expected[0].decode()}"
+    return ""
+
+
+class MaskedSink:
+    """Takes the raw body of an answer and sends it on masked, in chunks, its head before the first of them."""
+
+    def __init__(
+        self,
+        client: Client,
+        head: ResponseHead,
+        answer: MaskedAnswer,
+        fail: Callable[[str], None],
+        warnings: Callable[[], tuple[tuple[bytes, bytes], ...]],
+    ) -> None:
+        """`fail` ends the answer under way; `warnings` are asked for once, when the head goes."""
+        self._client = client
+        self._head = head
+        self._answer = answer
+        self._fail = fail
+        self._warnings = warnings
+        self._payload: list[bytes] = []
+        self._body: Body = follow(head.framing, strict=False, payload=self._payload)
+        self._is_begun = False
+        self._failed = ""
+        self.sent = 0
+        """Bytes of the masked body that were sent on."""
+
+    def begin(self) -> None:
+        """Send the head, if it has not gone."""
+        if not self._is_begun:
+            self._is_begun = True
+            head = reframed(self._head, CHUNKED, self._warnings())
+            self._client.write(write_response_head(head, close=self._client.must_close))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything has left."""
+        return self._is_begun
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether another document may follow what was sent."""
+        return self._answer.at_boundary
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the API server's body, its chunk lines included."""
+        if self._failed:
+            return
+        if self._head.framing.until_close:
+            self._payload.append(data)
+        else:
+            self._body.feed(data)
+        payload = b"".join(self._payload)
+        self._payload.clear()
+        try:
+            if payload and (masked := self._answer.feed(payload)):
+                self._send(masked)
+        except Unreadable as error:
+            self._failed = _unreadable(error)
+            self._fail(self._failed)
+
+    def finish(self) -> None:
+        """The body is complete. Raises UpstreamBroken where its end cannot be read."""
+        try:
+            rest = self._answer.finish()
+        except Unreadable as error:
+            raise UpstreamBroken(_unreadable(error)) from None
+        if rest:
+            self._send(rest)
+        self.begin()
+        self._client.write(LAST_CHUNK)
+
+    def _send(self, masked: bytes) -> None:
+        self.begin()
+        self.sent += len(masked)
+        self._client.write(b"%x\r\n%b\r\n" % (len(masked), masked))
+
+
+def masked_whole(answer: MaskedAnswer, body: bytes) -> bytes:
+    """A whole body masked. Raises UpstreamBroken where it cannot be read."""
+    try:
+        return answer.feed(body) + answer.finish()
+    except Unreadable as error:
+        raise UpstreamBroken(_unreadable(error)) from None
+
+
+def warnings_for(counts: dict[str, int]) -> tuple[tuple[bytes, bytes], ...]:
+    """`Warning` headers (RFC 9111 5.5, as k8s.io/apiserver/pkg/endpoints/filters/warning.go writes them) that say what
+    was masked so far, by which rule.
+    """
+    told = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    lines = [f"masked {count} value{'s' if count > 1 else ''} by {rule}" for rule, count in told[:WARNINGS]]
+    if len(told) > WARNINGS:
+        lines[-1] = f"and others masked by {len(told) - WARNINGS + 1} more rules"
+    return tuple((b"warning", f'299 narrowgate "{line}"'.encode("ascii")) for line in lines)
+
+
+def length_of(body: bytes) -> Framing:
+    """The framing of a whole body."""
+    return Framing(len(body))
+
+
+def _unreadable(error: Unreadable) -> str:
+    return f"the API server's answer cannot be masked, and is not passed on: {error}"
