@@ -14,6 +14,7 @@ import msgspec
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task
@@ -247,6 +248,18 @@ class Sightings(Protocol):
         ...
 
 
+class DeniedRequests(Protocol):
+    """What agents were refused lately, for asking for just that. No change that anybody is told of."""
+
+    def tell(self, denied: Sequence[DeniedRequest], *, now: float) -> None:
+        """Keep these, the newest of each identity and in all; what is older than an hour goes."""
+        ...
+
+    def get(self, audit_id: str, *, now: float) -> DeniedRequest:
+        """The refused request of that id. Raises NotThere, also for one that is older than an hour."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -273,6 +286,11 @@ class Store(Protocol):
     @property
     def approvals(self) -> Approvals:
         """Questions put to people."""
+        ...
+
+    @property
+    def denied_requests(self) -> DeniedRequests:
+        """What agents were refused lately."""
         ...
 
     @property
