@@ -287,6 +287,48 @@ class Store(Protocol):
     def approvals(self) -> Approvals:
         """Questions put to people."""
         ...
+class NotificationCursor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a receiver of notifications has been told the list of changes, and how telling goes."""
+
+    receiver: str
+    change: int
+    """The number of the last change that it was told, or that it need not be told; 0 before the first."""
+    attempts: int = 0
+    """How often telling the next one has failed."""
+    next_at: float = 0.0
+    """Unix seconds before which it is not tried again."""
+    trouble: str = ""
+    """Why it failed the last time, in one line; empty while all is well."""
+
+
+class Notifications(Protocol):
+    """The list of changes as a queue: read in order by each receiver, at its own pace. Nobody hears of a cursor."""
+
+    def newest(self) -> int:
+        """The number of the newest change; 0 where there is none."""
+        ...
+
+    def after(self, change: int, limit: int = 100) -> tuple[Change, ...]:
+        """The changes with a higher number, lowest first."""
+        ...
+
+    def before(self, change: Change) -> Change | None:
+        """The last change to the same thing (same subject, same word before the dot) before that one."""
+        ...
+
+    def cursor(self, receiver: str) -> NotificationCursor:
+        """Where that receiver is. One that is seen for the first time begins behind the newest change."""
+        ...
+
+    def move(self, cursor: NotificationCursor, *, was: NotificationCursor) -> None:
+        """Put it in the place of `was`. Raises ChangedMeanwhile where another one is there by now."""
+        ...
+
+    def cursors(self) -> tuple[NotificationCursor, ...]:
+        """All, by receiver."""
+        ...
+
+
 
     @property
     def denied_requests(self) -> DeniedRequests:
@@ -320,6 +362,16 @@ class Store(Protocol):
 
     def remove_agent(self, name: str, *, by: str, at: float) -> None:
         """Remove the agent; its credential is worth nothing from then on. Raises NotThere."""
+    @property
+    def delegations(self) -> Delegations:
+        """Who answers in whose place."""
+        ...
+
+    @property
+    def notifications(self) -> Notifications:
+        """How far people were told of changes."""
+        ...
+
         ...
 
     def add_revision(self, files: Sequence[tuple[str, str]], *, by: str, at: float) -> PolicyRevision:

@@ -14,6 +14,7 @@ from narrowgate.store.approvals import ApprovalTable
 from narrowgate.store.changes import move_generation, note_change
 from narrowgate.store.denied_requests import DeniedRequestTable
 from narrowgate.store.once import OnceTable
+from narrowgate.store.notification_cursors import NotificationCursorTable
 from narrowgate.store.port import (
     AlreadyThere,
     Change,
@@ -43,6 +44,7 @@ class SQLiteStore:
         self.roles = RoleTable(self._file)
         self.sightings = SightingTable(self._file)
         self.denied_requests = DeniedRequestTable(self._file)
+        self.notifications = NotificationCursorTable(self._file)
         self.tasks = TaskTable(self._file)
         self.approvals = ApprovalTable(self._file)
 
