@@ -59,7 +59,7 @@ def decide(
     questions = _questions(what)
     covers: list[RuleRef] = []
     held: list[CompiledRule] = []
-    resting_on: dict[str, float] = {}
+    resting_on: dict[str, Grant] = {}
     for member in chain:
         holding = policy.holding(member, what.cluster)
         own = _own(grants, member, policy, what.cluster, now) if grants else None
@@ -69,7 +69,7 @@ def decide(
                 held += answer.rules
                 answer = answer.cover
             if isinstance(answer, Granted):
-                resting_on[answer.grant.task] = answer.grant.ends_at
+                resting_on[answer.grant.task] = answer.grant
                 answer = answer.ref
             if not isinstance(answer, RuleRef):
                 return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
@@ -88,17 +88,18 @@ def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
 
 
 def _allow(
-    chain: Chain, covers: Sequence[RuleRef], resting_on: Mapping[str, float], lifting: ApprovalQuestion | None
+    chain: Chain, covers: Sequence[RuleRef], resting_on: Mapping[str, Grant], lifting: ApprovalQuestion | None
 ) -> Allow:
     """Until the first credential of the chain ends, or the first of what else it rests on."""
     ends = [member.expires_at for member in chain if member.expires_at is not None]
-    ends += resting_on.values()
+    ends += [grant.ends_at for grant in resting_on.values()]
     if lifting is not None:
         ends.append(lifting.lapses_at)
     return Allow(
         rule=covers[-1],
         covers=tuple(covers),
         tasks=tuple(sorted(resting_on)),
+        limits=tuple(grant.limits for _, grant in sorted(resting_on.items()) if grant.limits is not None),
         approval=lifting.id if lifting is not None else "",
         deadline=min(ends, default=None),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from narrowgate.core.policy import Approval
+from narrowgate.core.task_limits import Limits
 
 
 class RuleRef(msgspec.Struct, frozen=True, cache_hash=True):
@@ -32,6 +33,9 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     covers: tuple[RuleRef, ...]
     tasks: tuple[str, ...] = ()
     """The tasks whose grants it rests on, sorted; none where standing rules cover all of it."""
+    limits: tuple[Limits, ...] = ()
+    """Of those tasks that have some, by task: each must have a request left, and a stream for what is one, before
+    anything is forwarded."""
     approval: str = ""
     """The approval that lifts what would hold it: to be spent before anything is forwarded. Empty where none is."""
     deadline: float | None = None

@@ -15,11 +15,13 @@ import yaml
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
 from narrowgate.core.policy import EVERYTHING, Approval, Approvers, Effect, Rule
+from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
+from narrowgate.core.task_links import MOST_LINKS, beginning_problem
 from narrowgate.core.yaml_reader import Field, Reader, meant
 
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
-    "maxDuration", "approval",
+    "maxDuration", "approval", "maxRequests", "maxStreams", "links",
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -62,6 +64,9 @@ _SUBRESOURCE_MEANT: Final[Mapping[str, str]] = {
     "serviceaccounts/tokens": "serviceaccounts/token",
     "certificatesigningrequests/approve": "certificatesigningrequests/approval",
 }
+
+_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links")
+"""What only makes sense where a task is granted something."""
 
 ID_SHAPE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 """Ids of rules and masks: short, and safe in a log, a URL and `policy/rule`."""
@@ -331,10 +336,11 @@ def _condition(reader: Reader, field: Field) -> str:
 
 
 def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: Effect) -> dict[str, Any]:
-    """`maxDuration` and `approval`: which effect needs them and which cannot have them."""
+    """`maxDuration`, `approval` and what else only some effects have: which needs them and which cannot have them."""
     grantable = effect is Effect.GRANTABLE
-    if "maxDuration" in entries and not grantable:
-        reader.refuse(entries["maxDuration"], f"goes with effect: grantable, and this rule's is {effect.value}")
+    for key in _GRANTABLE_ONLY:
+        if key in entries and not grantable:
+            reader.refuse(entries[key], f"goes with effect: grantable, and this rule's is {effect.value}")
     if "maxDuration" not in entries and grantable:
         reader.refuse(field, "has no maxDuration, and what is granted must end", "write maxDuration: 1h, for example")
     asks = grantable or effect is Effect.APPROVE
@@ -350,7 +356,26 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
         if grantable and "maxDuration" in entries
         else None,
         "approval": _approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
+        **(_limits(reader, entries) if grantable else {}),
     }
+
+
+def _limits(reader: Reader, entries: Mapping[str, Field]) -> dict[str, Any]:
+    """`maxRequests`, `maxStreams` and `links` of a grantable rule; None where they are not written."""
+    most = {"maxRequests": MOST_REQUESTS, "maxStreams": MOST_STREAMS}
+    found = {key: reader.count(entries[key], most[key]) if key in entries else None for key in most}
+    links = _links(reader, entries["links"]) if "links" in entries else None
+    return {"max_requests": found["maxRequests"], "max_streams": found["maxStreams"], "links": links}
+
+
+def _links(reader: Reader, field: Field) -> tuple[str, ...]:
+    found = reader.texts(field, "addresses")
+    if len(found) > MOST_LINKS:
+        reader.refuse(field, f"has more than {MOST_LINKS} addresses", "name the trackers, not their tickets")
+    for item, text in found:
+        if problem := beginning_problem(text):
+            reader.refuse(item, problem, "write what links begin with, like https://tickets.example/browse/")
+    return tuple(text for _, text in found)
 
 
 def _approval(reader: Reader, field: Field, effect: Effect) -> Approval | None:

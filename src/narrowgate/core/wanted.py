@@ -10,6 +10,7 @@ Nothing is guessed that could make it more: no verbs, no namespace, no name are 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -21,6 +22,8 @@ from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.policy import EVERYTHING, Approval, Effect, Rule
 from narrowgate.core.rulebook import Holding
+from narrowgate.core.task_limits import least
+from narrowgate.core.task_links import begins_with_one_of
 
 SUBRESOURCES = frozenset(
     {"log", "exec", "attach", "portforward", "proxy", "scale", "status", "eviction", "ephemeralcontainers", "token"}
@@ -53,6 +56,10 @@ class Offer(msgspec.Struct, frozen=True):
     """The grantable rules it rests on, `policy/rule`, sorted."""
     approvals: tuple[Approval, ...]
     """Everybody who must say yes; empty where nobody is asked."""
+    max_requests: int | None = None
+    """The fewest that any of the rules covers in all; None: any number."""
+    max_streams: int | None = None
+    """The fewest streams at one time; None: any number."""
 
 
 def read_wanted(text: str, number: int) -> Rule:
@@ -96,8 +103,11 @@ def longest_offered(holding: Holding, wanted: Sequence[Rule]) -> float:
     return min((_longest(_covering(holding.on_resource(part), part)) for part in parts), default=0.0)
 
 
-def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
-    """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered."""
+def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float, link: str = "") -> Offer:
+    """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered.
+
+    `link` is what the task carries; rules that ask for one offer nothing to a task without it.
+    """
     if not wanted or len(wanted) > MOST_WANTED:
         raise NotOffered(f"a task asks for 1 to {MOST_WANTED} rules")
     rules: dict[str, CompiledRule] = {}
@@ -105,14 +115,20 @@ def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
     if len(questions) > MOST_PARTS:
         raise NotOffered("a task that asks for so many verbs and namespaces is not one piece of work")
     for rule, question in questions:
-        found = _offered(holding, rule, question, seconds)
+        found = _offered(holding, rule, question, (seconds, link))
         rules[str(found.ref)] = found
     approvals = {rule.rule.approval: None for _, rule in sorted(rules.items()) if rule.rule.approval is not None}
-    return Offer(tuple(sorted(rules)), tuple(approvals))
+    return Offer(
+        tuple(sorted(rules)),
+        tuple(approvals),
+        least(*(rule.rule.max_requests for rule in rules.values())),
+        least(*(rule.rule.max_streams for rule in rules.values())),
+    )
 
 
-def _offered(holding: Holding, wanted: Rule, question: Question, seconds: float) -> CompiledRule:
-    """The grantable rule for one part: of several the one that asks nobody, else the first by name."""
+def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[float, str]) -> CompiledRule:
+    """The grantable rule for one part: of several the one that asks nobody, the widest, else the first by name."""
+    seconds, link = terms
     near = holding.on_resource(question)
     for rule in near:
         if rule.effect is Effect.DENY and rule.condition is None and rule.covers(question):
@@ -124,7 +140,24 @@ def _offered(holding: Holding, wanted: Rule, question: Question, seconds: float)
     if not lasting:
         longest = duration_text(_longest(covering))
         raise NotOffered(f"{_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
-    return min(lasting, key=lambda rule: (rule.rule.approval is not None, str(rule.ref)))
+    linked = [rule for rule in lasting if rule.rule.links is None or begins_with_one_of(link, rule.rule.links)]
+    if not linked:
+        raise NotOffered(f"{_words(wanted, question)}: {_asks_for_link(min(lasting, key=_by_preference))}")
+    return min(linked, key=_by_preference)
+
+
+def _by_preference(rule: CompiledRule) -> tuple[bool, float, float, str]:
+    return rule.rule.approval is not None, _wide(rule.rule.max_requests), _wide(rule.rule.max_streams), str(rule.ref)
+
+
+def _wide(limit: int | None) -> float:
+    """Less for what is wider."""
+    return -math.inf if limit is None else -limit
+
+
+def _asks_for_link(rule: CompiledRule) -> str:
+    beginnings = " or ".join(rule.rule.links or ())
+    return f"rule {rule.ref} asks for a link that begins with {beginnings}; name the ticket with --link"
 
 
 def _covering(near: Iterable[CompiledRule], question: Question) -> list[CompiledRule]:

@@ -28,6 +28,10 @@ MAX_ERRORS: Final = 100
 """After so many mistakes the rest of the file is not worth reading."""
 
 
+MAX_COUNT: Final = 1000
+"""More approvers than any group that could be asked has."""
+
+
 class _PureParser(TextReader, Scanner, Parser):
     """PyYAML's own parser, put together as its SafeLoader does."""
 
@@ -169,13 +173,13 @@ class Reader:
                 found.append((item, text))
         return found
 
-    def count(self, field: Field) -> int:
-        """A whole number of at least 1; 1 stands in for what is none."""
+    def count(self, field: Field, most: int = MAX_COUNT) -> int:
+        """A whole number from 1 to `most`; 1 stands in for what is none."""
         node = field.node
         if not isinstance(node, yaml.ScalarNode) or node.tag != _INTEGER_TAG or not node.value.isdecimal():
             self.refuse(field, "must be a whole number")
-        elif len(node.value) > len("1000") or not 1 <= int(node.value) <= MAX_COUNT:
-            self.refuse(field, f"must be between 1 and {MAX_COUNT}")
+        elif len(node.value) > len(str(most)) or not 1 <= int(node.value) <= most:
+            self.refuse(field, f"must be between 1 and {most}")
         else:
             return int(node.value)
         return 1
@@ -185,10 +189,6 @@ class Reader:
         if self._nodes_left < 0:
             self.errors.append(PolicyError(self.file, 1, "", f"has more than {MAX_NODES} values", "split it"))
             raise TooManyErrors
-
-
-MAX_COUNT: Final = 1000
-"""More approvers than any group that could be asked has."""
 
 
 def documents(text: str, file: str) -> list[yaml.Node]:

@@ -166,6 +166,8 @@ namespaces: [ci]
         ("id: a -> id: a\nnames: []", "spec.rules[0].names: is empty, and an empty list of names matches nothing"),
         ("id: a -> id: a\nnames: [web-*]", '"web-*" is a pattern, and names are exact'),
         ("id: a -> id: a\nnames: [a/b]", '"a/b" cannot be the name of an object'),
+        ("id: a -> id: a\nmaxRequests: 5", "maxRequests: goes with effect: grantable, and this rule's is allow"),
+        ("id: a -> id: a\nlinks: [x]", "links: goes with effect: grantable, and this rule's is allow"),
         ("id: a -> id: a\nmaxDuration: 1h", "maxDuration: goes with effect: grantable, and this rule's is allow"),
         (
             "id: a -> id: a\napproval: none",
@@ -344,3 +346,52 @@ def test_the_examples_make_one_set() -> None:
     policies = [one for path in EXAMPLES.glob("*.yaml") for one in parse_policies(path.read_text(), path.name)]
     check_set(policies)
     assert len(policies) >= 6
+
+
+LIMITED = """
+    id: limited
+    effect: grantable
+    verbs: [get, list, watch]
+    apiGroups: [""]
+    resources: [pods]
+    namespaces: [ci]
+    maxDuration: 1h
+    approval: none
+"""
+
+
+def test_a_grantable_rule_may_limit_requests_and_streams_and_ask_for_a_link() -> None:
+    more = "    maxRequests: 1000000\n    maxStreams: 3\n    links: [https://tickets.corp/, https://bugs.corp/x]\n"
+    (rule,) = only(with_rule(LIMITED + more)).rules
+    assert (rule.max_requests, rule.max_streams) == (1_000_000, 3)
+    assert rule.links == ("https://tickets.corp/", "https://bugs.corp/x")
+    (plain,) = only(with_rule(LIMITED)).rules
+    assert (plain.max_requests, plain.max_streams, plain.links) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("maxRequests: 0", "maxRequests: must be between 1 and 1000000"),
+        ("maxRequests: 1000001", "maxRequests: must be between 1 and 1000000"),
+        ("maxRequests: many", "maxRequests: must be a whole number"),
+        ("maxRequests: null", "maxRequests: must be a whole number"),
+        ("maxStreams: 0", "maxStreams: must be between 1 and 1000"),
+        ("maxStreams: 1.5", "maxStreams: must be a whole number"),
+        ("maxStreams: -1", "maxStreams: must be a whole number"),
+        ("links: []", "links: is empty"),
+        ("links: https://tickets.corp/", "links: must be a list of addresses"),
+        ("links: [http://tickets.corp/]", 'links[0]: "http://tickets.corp/" is no https address'),
+        ("links: [https://tickets.corp/?id=]", "has a query or a fragment"),
+        ("maxrequests: 5", 'unknown key, did you mean "maxRequests"?'),
+    ],
+)
+def test_a_limit_that_is_none_is_told(line: str, says: str) -> None:
+    (mistake,) = mistakes(with_rule(LIMITED + f"    {line}\n"))
+    assert says in mistake
+
+
+def test_more_links_than_a_company_has_trackers_are_refused() -> None:
+    many = ", ".join(f"https://tickets-{number}.corp/" for number in range(17))
+    (mistake,) = mistakes(with_rule(LIMITED + f"    links: [{many}]\n"))
+    assert "has more than 16 addresses" in mistake
