@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 import msgspec
 import orjson
 
-from narrowgate.core.answering import excluded_people
+from narrowgate.core.answering import excluded_people, owner_groups
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Voice
 from narrowgate.core.decision import Deny, NeedsApproval
 from narrowgate.core.documents import parse_yaml
@@ -43,8 +43,8 @@ class HeldRequest(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
     """Of the task that its sender works on; empty for standing credentials."""
     link: str = ""
-    task_by: str = ""
-    """Who asked for that task, and so was given its credential: `person:rita`."""
+    handed_to: tuple[str, ...] = ()
+    """Everybody who was shown a credential that it can be sent with: of that task, of the agents (`person:rita`)."""
 
 
 def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApproval, now: float) -> ApprovalQuestion:
@@ -72,7 +72,8 @@ def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApprov
             audit_id=held.audit_id,
             summary=summary_of(held.intent, held.body),
         ),
-        excluded=excluded_people(held.who, held.task_by),
+        excluded=excluded_people(held.who, held.handed_to),
+        excluded_groups=owner_groups(member.owner for member in held.who),
         asked_at=now,
         lapses_at=now + min((ask.within for ask in needs.asks), default=0.0),
     )

@@ -14,6 +14,7 @@ import msgspec
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
+from narrowgate.core.delegation import Delegation
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
@@ -70,7 +71,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
     `role.given`, `role.taken`,
-    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`."""
+    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`, `delegation.added`, `delegation.changed`."""
     subject: str
     """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
@@ -236,6 +237,32 @@ class Approvals(Protocol):
         ...
 
 
+class Delegations(Protocol):
+    """Who answers in whose place while they are away; those that are over are kept for a month."""
+
+    def add(self, delegation: Delegation, *, by: str, at: float) -> None:
+        """Keep a new one. Raises AlreadyThere when its id is taken, or when another one of the same person, not over
+        at `at`, has a time in common with it: a place is filled by one person.
+        """
+        ...
+
+    def get(self, delegation_id: str) -> Delegation:
+        """That delegation. Raises NotThere."""
+        ...
+
+    def change(self, delegation: Delegation, *, was: Delegation, by: str, at: float) -> None:
+        """Put it in the place of `was`. Raises NotThere, or ChangedMeanwhile where another one is there by now."""
+        ...
+
+    def filled_by(self, delegate: str, *, at: float) -> tuple[Delegation, ...]:
+        """Those by which this person answers for others then, by who is away."""
+        ...
+
+    def listed(self, people: Collection[str] | None = None) -> tuple[Delegation, ...]:
+        """All, by id; those to or from these people alone, where they are given."""
+        ...
+
+
 class Sightings(Protocol):
     """Where agents' credentials are used, between the processes of a gate. No change that anybody is told of."""
 
@@ -260,33 +287,6 @@ class DeniedRequests(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
-
-    @property
-    def sign_ins(self) -> SignIns:
-        """People's sign-ins."""
-        ...
-
-    @property
-    def once(self) -> Once:
-        """What counts once."""
-        ...
-
-    @property
-    def roles(self) -> Roles:
-        """Roles of people by name."""
-        ...
-
-    @property
-    def tasks(self) -> Tasks:
-        """Tasks and what they hold."""
-        ...
-
-    @property
-    def approvals(self) -> Approvals:
-        """Questions put to people."""
-        ...
 class NotificationCursor(msgspec.Struct, frozen=True, kw_only=True):
     """How far a receiver of notifications has been told the list of changes, and how telling goes."""
 
@@ -329,10 +329,47 @@ class Notifications(Protocol):
         ...
 
 
+class Store(Protocol):
+    """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """People's sign-ins."""
+        ...
+
+    @property
+    def once(self) -> Once:
+        """What counts once."""
+        ...
+
+    @property
+    def roles(self) -> Roles:
+        """Roles of people by name."""
+        ...
+
+    @property
+    def tasks(self) -> Tasks:
+        """Tasks and what they hold."""
+        ...
+
+    @property
+    def approvals(self) -> Approvals:
+        """Questions put to people."""
+        ...
 
     @property
     def denied_requests(self) -> DeniedRequests:
         """What agents were refused lately."""
+        ...
+
+    @property
+    def delegations(self) -> Delegations:
+        """Who answers in whose place."""
+        ...
+
+    @property
+    def notifications(self) -> Notifications:
+        """How far people were told of changes."""
         ...
 
     @property
@@ -362,16 +399,6 @@ class Notifications(Protocol):
 
     def remove_agent(self, name: str, *, by: str, at: float) -> None:
         """Remove the agent; its credential is worth nothing from then on. Raises NotThere."""
-    @property
-    def delegations(self) -> Delegations:
-        """Who answers in whose place."""
-        ...
-
-    @property
-    def notifications(self) -> Notifications:
-        """How far people were told of changes."""
-        ...
-
         ...
 
     def add_revision(self, files: Sequence[tuple[str, str]], *, by: str, at: float) -> PolicyRevision:

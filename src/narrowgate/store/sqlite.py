@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.store.approvals import ApprovalTable
 from narrowgate.store.changes import move_generation, note_change
+from narrowgate.store.delegations import DelegationTable
 from narrowgate.store.denied_requests import DeniedRequestTable
-from narrowgate.store.once import OnceTable
 from narrowgate.store.notification_cursors import NotificationCursorTable
+from narrowgate.store.once import OnceTable
 from narrowgate.store.port import (
     AlreadyThere,
     Change,
@@ -43,10 +44,11 @@ class SQLiteStore:
         self.once = OnceTable(self._file)
         self.roles = RoleTable(self._file)
         self.sightings = SightingTable(self._file)
-        self.denied_requests = DeniedRequestTable(self._file)
         self.notifications = NotificationCursorTable(self._file)
+        self.denied_requests = DeniedRequestTable(self._file)
         self.tasks = TaskTable(self._file)
         self.approvals = ApprovalTable(self._file)
+        self.delegations = DelegationTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

@@ -45,7 +45,7 @@ from narrowgate.core.approvals import (
 )
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.proxy.waiting import HOLD_SECONDS, MAX_HELD_OF_ONE, MAX_OPEN_OF_ONE
-from narrowgate.store.approvals import groups_now
+from narrowgate.store.people import PeopleNow
 from narrowgate.store.sqlite import SQLiteStore
 
 POLICY = """
@@ -117,12 +117,12 @@ class World:
         await until(lambda: len(self.store.approvals.listed()) >= number)
         return self.store.approvals.listed()[0]
 
-    def say(self, question: ApprovalQuestion, voice: Voice, *people: str, comment: str = "") -> ApprovalQuestion:
-        for person in people:
+    def say(self, question: ApprovalQuestion, voice: Voice, *names: str, comment: str = "") -> ApprovalQuestion:
+        for person in names:
             now = time.time()
             kept = self.store.approvals.get(question.id)
-            groups = groups_now(self.store.sign_ins, [person, *(one.person for one in kept.said)], now)
-            heard = answered(kept, Said(person=person, voice=voice, comment=comment, at=now), groups, now)
+            people = PeopleNow(self.store, now).about(kept, person)
+            heard = answered(kept, Said(person=person, voice=voice, comment=comment, at=now), people, now)
             self.store.approvals.change(heard, was=kept, by=f"person:{person}", at=now)
         return self.store.approvals.get(question.id)
 

@@ -21,7 +21,7 @@ from narrowgate.core.identity import Kind
 from narrowgate.core.task_document import task_document
 from narrowgate.core.tasks import Task, TaskEvent, TaskState
 from narrowgate.core.wanted import NotOffered, offer_of
-from narrowgate.store.approvals import groups_now
+from narrowgate.store.people import PeopleNow
 from narrowgate.store.port import ChangedMeanwhile, NotThere
 
 
@@ -36,7 +36,12 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
     made = new_credential_of(task.id)
     seconds = task.seconds if agent.ends_at is None else min(task.seconds, agent.ends_at - sent.now)
     given = msgspec.structs.replace(
-        task, credential_id=made.task, credential_hash=made.hash, seconds=seconds, approved=question.asks
+        task,
+        credential_id=made.task,
+        credential_hash=made.hash,
+        handed_to=(task.requested_by, *agent.handed_to),
+        seconds=seconds,
+        approved=question.asks,
     )
     active = given.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
@@ -81,11 +86,11 @@ def _refuse_unanswered(parts: ApiParts, question: ApprovalQuestion, now: float) 
     if state is not ApprovalState.APPROVED:
         because = f" ({question.ended_because})" if question.ended_because else ""
         raise Problem(Trouble.CONFLICT, f"approval {question.id} is {state.value}{because}; ask anew")
-    groups = groups_now(parts.store.sign_ins, (said.person for said in question.said), now)
-    if not still_approved(question, groups, now):
+    if not still_approved(question, PeopleNow(parts.store, now).about(question), now):
         raise Problem(
             Trouble.CONFLICT,
-            f"somebody whose yes approval {question.id} needs is signed in no more, or not in the group; ask anew",
+            f"somebody whose yes approval {question.id} needs is signed in no more, or not in the group, or has been "
+            "shown a credential of the agent since; ask anew",
         )
 
 

@@ -136,6 +136,7 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
         rules=asked.rules,
         credential_id=made.task,
         credential_hash=made.hash,
+        handed_to=(sent.by, *asked.agent.handed_to),
         seconds=asked.seconds,
         requested_at=sent.now,
         # Nobody is asked: it begins in this moment or never.
@@ -169,7 +170,7 @@ def _ask_people(parts: ApiParts, sent: Sent, asked: _Asked) -> Answered:
         requested_at=sent.now,
         lapses_at=sent.now + min(approval.within for approval in asked.offer.approvals),
     )
-    ask_people(parts, sent, task, asked.offer, asked.agent.owner)
+    ask_people(parts, sent, task, asked.offer, asked.agent)
     fields = msgspec.structs.asdict(task_document(task, sent.now))
     return Answered(document=TaskWithCredential(**fields), headers={"Location": f"{PREFIX}/tasks/{task.id}"})
 
