@@ -41,6 +41,15 @@ class Limits(msgspec.Struct, frozen=True):
     """At one time: watches, execs, attaches, port-forwards, followed logs, whatever goes through `proxy`."""
 
 
+class TaskUse(msgspec.Struct, frozen=True):
+    """How much of its limits a task has used."""
+
+    requests: int = 0
+    """Handed out to processes: used, or about to be; what nobody uses comes back within seconds."""
+    streams: int = 0
+    """Under way."""
+
+
 def limits_of(task: str, requests: int | None, streams: int | None) -> Limits | None:
     """The limits of a task; None where it has none."""
     return None if requests is None and streams is None else Limits(task, requests, streams)

@@ -7,7 +7,7 @@ is who asked for a change (`local:alice`, `person:alice`), `at` when, in Unix se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from narrowgate.core.delegation import Delegation
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
+from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task
 
 PolicyFiles = tuple[tuple[str, str], ...]
@@ -329,6 +330,38 @@ class Notifications(Protocol):
         ...
 
 
+class TaskLimits(Protocol):
+    """What tasks with limits have used. No change that anybody is told of."""
+
+    def hand_out(self, task: str, limit: int, *, returned: int = 0) -> int:
+        """A block of requests for the caller to use, 0 where `limit` in all have been handed out; `returned` are those
+        that the caller had and will not use. Of any number of callers all together never get more than the limit.
+        """
+        ...
+
+    def take_back(self, returned: Mapping[str, int]) -> None:
+        """Requests that their process had and will not use, by task."""
+        ...
+
+    def add_stream(self, task: str, limit: int, own: int, *, by: str, now: float) -> bool:
+        """Count one more stream of the process `by`, which has `own` of that task; False where that would be more than
+        `limit` with those that the others have told of lately (`core.task_limits.STALE_SECONDS`).
+        """
+        ...
+
+    def tell_streams(self, running: Mapping[str, int], *, by: str, now: float) -> None:
+        """How many streams the process `by` has of each of these tasks."""
+        ...
+
+    def used(self, tasks: Collection[str], *, now: float) -> dict[str, TaskUse]:
+        """What each of these tasks has used."""
+        ...
+
+    def forget(self, tasks: Collection[str]) -> None:
+        """Drop what is kept of these tasks, which are over."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -350,6 +383,11 @@ class Store(Protocol):
     @property
     def tasks(self) -> Tasks:
         """Tasks and what they hold."""
+        ...
+
+    @property
+    def task_limits(self) -> TaskLimits:
+        """What tasks with limits have used."""
         ...
 
     @property

@@ -31,6 +31,7 @@ from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
 from narrowgate.store.tables import agents, changes, revisions
+from narrowgate.store.task_limits import TaskLimitTable
 from narrowgate.store.tasks import TaskTable
 
 
@@ -47,6 +48,7 @@ class SQLiteStore:
         self.notifications = NotificationCursorTable(self._file)
         self.denied_requests = DeniedRequestTable(self._file)
         self.tasks = TaskTable(self._file)
+        self.task_limits = TaskLimitTable(self._file)
         self.approvals = ApprovalTable(self._file)
         self.delegations = DelegationTable(self._file)
 
