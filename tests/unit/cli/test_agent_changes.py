@@ -132,7 +132,9 @@ def test_whoever_registers_a_certificate_name_or_a_key_is_kept_with_the_agent(sh
 
 def test_a_key_that_is_made_here_was_seen_here(shell: Terminal) -> None:
     shell(*ADD, "--no-credential")
-    made = shell("agents", "keys", "generate", "ci-bot", "--out", "key.pem", "-o", "json").json
+    made = shell(
+        "agents", "keys", "generate", "ci-bot", "--out", str(shell.config.with_name("key.pem")), "-o", "json"
+    ).json
     assert made["handedTo"] == [local_operator()]
 
 
