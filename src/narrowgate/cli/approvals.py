@@ -210,12 +210,15 @@ def _what(document: dict[str, Any]) -> str:
 
 def _ask(ask: dict[str, Any]) -> str:
     who = " and ".join(f"{_text(one, 'count')} of {_text(one, 'group')}" for one in _objects(ask, "from"))
-    return f"{who}, within {_text(ask, 'within')}"
+    kept_out = ", not by who answers for the agent" if ask.get("notByOwner") is True else ""
+    return f"{who}, within {_text(ask, 'within')}{kept_out}"
 
 
 def _answer(answer: dict[str, Any]) -> str:
     comment = _text(answer, "comment")
-    said = f"{_text(answer, 'person')}: {_text(answer, 'answer')}"
+    away = _text(answer, "standsFor")
+    who = f"{_text(answer, 'person')} for {away}" if away else _text(answer, "person")
+    said = f"{who}: {_text(answer, 'answer')}"
     return f"{said} ({comment}), {_text(answer, 'at')}" if comment else f"{said}, {_text(answer, 'at')}"
 
 

@@ -131,7 +131,7 @@ def asks_in_words(question: ApprovalQuestion) -> tuple[str, ...]:
     """Who must say yes, a line for each rule: `2 of sre and 1 of security, within 10m`."""
     return tuple(
         f"{' and '.join(f'{one.count} of {one.group}' for one in ask.approvers)}, within {duration_text(ask.within)}"
-        + (", none of whoever answers for the agent" if ask.not_by_owner else "")
+        + (", not by who answers for the agent" if ask.not_by_owner else "")
         for ask in question.asks
     )
 

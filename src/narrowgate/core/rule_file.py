@@ -383,14 +383,15 @@ def _approval(reader: Reader, field: Field, effect: Effect) -> Approval | None:
         if effect is Effect.APPROVE:
             reader.refuse(field, "an approve rule that asks nobody", "name who must answer, or write effect: allow")
         return None
-    entries = reader.mapping(field, ("from", "within"))
+    entries = reader.mapping(field, ("from", "within", "notByOwner"))
     for key in ("from", "within"):
         if key not in entries and isinstance(field.node, yaml.MappingNode):
             reader.refuse(field, f"has no {key}", "write {from: [{group: sre, count: 1}], within: 10m}")
     if not entries.keys() >= {"from", "within"}:
         return None
     approvers = [_approvers(reader, item) for item in reader.items(entries["from"], "approvers")]
-    return Approval(tuple(approvers), read_duration(reader, entries["within"]))
+    not_by_owner = reader.flag(entries["notByOwner"]) if "notByOwner" in entries else False
+    return Approval(tuple(approvers), read_duration(reader, entries["within"]), not_by_owner)
 
 
 def _approvers(reader: Reader, field: Field) -> Approvers:

@@ -43,6 +43,7 @@ class _PureParser(TextReader, Scanner, Parser):
 
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _INTEGER_TAG: Final = "tag:yaml.org,2002:int"
+_BOOLEAN_TAG: Final = "tag:yaml.org,2002:bool"
 
 # libyaml's parser is some ten times faster than the pure one, which is there where PyYAML was built without it.
 _Parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else _PureParser  # type: ignore[attr-defined]
@@ -183,6 +184,14 @@ class Reader:
         else:
             return int(node.value)
         return 1
+
+    def flag(self, field: Field) -> bool:
+        """`true` or `false`; true stands in for what is neither, because flags here switch guards on."""
+        node = field.node
+        if isinstance(node, yaml.ScalarNode) and node.tag == _BOOLEAN_TAG and node.value in ("true", "false"):
+            return bool(node.value == "true")
+        self.refuse(field, "must be true or false")
+        return True
 
     def _count(self) -> None:
         self._nodes_left -= 1

@@ -217,3 +217,9 @@ def test_its_agents_are_those_of_the_chain() -> None:
     about = Matter(chain=("person:zoe", "agent:one", "agent:two"))
     assert agents_of(msgspec.structs.replace(QUESTION, about=about)) == ("one", "two")
     assert owner_groups(("person:olga", "group:sre", "", "group:a:b")) == ("a:b", "sre")
+
+
+def test_a_rule_that_keeps_the_owner_out_says_so() -> None:
+    kept_out = msgspec.structs.replace(ASK, not_by_owner=True)
+    (line,) = asks_in_words(msgspec.structs.replace(QUESTION, asks=(kept_out,)))
+    assert line == "2 of sre, within 10m, not by who answers for the agent"

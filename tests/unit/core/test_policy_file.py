@@ -62,7 +62,7 @@ FULL = (
       resources: [secrets]
       namespaces: [ci]
       names: [deploy-key]
-      approval: {from: [{group: sre, count: 2}], within: 5m}
+      approval: {from: [{group: sre, count: 2}], within: 5m, notByOwner: true}
     - id: only-our-image
       effect: deny
       verbs: [create]
@@ -90,7 +90,7 @@ def test_every_field_of_the_format_is_read() -> None:
     assert (grantable.id, grantable.effect, grantable.line) == ("read-deployments", Effect.GRANTABLE, 8)
     assert (grantable.max_duration, grantable.approval) == (5400.0, None)
     assert grantable.resources == ("deployments", "deployments/scale")
-    assert approve.approval == Approval((Approvers("sre", 2),), 300.0)
+    assert approve.approval == Approval((Approvers("sre", 2),), 300.0, not_by_owner=True)
     assert (approve.names, approve.namespaces) == (("deploy-key",), ("ci",))
     assert deny.when.startswith("object.spec")
     assert (deny.namespaces, deny.names) == (None, None)
@@ -186,6 +186,18 @@ namespaces: [ci]
         (
             "effect: allow -> effect: approve\napproval: {from: [{group: sre, count: 0}], within: 5m}",
             "approval.from[0].count: must be between 1 and 1000",
+        ),
+        (
+            "effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwner: yes}",
+            "approval.notByOwner: must be true or false",
+        ),
+        (
+            'effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwner: "true"}',
+            "approval.notByOwner: must be true or false",
+        ),
+        (
+            "effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwners: true}",
+            'did you mean "notByOwner"?',
         ),
         (
             'effect: allow -> effect: approve\napproval: {from: [{group: "*"}], within: 5m}',
