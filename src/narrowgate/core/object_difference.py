@@ -26,6 +26,9 @@ MAX_TEXT: Final = 120
 BEFORE: Final = 30
 """Characters of those that come before it, so that it is found."""
 
+MAX_PATH: Final = 200
+"""Characters of a path: names of labels have some 300 at most, of which the beginning and the end are shown."""
+
 MERGE_KEYS: Final = (
     "name",
     "containerPort",
@@ -85,8 +88,7 @@ class _Lines:
         if len(notes) == 2 and not _same(*notes):
             yield f"~ metadata.annotations[{LAST_APPLIED}]: kubectl's own copy of the object changes, too"
         for name in dict.fromkeys(chain(before, after)):
-            for line in self._of_field(name, before, after):
-                yield f"{line[:2]}metadata.{line[2:]}"
+            yield from self._of_field(name, before, after, "metadata")
 
     def _of_field(self, name: str, old: dict[str, Any], new: dict[str, Any], path: str = "") -> Iterator[str]:
         place = _beneath(path, name)
@@ -119,7 +121,7 @@ class _Lines:
             before, after = ({item[key]: item for item in items} for items in (old, new))
             both = [name for name in before if name in after]
             if both != [name for name in after if name in before]:
-                yield f"~ {path}: in another order"
+                yield f"~ {_short(path)}: in another order"
             for name in dict.fromkeys(chain(before, after)):
                 place = f"{path}[{_quoted(name)}]"
                 if name not in after:
@@ -153,17 +155,17 @@ class _Lines:
             for at, (was, becomes) in enumerate(zip_longest(before[begun:ended], after[began:done])):
                 gone, come = _around(was or "", becomes or "")
                 if was is not None:
-                    yield f"- {path} line {begun + at + 1}: {gone}"
+                    yield f"- {_short(path)} line {begun + at + 1}: {gone}"
                 if becomes is not None:
-                    yield f"+ {path} line {began + at + 1}: {come}"
+                    yield f"+ {_short(path)} line {began + at + 1}: {come}"
 
     def _pair(self, was: str, becomes: str, old: Any, new: Any) -> Iterator[str]:
         if not self._values:
-            yield f"~ {becomes}: changed"
+            yield f"~ {_short(becomes)}: changed"
             return
         gone, come = _around(_text(old), _text(new))
-        yield f"- {was}: {gone}"
-        yield f"+ {becomes}: {come}"
+        yield f"- {_short(was)}: {gone}"
+        yield f"+ {_short(becomes)}: {come}"
 
     def _leaves(self, sign: str, path: str, value: Any) -> Iterator[str]:
         match value:
@@ -175,12 +177,12 @@ class _Lines:
                 for at, one in enumerate(value):
                     yield from self._leaves(sign, f"{path}[{_quoted(one[key]) if key else at}]", one)
             case _ if not self._values:
-                yield f"{sign} {path}: {'added' if sign == '+' else 'removed'}"
+                yield f"{sign} {_short(path)}: {'added' if sign == '+' else 'removed'}"
             case str() if "\n" in value:
                 for number, line in enumerate(value.split("\n"), 1):
-                    yield f"{sign} {path} line {number}: {_around(line, line)[0]}"
+                    yield f"{sign} {_short(path)} line {number}: {_around(line, line)[0]}"
             case _:
-                yield f"{sign} {path}: {_around(_text(value), _text(value))[0]}"
+                yield f"{sign} {_short(path)}: {_around(_text(value), _text(value))[0]}"
 
 
 def _own(metadata: Any) -> dict[str, Any]:
@@ -241,6 +243,11 @@ def _beneath(path: str, name: str) -> str:
     if not _PLAIN.fullmatch(name):
         return f"{path}[{json.dumps(name, ensure_ascii=False)}]"
     return f"{path}.{name}" if path else name
+
+
+def _short(path: str) -> str:
+    half = MAX_PATH // 2
+    return path if len(path) <= MAX_PATH else f"{path[:half]}...{path[-half:]}"
 
 
 def _quoted(name: str | int) -> str:

@@ -27,6 +27,7 @@ from narrowgate.core.identity import Chain, Identity, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_question import HeldRequest, told
+from narrowgate.core.request_summary import Seen
 from narrowgate.core.status import Status
 from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
@@ -38,6 +39,7 @@ from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.shown import seen_by_sender
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
@@ -274,6 +276,9 @@ class Pipeline:
         async def judge_again() -> Decision:
             return await self._decide_again(exchange, who, what)
 
+        async def see() -> Seen | None:
+            return await seen_by_sender(exchange, who, what)
+
         content_type = exchange.head.fields.get(b"content-type", b"")
         held = HeldRequest(
             who=who,
@@ -283,7 +288,7 @@ class Pipeline:
             digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body),
             audit_id=exchange.audit_id,
         )
-        question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again))
+        question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again, see))
         if isinstance(question, Deny):
             return what, body, question
         if question.is_final:

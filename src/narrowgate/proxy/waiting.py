@@ -32,6 +32,7 @@ from narrowgate.core.decision import Decision, Deny, NeedsApproval
 from narrowgate.core.identity import Kind
 from narrowgate.core.people import People
 from narrowgate.core.request_question import HeldRequest, is_refused_still, question_for_request
+from narrowgate.core.request_summary import Seen
 from narrowgate.core.understand import is_streaming
 from narrowgate.proxy.state import State, StateStale
 from narrowgate.store.people import PeopleNow
@@ -66,6 +67,8 @@ class Asked(msgspec.Struct, frozen=True):
     """Have the question in the journal, on the disk, before it is put. Raises TrailUnwritable."""
     judge_again: Callable[[], Awaitable[Decision]]
     """Asked whenever the snapshot is replaced; anything but NeedsApproval ends the wait."""
+    see: Callable[[], Awaitable[Seen | None]]
+    """What the cluster shows its sender of the object that it is about; asked for where a question is put."""
 
 
 class Kept(Protocol):
@@ -202,7 +205,11 @@ class Waiting:
             if found is not None:
                 return found
             held = await asyncio.to_thread(self._completed, asked.held)
-            question = question_for_request(secrets.token_hex(8), held, asked.needs, time.time())
+            held = msgspec.structs.replace(held, seen=await asked.see())
+            # Two objects of some megabytes are compared.
+            question = await asyncio.to_thread(
+                question_for_request, secrets.token_hex(8), held, asked.needs, time.time()
+            )
             if nobody := unanswerable(question):
                 return _not_askable(asked.needs, nobody)
             await asked.record(msgspec.structs.replace(asked.needs, approval=question.id))

@@ -181,3 +181,8 @@ def test_objects_that_are_none_break_nothing() -> None:
     for _ in range(3000):
         deep = {"a": deep}
     assert lines({"a": deep}, {"a": 1})[-1] == "~ it is nested deeper than can be compared"
+
+
+def test_no_length_of_a_name_hides_what_it_is_set_to() -> None:
+    (line,) = lines({"data": {"k" * 5000 + ".end": "evil"}}, {"data": {}})
+    assert ("evil" in line, ".end" in line, len(line) < 300) == (True, True, True)
