@@ -159,6 +159,34 @@ def used_elsewhere(held: NeedsApproval, approval: str) -> Deny:
     )
 
 
+def no_request_left(task: str, limit: int) -> Deny:
+    """A task has had all the requests that it covers."""
+    return Deny(
+        message=f"task {task} has used up its {limit} request{'s' if limit > 1 else ''}",
+        hint="what it has running goes on; for more ask for a new task: narrowgate tasks request",
+    )
+
+
+def no_stream_left(task: str, limit: int) -> Deny:
+    """A task has as many streams under way as it covers at one time."""
+    streams = f"{limit} streams" if limit > 1 else "1 stream"
+    return Deny(
+        message=f"task {task} has its {streams} at one time under way already (watch, exec, attach, port-forward, "
+        "followed logs, proxy)",
+        hint="end one, or ask for a task with more: narrowgate tasks request --max-streams",
+    )
+
+
+def limits_moved(task: str) -> Deny:
+    """What a task may do was changed while a request of it was counted."""
+    return Deny(message=f"the limits of task {task} were changed this moment", hint="send it again")
+
+
+def stream_not_counted() -> Deny:
+    """A stream cannot go on because nobody can tell any more how many there are."""
+    return Deny(message="the streams of this task could not be counted with other processes of the gate for a while")
+
+
 def expired(chain: Chain, member: Identity) -> Deny:
     """A credential of the chain has ended."""
     whose = "" if member is chain[-1] else f" of {who(member)}, for whom it speaks,"
@@ -215,7 +243,9 @@ def _request_task(asked: Asked, answer: Uncovered) -> str:
     wanted = _wanted(asked.judged, rule)
     if not wanted:
         return f"{by}; it has no words that `narrowgate tasks request` could read, so ask for what is around it"
-    return f"{by}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ... --allow {quoted(wanted)}"
+    link = f" --link {rule.rule.links[0]}..." if rule.rule.links else ""
+    where = f"--cluster {_word(asked.cluster)} --reason ...{link}"
+    return f"{by}: narrowgate tasks request {where} --allow {quoted(wanted)}"
 
 
 def _wanted(judged: Question, grantable: CompiledRule) -> str:

@@ -28,8 +28,9 @@ class TaskLimitTable:
         with self._database.writing() as connection:
             taken = max(0, _taken(connection, task) - returned)
             block = block_of(limit - taken)
-            added = insert(task_requests).values(task=task, taken=taken + block)
-            connection.execute(added.on_conflict_do_update(index_elements=("task",), set_={"taken": taken + block}))
+            if block or returned:
+                added = insert(task_requests).values(task=task, taken=taken + block)
+                connection.execute(added.on_conflict_do_update(index_elements=("task",), set_={"taken": taken + block}))
             return block
 
     def take_back(self, returned: Mapping[str, int]) -> None:
