@@ -35,7 +35,7 @@ from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
-from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.forward import Forwarder, NoLongerAllowed
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
@@ -387,6 +387,8 @@ class Pipeline:
                 return Deny(message=str(error), code=401), status.unauthorized(str(error))
             case Misdirected(code=code):
                 return Malformed(str(error), code), status.failure(code, str(error))
+            case NoLongerAllowed():
+                return Deny(message=str(error)), status.failure(403, str(error))
             case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
             case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches() | StoreUnavailable():
