@@ -31,6 +31,7 @@ from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import State
+from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.waiting import Waiting
 from narrowgate.store.open import open_store
@@ -67,6 +68,9 @@ class Worker:
         self._listener: Listener
         self._sightings: Sightings
         self._waiting: Waiting
+        self._counting: Counting
+        self._name = f"gate-{number}-{secrets.token_hex(8)}"
+        """This process's own, as the others know it, and never another one's."""
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
         if rules := config.authentication.client_certificates:
             ask_for_certificates(self._context, "\n".join(rule.certificate_authority for rule in rules))
@@ -111,10 +115,10 @@ class Worker:
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
+            tasks.append(followers.create_task(self._counting.follow()))
             tasks.append(followers.create_task(self._listener.sweep()))
             if self._config.workers > 1:
-                me = f"gate-{self._number}-{secrets.token_hex(8)}"
-                tasks.append(followers.create_task(share(self._sightings, self._store, me)))
+                tasks.append(followers.create_task(share(self._sightings, self._store, self._name)))
             if self._number == 0:
                 tasks.append(followers.create_task(self._folder.follow()))
                 tasks.append(followers.create_task(self._serve_health()))
@@ -140,7 +144,10 @@ class Worker:
         )
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
         self._waiting = Waiting(self._state, self._store, self._config.hold)
-        pipeline = Pipeline(self._state, self._trail, self._running, self._waiting, keeps_reads=keeps_reads)
+        self._counting = Counting(self._store.task_limits, self._name)
+        pipeline = Pipeline(
+            self._state, self._trail, self._running, self._waiting, self._counting, keeps_reads=keeps_reads
+        )
         self._sightings = pipeline.sightings
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 

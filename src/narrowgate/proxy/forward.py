@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from narrowgate.core import status
 from narrowgate.core.decision import Allow, Decision
-from narrowgate.core.identity import Chain
+from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
-from narrowgate.core.understand import is_proxied
+from narrowgate.core.task_limits import TELL_SECONDS
+from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.running import Running, RunningRequests
@@ -63,7 +64,7 @@ class Forwarder:
         is_long = is_long_running(what)
 
         def running(end: Callable[[str], None]) -> Running:
-            number, recheck_seconds = what.snapshot.number, who[-1].recheck_seconds
+            number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
             return Running(
                 decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds
             )
@@ -81,6 +82,9 @@ class Forwarder:
         try:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
+            if _is_refused_exec(what, head.status) and exchange.taken is not None:
+                # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
+                await exchange.taken.end_streams()
             if is_long or info.verb in ("get", "list"):
                 await self._require_allowed(what, allowed, decide_again)
             if is_long:
@@ -259,6 +263,30 @@ def _watch_error(why: Status) -> bytes:
     """A watch event of type ERROR as a chunk (k8s.io/apimachinery/pkg/watch: its object is a Status)."""
     event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why)
     return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _recheck_seconds(exchange: Exchange, sender: Identity) -> float | None:
+    """How often a running request is looked at although nothing has changed; None: never."""
+    if exchange.taken is None or not exchange.taken.streams:
+        return sender.recheck_seconds
+    return TELL_SECONDS if sender.recheck_seconds is None else min(TELL_SECONDS, sender.recheck_seconds)
+
+
+def _is_refused_exec(what: Understood, code: int) -> bool:
+    """Whether an exec, attach or port-forward ended with the API server's refusal, which is short."""
+    return is_streaming(what.intent.info) and code >= 400
+
+
+def is_stream(what: Understood) -> bool:
+    """Whether a request counts against how many streams a task may have at one time: all that may take as long as they
+    like, but for logs that are not followed.
+
+    The API server takes every `follow` but "0" and "false" for a yes (k8s.io/apimachinery/pkg/runtime/conversion.go,
+    `Convert_Slice_string_To_bool`).
+    """
+    if what.intent.info.subresource != "log":
+        return is_long_running(what)
+    return any(key == "follow" and value.lower() not in ("0", "false") for key, value in what.target.query)
 
 
 def is_long_running(what: Understood) -> bool:

@@ -35,13 +35,14 @@ from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
-from narrowgate.proxy.forward import Forwarder, NoLongerAllowed
+from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.shown import seen_by_sender
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
+from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.proxy.waiting import Asked as AskedPeople
@@ -80,17 +81,34 @@ class Misdirected(Exception):
         self.code = code
 
 
+class Withheld(Exception):
+    """What was allowed is not forwarded after all: `decision` says why."""
+
+    def __init__(self, decision: Deny | NeedsApproval, intent: Intent) -> None:
+        super().__init__(decision.message)
+        self.decision = decision
+        self.intent = intent
+
+
 class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
     def __init__(
-        self, state: State, trail: TrailWriter, running: RunningRequests, waiting: Waiting, *, keeps_reads: bool = True
+        self,
+        state: State,
+        trail: TrailWriter,
+        running: RunningRequests,
+        waiting: Waiting,
+        counting: Counting,
+        *,
+        keeps_reads: bool = True,
     ) -> None:
         """`keeps_reads` False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
         self._waiting = waiting
+        self._counting = counting
         self._keeps_reads = keeps_reads
         self._facts = Facts()
         self._forwarder = Forwarder(running)
@@ -145,7 +163,7 @@ class Pipeline:
             verdict, refusal = self._refusal_for(error)
             response = self._answer(exchange, refusal)
         finally:
-            self.sightings.left(exchange.place, time.time())
+            self._let_go(exchange)
             if exchange.noticed or self._is_kept(intent, verdict, response):
                 events = events or RequestEvents(exchange.asked(who, intent))
                 self._finished(events, verdict, response, exchange.noticed)
@@ -316,6 +334,9 @@ class Pipeline:
     ) -> Decision:
         """Spend the approval, for every process of every gate, before anything is forwarded; and record that."""
         allowed, needs, events = judged
+        if allowed.limits:
+            # First: what cannot be forwarded must not use up what people have said yes to.
+            await self._count(exchange, who, what, allowed)
         (question,) = what.approvals
         if not await self._waiting.spend(question):
             return refusals.used_elsewhere(needs, question.id)
@@ -334,6 +355,8 @@ class Pipeline:
     ) -> Response:
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
+        if allowed.limits:
+            await self._count(exchange, who, what, allowed)
 
         async def decide_again() -> Decision:
             return await self._decide_again(exchange, who, what)
@@ -341,10 +364,33 @@ class Pipeline:
         async def started(code: int) -> None:
             await self._trail.record(events.started(allowed, code, time.time(), exchange.noticed), durable=False)
 
+        if exchange.taken is not None:
+            exchange.taken.is_used = True
         return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
+
+    async def _count(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> None:
+        """Count a request, once, for the tasks with limits that it rests on. Raises Withheld where none is left."""
+        if exchange.taken is not None:
+            return
+        counts_as_stream = is_stream(what)
+        exchange.taken = self._counting.at_hand(allowed.limits, is_stream=counts_as_stream)
+        if exchange.taken is not None:
+            return
+        taken = await self._counting.take(allowed.limits, is_stream=counts_as_stream)
+        if isinstance(taken, Deny):
+            raise Withheld(taken, what.intent)
+        exchange.taken = taken
+        # The store was waited for: whoever was revoked meanwhile is not let through.
+        again = await self._decide_again(exchange, who, what)
+        if not isinstance(again, Allow):
+            raise Withheld(again, what.intent)
+        if again.limits != allowed.limits:
+            raise Withheld(refusals.limits_moved(allowed.limits[0].task), what.intent)
 
     async def _decide_again(self, exchange: Exchange, who: Chain, what: Understood) -> Decision:
         """The same question under the current snapshot: is it still this identity, and may it still?"""
+        if exchange.taken is not None and exchange.taken.is_lost:
+            return refusals.stream_not_counted()
         snapshot = self._state.current(self._loop.time())
         now = time.time()
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
@@ -364,6 +410,12 @@ class Pipeline:
                 assert_never(answer)
 
     # --- endings
+
+    def _let_go(self, exchange: Exchange) -> None:
+        """What a request held while it was under way is free again."""
+        if exchange.taken is not None:
+            exchange.taken.give_back()
+        self.sightings.left(exchange.place, time.time())
 
     def _answer(self, exchange: Exchange, refusal: Status) -> Response:
         """Answer with a Status of the gate's own. After a broken answer there is nothing left to say."""
@@ -389,6 +441,8 @@ class Pipeline:
                 return Malformed(str(error), code), status.failure(code, str(error))
             case NoLongerAllowed():
                 return Deny(message=str(error)), status.failure(403, str(error))
+            case Withheld(decision=decision, intent=intent):
+                return decision, status.refusal(decision, intent)
             case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
             case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches() | StoreUnavailable():
