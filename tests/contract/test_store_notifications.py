@@ -67,6 +67,14 @@ def test_nobody_reads_policies_and_agents_anew_for_a_cursor_nor_is_it_a_change(s
     assert store.changes() == ()
 
 
+def test_a_test_is_a_change_that_names_its_receiver_and_moves_nothing_else(store: Store) -> None:
+    before = store.change_stamp()
+    assert store.notifications.ask_test("pager", by="local:test", at=1_000.25) == 1
+    (asked,) = store.notifications.after(0)
+    assert (asked.action, asked.subject, asked.by, asked.at) == ("notification.test", "pager", "local:test", 1_000.25)
+    assert store.change_stamp() == before
+
+
 def test_a_closed_store_refuses(store: Store) -> None:
     store.close()
     with pytest.raises(StoreUnavailable):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, func, insert, select, update
 
-from narrowgate.store.changes import Transactions
+from narrowgate.store.changes import Transactions, note_change
 from narrowgate.store.port import Change, ChangedMeanwhile, NotificationCursor
 from narrowgate.store.tables import changes, notification_cursors
 
@@ -41,6 +41,10 @@ class NotificationCursorTable:
     def cursor(self, receiver: str) -> NotificationCursor:
         """See the port."""
         this = select(notification_cursors).where(notification_cursors.c.receiver == receiver)
+        with self._database.reading() as connection:
+            row = connection.execute(this).one_or_none()
+        if row is not None:
+            return _cursor(row)
         with self._database.writing() as connection:
             row = connection.execute(this).one_or_none()
             if row is not None:
@@ -58,6 +62,12 @@ class NotificationCursorTable:
             if row is None or _cursor(row) != was:
                 raise ChangedMeanwhile(f'receiver "{was.receiver}" is told by another process, too; look at it again')
             connection.execute(update(notification_cursors).where(this).values(msgspec.structs.asdict(cursor)))
+
+    def ask_test(self, receiver: str, *, by: str, at: float) -> int:
+        """See the port."""
+        with self._database.writing() as connection:
+            note_change(connection, "notification.test", receiver, "{}", by=by, at=at)
+            return connection.execute(select(func.max(changes.c.number))).scalar() or 0
 
     def cursors(self) -> tuple[NotificationCursor, ...]:
         """See the port."""

@@ -326,6 +326,10 @@ class Notifications(Protocol):
         ...
 
     def cursors(self) -> tuple[NotificationCursor, ...]:
+    def ask_test(self, receiver: str, *, by: str, at: float) -> int:
+        """Add to the list of changes what is told to this receiver alone, to see whether it hears; its number."""
+        ...
+
         """All, by receiver."""
         ...
 

@@ -13,7 +13,7 @@ MOST_RECEIVERS = 16
 DEFAULT_EVENTS = ("approval.*", "emergency.*")
 """What a receiver hears of that does not say: questions that wait for people, and emergencies."""
 
-ALWAYS_TOLD = frozenset({"emergency.begun"})
+ALWAYS_TOLD = frozenset({"emergency.begun", "emergency.unreviewed"})
 """Every receiver hears of these, whatever it says: that is what makes an emergency loud."""
 
 SLACK_URL = "https://slack.com/api"
@@ -28,7 +28,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     """Types (`task.began`), or all of a kind (`task.*`), or `*`."""
 
     def hears(self, kind: str) -> bool:
-        """Whether it is told of events of that type."""
+        """Whether it is told of events of that type, a test apart: that is for whom it names."""
         noun = kind.partition(".")[0]
         return kind in ALWAYS_TOLD or any(pattern in (kind, f"{noun}.*", "*") for pattern in self.events)
 
