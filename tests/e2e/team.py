@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.api_caller import Answered, Caller, by_session
+from tests.e2e.api_caller import Answered, Caller, by_session, by_token
 from tests.e2e.dex import ALICE, BOB, CAROL
 from tests.e2e.gate import Agent, Gate
 from tests.e2e.rules import allow
@@ -90,3 +91,16 @@ def team_at(
     """A team at a gate of its own."""
     with sign_in_gate(folder, clusters, settings=settings) as running:
         yield Team(running)
+
+
+def task_of(gate: Gate, agent: Agent, *allow: str, lasts: str = "10m") -> tuple[str, Agent]:
+    """A task that needs nobody: its id, and the agent as it comes with the task's credential, known everywhere."""
+    wish = {"purpose": "test", "allow": list(allow), "for": lasts}
+    made = by_token(gate, agent.token)("POST", "/tasks", wish)
+    assert made.status == 201, made.document
+    working = replace(agent, token=made.document["credential"])
+    # Each process hears of it by itself, within half a second.
+    gate.wait_until(
+        lambda: all(working.request("GET", "/version").status != 401 for _ in range(8)), "the task is known"
+    )
+    return str(made.document["id"]), working
