@@ -109,6 +109,9 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long a task is to last; 0 for a request."""
     summary: tuple[str, ...] = ()
     """What is in the request's object, in lines; never data of a Secret."""
+    review: bool = False
+    """Whether it is about an emergency task that has begun already: a yes says that it was in order, and gives
+    nothing; a no ends what is left of it."""
 
 
 class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,7 +143,9 @@ class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing happens to it any more."""
+        """Whether nothing happens to it any more. A yes is all that a review comes to: there is nothing to use."""
+        if self.about.review and self.state is ApprovalState.APPROVED:
+            return True
         return not any(state is self.state for state, _ in APPROVAL_TRANSITIONS)
 
     @property
@@ -155,8 +160,11 @@ class ApprovalQuestion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return after(self, ApprovalEvent.LAPSED, now)
 
     def covers(self, rule: RuleRef, ask: Approval | None) -> bool:
-        """Whether it was asked for that rule, as demanding as the rule is now; which revision it is in is no matter."""
-        return any(
+        """Whether it was asked for that rule, as demanding as the rule is now; which revision it is in is no matter.
+
+        A review covers nothing, whatever it was asked for.
+        """
+        return not self.about.review and any(
             asked.policy == rule.policy and asked.rule == rule.rule and was == ask
             for asked, was in zip(self.rules, self.asks, strict=False)
         )
@@ -170,10 +178,12 @@ def after(question: ApprovalQuestion, event: ApprovalEvent, now: float, because:
     """The question once `event` has happened at `now`; what comes too late finds it lapsed. Raises NotPossible."""
     if not question.is_final and not now < question.lapses_at:
         event = ApprovalEvent.LAPSED
-    state = APPROVAL_TRANSITIONS.get((question.state, event))
+    if question.about.review and event is ApprovalEvent.WITHDRAWN:
+        raise NotPossible(f"approval {question.id} is the review of an emergency: nobody takes it back")
+    state = None if question.is_final else APPROVAL_TRANSITIONS.get((question.state, event))
     if state is None:
         raise NotPossible(f"approval {question.id} is {question.state.value}: it cannot be {event.value} any more")
-    if state is ApprovalState.APPROVED:
+    if state is ApprovalState.APPROVED and not question.about.review:
         return msgspec.structs.replace(question, state=state)
     return msgspec.structs.replace(question, state=state, ended_at=now, ended_because=because or state.value)
 
@@ -235,7 +245,7 @@ def verdict(question: ApprovalQuestion, people: People) -> ApprovalEvent | None:
 def still_approved(question: ApprovalQuestion, people: People, now: float) -> bool:
     """Whether an approved question may be used at `now`: in time, and its answers still count."""
     in_time = question.state is ApprovalState.APPROVED and now < question.lapses_at
-    return in_time and verdict(question, people) is ApprovalEvent.APPROVED
+    return in_time and not question.about.review and verdict(question, people) is ApprovalEvent.APPROVED
 
 
 def unanswerable(question: ApprovalQuestion) -> str:

@@ -37,6 +37,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What people have said yes to."""
     link: str = ""
     """Of its task."""
+    emergency: bool = False
+    """Whether its task is an emergency: it rests on emergency rules alone, and no other grant does."""
     limits: Limits | None = None
     """How many requests and streams it covers; None where any number."""
 
@@ -52,10 +54,13 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     def is_grantable_by(self, rule: CompiledRule, now: float) -> bool:
         """Whether a grantable rule would still give it: for a shorter time by now, or only if other people say yes.
 
-        Nor does a rule that limits requests or streams more than the task was limited, or asks for a link that the task
+        Nor does an emergency rule give anything to a task that is none, nor any other rule to one that is; nor does
+        a rule that limits requests or streams more than the task was limited, or asks for a link that the task
         has not.
         """
         longest, approval = rule.rule.max_duration, rule.rule.approval
+        if self.emergency is not (rule.rule.review is not None):
+            return False
         if approval is not None and approval not in self.approved:
             return False
         if not self._is_within_limits_of(rule.rule):

@@ -14,14 +14,22 @@ import yaml
 
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
-from narrowgate.core.policy import EVERYTHING, Approval, Approvers, Effect, Rule
+from narrowgate.core.policy import (
+    EVERYTHING,
+    LONGEST_EMERGENCY,
+    LONGEST_REVIEW,
+    Approval,
+    Approvers,
+    Effect,
+    Rule,
+)
 from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
 from narrowgate.core.task_links import MOST_LINKS, beginning_problem
 from narrowgate.core.yaml_reader import Field, Reader, meant
 
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
-    "maxDuration", "approval", "maxRequests", "maxStreams", "links",
+    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency",
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -65,7 +73,7 @@ _SUBRESOURCE_MEANT: Final[Mapping[str, str]] = {
     "certificatesigningrequests/approve": "certificatesigningrequests/approval",
 }
 
-_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links")
+_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links", "emergency")
 """What only makes sense where a task is granted something."""
 
 ID_SHAPE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
@@ -351,13 +359,16 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
         reader.refuse(
             field, "has no approval", f"write {none}approval: {{from: [{{group: sre, count: 1}}], within: 10m}}"
         )
-    return {
+    terms = {
         "max_duration": read_duration(reader, entries["maxDuration"])
         if grantable and "maxDuration" in entries
         else None,
         "approval": _approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
         **(_limits(reader, entries) if grantable else {}),
     }
+    if grantable and "emergency" in entries:
+        terms["review"] = _review(reader, entries, terms)
+    return terms
 
 
 def _limits(reader: Reader, entries: Mapping[str, Field]) -> dict[str, Any]:
@@ -392,6 +403,33 @@ def _approval(reader: Reader, field: Field, effect: Effect) -> Approval | None:
     approvers = [_approvers(reader, item) for item in reader.items(entries["from"], "approvers")]
     not_by_owner = reader.flag(entries["notByOwner"]) if "notByOwner" in entries else False
     return Approval(tuple(approvers), read_duration(reader, entries["within"]), not_by_owner)
+
+
+def _review(reader: Reader, entries: Mapping[str, Field], terms: Mapping[str, Any]) -> Approval | None:
+    """`emergency: {review: {from: [...], within: 24h}}`: who looks at it afterwards. It begins at once and is short."""
+    field = entries["emergency"]
+    if terms["approval"] is not None:
+        reader.refuse(entries["approval"], "an emergency waits for nobody", "write approval: none")
+    if terms["max_duration"] is not None and terms["max_duration"] > LONGEST_EMERGENCY:
+        longest = _hours(LONGEST_EMERGENCY)
+        reader.refuse(entries["maxDuration"], f"an emergency lasts {longest} at most", f"write maxDuration: {longest}")
+    inside = reader.mapping(field, ("review",))
+    if "review" not in inside:
+        if isinstance(field.node, yaml.MappingNode):
+            reader.refuse(field, "has no review", "write review: {from: [{group: sre, count: 1}], within: 24h}")
+        return None
+    if isinstance(inside["review"].node, yaml.ScalarNode) and inside["review"].node.value == "none":
+        reader.refuse(inside["review"], "an emergency that nobody looks at afterwards", "name who reviews it")
+        return None
+    review = _approval(reader, inside["review"], Effect.APPROVE)
+    if review is not None and review.within > LONGEST_REVIEW:
+        longest = _hours(LONGEST_REVIEW)
+        reader.refuse(inside["review"], f"a review is due within {longest} at most", f"write within: {longest}")
+    return review
+
+
+def _hours(seconds: float) -> str:
+    return f"{int(seconds // 3600)}h"
 
 
 def _approvers(reader: Reader, field: Field) -> Approvers:

@@ -167,6 +167,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ends_at=self.ends_at,
             approved=self.approved,
             link=self.link,
+            emergency=self.emergency,
             limits=limits_of(self.id, self.max_requests, self.max_streams),
         )
 

@@ -407,3 +407,44 @@ def test_more_links_than_a_company_has_trackers_are_refused() -> None:
     many = ", ".join(f"https://tickets-{number}.corp/" for number in range(17))
     (mistake,) = mistakes(with_rule(LIMITED + f"    links: [{many}]\n"))
     assert "has more than 16 addresses" in mistake
+
+
+EMERGENCY = """
+    id: break-glass
+    effect: grantable
+    verbs: [get, patch]
+    apiGroups: [apps]
+    resources: [deployments]
+    namespaces: [ci]
+    maxDuration: 1h
+    approval: none
+    emergency: {review: {from: [{group: sre-leads, count: 1}], within: 24h}}
+"""
+
+
+def test_an_emergency_rule_says_who_looks_at_it_afterwards() -> None:
+    (rule,) = only(with_rule(EMERGENCY)).rules
+    assert rule.review == Approval((Approvers("sre-leads", 1),), 86_400.0)
+    assert (rule.approval, rule.max_duration) == (None, 3_600.0)
+
+
+@pytest.mark.parametrize(
+    ("was", "line", "says"),
+    [
+        ("maxDuration: 1h", "maxDuration: 61m", "an emergency lasts 1h at most, write maxDuration: 1h"),
+        ("approval: none", "approval: {from: [{group: sre, count: 1}], within: 5m}", "an emergency waits for nobody"),
+        ("within: 24h", "within: 169h", "a review is due within 168h at most"),
+        ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "true", "emergency: must be a mapping"),
+        ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "{}", "has no review"),
+        ("{from: [{group: sre-leads, count: 1}], within: 24h}", "none", "an emergency that nobody looks at"),
+        ("[{group: sre-leads, count: 1}]", "[]", "from: is empty"),
+        (", within: 24h", "", "has no within"),
+        ("sre-leads", '"*"', '"*" would let anybody approve'),
+        ("effect: grantable", "effect: allow", "emergency: goes with effect: grantable, and this rule's is allow"),
+        ("emergency: {", "emergency: {by: me, ", "emergency.by: unknown key, known are review"),
+    ],
+)
+def test_an_emergency_that_is_long_waits_or_is_seen_by_nobody_is_refused(was: str, line: str, says: str) -> None:
+    assert was in EMERGENCY
+    found = mistakes(with_rule(EMERGENCY.replace(was, line)))
+    assert any(says in mistake for mistake in found), found
