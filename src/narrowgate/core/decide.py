@@ -57,10 +57,10 @@ def decide(
         return refusals.unseen(chain, what.unseen)
     evidence = Evidence(what)
     questions = _questions(what)
-    covers: list[RuleRef] = []
+    covers: list[tuple[int, Use | None, RuleRef]] = []
     held: list[CompiledRule] = []
     resting_on: dict[str, Grant] = {}
-    for member in chain:
+    for place, member in enumerate(chain):
         holding = policy.holding(member, what.cluster)
         own = _own(grants, member, policy, what.cluster, now) if grants else None
         for question, use in questions:
@@ -73,8 +73,7 @@ def decide(
                 answer = answer.ref
             if not isinstance(answer, RuleRef):
                 return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
-            if use is None:
-                covers.append(answer)
+            covers.append((place, use, answer))
     lifting = _lifting(held, approvals, now)
     if held and lifting is None:
         return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
@@ -88,16 +87,21 @@ def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
 
 
 def _allow(
-    chain: Chain, covers: Sequence[RuleRef], resting_on: Mapping[str, Grant], lifting: ApprovalQuestion | None
+    chain: Chain,
+    covers: Sequence[tuple[int, Use | None, RuleRef]],
+    resting_on: Mapping[str, Grant],
+    lifting: ApprovalQuestion | None,
 ) -> Allow:
     """Until the first credential of the chain ends, or the first of what else it rests on."""
     ends = [member.expires_at for member in chain if member.expires_at is not None]
     ends += [grant.ends_at for grant in resting_on.values()]
     if lifting is not None:
         ends.append(lifting.lapses_at)
+    of_members = tuple(ref for _, use, ref in covers if use is None)
     return Allow(
-        rule=covers[-1],
-        covers=tuple(covers),
+        rule=of_members[-1],
+        covers=of_members,
+        covers_of_uses=tuple((place, ref) for place, use, ref in covers if use is not None),
         tasks=tuple(sorted(resting_on)),
         limits=tuple(grant.limits for _, grant in sorted(resting_on.items()) if grant.limits is not None),
         approval=lifting.id if lifting is not None else "",

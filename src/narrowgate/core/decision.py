@@ -31,6 +31,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleRef
     """What covers the sender (the last of the chain); `covers` has one for every member, root first."""
     covers: tuple[RuleRef, ...]
+    covers_of_uses: tuple[tuple[int, RuleRef], ...] = ()
+    """What covers each thing that the request uses, behind the place in the chain of whom it covers."""
     tasks: tuple[str, ...] = ()
     """The tasks whose grants it rests on, sorted; none where standing rules cover all of it."""
     limits: tuple[Limits, ...] = ()

@@ -23,6 +23,7 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.shared_rule_uses import SharedRuleUses
 from narrowgate.main.shared_sightings import share
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
@@ -68,6 +69,7 @@ class Worker:
         self._listener: Listener
         self._sightings: Sightings
         self._waiting: Waiting
+        self._rule_uses: SharedRuleUses
         self._counting: Counting
         self._name = f"gate-{number}-{secrets.token_hex(8)}"
         """This process's own, as the others know it, and never another one's."""
@@ -115,6 +117,7 @@ class Worker:
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
+            tasks.append(followers.create_task(self._rule_uses.follow()))
             tasks.append(followers.create_task(self._counting.follow()))
             tasks.append(followers.create_task(self._listener.sweep()))
             if self._config.workers > 1:
@@ -149,6 +152,7 @@ class Worker:
             self._state, self._trail, self._running, self._waiting, self._counting, keeps_reads=keeps_reads
         )
         self._sightings = pipeline.sightings
+        self._rule_uses = SharedRuleUses(pipeline.rule_uses, self._store)
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 
     async def _first_look(self) -> None:
@@ -166,6 +170,7 @@ class Worker:
         self._running.end_long("the gate is stopping; connect again")
         self._waiting.stop()
         await self._listener.drain(self._config.limits.drain_timeout)
+        await self._rule_uses.tell()
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""

@@ -38,6 +38,7 @@ from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
+from narrowgate.proxy.rule_uses import CountedRuleUses
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.shown import seen_by_sender
 from narrowgate.proxy.sightings import Sightings
@@ -116,6 +117,8 @@ class Pipeline:
         self._recent = Recent()
         self.sightings = Sightings()
         """Where credentials are seen, for whoever tells other processes."""
+        self.rule_uses = CountedRuleUses()
+        """What rules let through, for whoever keeps it."""
 
     async def serve(self, client: ClientConnection, head: RequestHead) -> None:
         """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
@@ -353,6 +356,7 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
+        self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
         if allowed.limits:

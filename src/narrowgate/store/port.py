@@ -18,6 +18,7 @@ from narrowgate.core.delegation import Delegation
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
+from narrowgate.core.standing import RuleUse, RuleUses
 from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task
 
@@ -366,6 +367,24 @@ class TaskLimits(Protocol):
         ...
 
 
+class RuleUseLog(Protocol):
+    """When rules last let somebody through, for people to read. No change that anybody is told of."""
+
+    def begin(self, at: float) -> None:
+        """From now on (Unix seconds) uses are told of; where they were before, this changes nothing."""
+        ...
+
+    def tell(self, uses: Sequence[RuleUse], *, lost_at: float | None = None) -> None:
+        """Keep the latest use of each rule by each identity; the oldest go where there are too many. `lost_at` is
+        when a use happened that is not among them.
+        """
+        ...
+
+    def known(self) -> RuleUses:
+        """All that is kept, the latest first, and since when nothing is missing."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -412,6 +431,11 @@ class Store(Protocol):
     @property
     def notifications(self) -> Notifications:
         """How far people were told of changes."""
+        ...
+
+    @property
+    def rule_uses(self) -> RuleUseLog:
+        """When rules were last used."""
         ...
 
     @property

@@ -27,6 +27,7 @@ from narrowgate.store.port import (
     digest_of,
 )
 from narrowgate.store.roles import RoleTable
+from narrowgate.store.rule_uses import RuleUseTable
 from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
@@ -51,6 +52,7 @@ class SQLiteStore:
         self.task_limits = TaskLimitTable(self._file)
         self.approvals = ApprovalTable(self._file)
         self.delegations = DelegationTable(self._file)
+        self.rule_uses = RuleUseTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""
