@@ -23,7 +23,7 @@ name and rule id is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from narrowgate.core import refusals
@@ -153,30 +153,38 @@ def _withheld(
     judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
 ) -> Deny | NeedsApproval:
     """The weightiest reason why not: a deny, then something uncovered, then a question to people; each the first."""
+    lacking: list[tuple[Asked, Uncovered]] = []
+    waiting: list[tuple[Asked, Held]] = []
+    for asked, answer in _answers(judged, questions, evidence):
+        match answer:
+            case RuleRef() | Granted():
+                pass
+            case Refused():
+                return refusals.denied(asked, answer)
+            case Uncovered():
+                lacking.append((asked, answer))
+            case Held():
+                waiting.append((asked, answer))
+            case unknown:
+                assert_never(unknown)
+    if lacking:
+        asked, nothing = lacking[0]
+        first = refusals.uncovered(asked, nothing, judged.policy.holding(asked.member, asked.cluster))
+        return refusals.with_all_missing(first, lacking)
+    asked, held = waiting[0]
+    return refusals.with_all_asks(refusals.held(asked, held), [rule for _, one in waiting for rule in one.rules])
+
+
+def _answers(
+    judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
+) -> Iterator[tuple[Asked, Answer]]:
+    """Everything that was asked, of every member of the chain."""
     cluster, chain = evidence.what.cluster, judged.chain
-    found: dict[type[Answer], Deny | NeedsApproval] = {}
-    held: list[CompiledRule] = []
     for member in chain:
         holding = judged.policy.holding(member, cluster)
         own = _own(judged.grants, member, judged.policy, cluster, judged.now)
         for question, use in questions:
-            answer = judge(holding, member, question, use, evidence, own)
-            if isinstance(answer, Held):
-                held += answer.rules
-            if type(answer) in found:
-                continue
             asked = Asked(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
             )
-            match answer:
-                case RuleRef() | Granted():
-                    pass
-                case Refused():
-                    found[Refused] = refusals.denied(asked, answer)
-                case Uncovered():
-                    found[Uncovered] = refusals.uncovered(asked, answer, holding)
-                case Held():
-                    found[Held] = refusals.held(asked, answer)
-                case unknown:
-                    assert_never(unknown)
-    return found.get(Refused) or found.get(Uncovered) or refusals.with_all_asks(found[Held], held)
+            yield asked, judge(holding, member, question, use, evidence, own)

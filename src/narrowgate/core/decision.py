@@ -52,6 +52,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleRef | None = None
     """The deny rule that matched; None where simply nothing covers the request."""
     code: int = 403
+    missing: tuple[str, ...] = ()
+    """All that its sender lacks, in words that a task asks for it with; empty where no words would let it pass."""
 
 
 class NeedsApproval(msgspec.Struct, frozen=True, kw_only=True):

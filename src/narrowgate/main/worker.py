@@ -23,10 +23,12 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.shared_denied_requests import write_down
 from narrowgate.main.shared_rule_uses import SharedRuleUses
 from narrowgate.main.shared_sightings import share
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
+from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
@@ -68,6 +70,7 @@ class Worker:
         self._trail: TrailWriter
         self._listener: Listener
         self._sightings: Sightings
+        self._denied: DeniedRequests
         self._waiting: Waiting
         self._rule_uses: SharedRuleUses
         self._counting: Counting
@@ -117,6 +120,7 @@ class Worker:
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
+            tasks.append(followers.create_task(write_down(self._denied, self._store)))
             tasks.append(followers.create_task(self._rule_uses.follow()))
             tasks.append(followers.create_task(self._counting.follow()))
             tasks.append(followers.create_task(self._listener.sweep()))
@@ -152,6 +156,7 @@ class Worker:
             self._state, self._trail, self._running, self._waiting, self._counting, keeps_reads=keeps_reads
         )
         self._sightings = pipeline.sightings
+        self._denied = pipeline.denied
         self._rule_uses = SharedRuleUses(pipeline.rule_uses, self._store)
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 

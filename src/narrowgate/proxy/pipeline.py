@@ -22,8 +22,9 @@ from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.digest import request_digest
-from narrowgate.core.identity import Chain, Identity, chain_of
+from narrowgate.core.identity import Chain, Identity, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_question import HeldRequest, told
@@ -33,6 +34,7 @@ from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
 from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
+from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
@@ -117,6 +119,8 @@ class Pipeline:
         self._recent = Recent()
         self.sightings = Sightings()
         """Where credentials are seen, for whoever tells other processes."""
+        self.denied = DeniedRequests()
+        """What agents were refused, for whoever writes it down."""
         self.rule_uses = CountedRuleUses()
         """What rules let through, for whoever keeps it."""
 
@@ -156,7 +160,7 @@ class Pipeline:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
                 case Deny() | NeedsApproval():
-                    response = self._answer(exchange, status.refusal(verdict, what.intent))
+                    response = self._refused(exchange, who, what.intent, verdict)
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
@@ -415,6 +419,20 @@ class Pipeline:
 
     # --- endings
 
+    def _refused(self, exchange: Exchange, who: Chain, intent: Intent, verdict: Deny | NeedsApproval) -> Response:
+        """Answer with a refusal; what an agent could ask for is kept, so that it can by the id of this request."""
+        sender = who[-1]
+        if isinstance(verdict, Deny) and verdict.missing and sender.kind is Kind.AGENT:
+            denied = DeniedRequest(
+                audit_id=exchange.audit_id,
+                holder=str(sender),
+                cluster=intent.cluster,
+                at=exchange.received_at,
+                wanted=verdict.missing,
+            )
+            self.denied.note(denied)
+        return self._answer(exchange, status.refusal(verdict, intent, exchange.audit_id))
+
     def _let_go(self, exchange: Exchange) -> None:
         """What a request held while it was under way is free again."""
         if exchange.taken is not None:
@@ -427,7 +445,8 @@ class Pipeline:
         if client.sent:
             client.abort()
             return Response(code=0, bytes_out=client.sent)
-        answer = whole_answer(refusal, close=client.must_close, text=reads_text_only(exchange.head))
+        text = reads_text_only(exchange.head)
+        answer = whole_answer(refusal, close=client.must_close, text=text, audit_id=exchange.audit_id)
         if exchange.head.method == "HEAD":
             # The head of that answer and no more (RFC 9110 9.3.2): a body would be read as the next answer.
             answer = answer[: answer.index(END_OF_HEAD) + len(END_OF_HEAD)]
@@ -481,11 +500,12 @@ def reads_text_only(head: RequestHead) -> bool:
     return AGGREGATED_DISCOVERY in head.fields.get(b"accept", b"") or VERSION.fullmatch(head.target) is not None
 
 
-def whole_answer(answer: Status, *, close: bool, text: bool = False) -> bytes:
-    """A Status as a complete HTTP answer; `text` leaves only its message."""
-    headers: tuple[tuple[str, str], ...] = ()
+def whole_answer(answer: Status, *, close: bool, text: bool = False, audit_id: str = "") -> bytes:
+    """A Status as a complete HTTP answer; `text` leaves only its message, `audit_id` names it in the record."""
+    # As the API server does in every answer of its own (k8s.io/apiserver/pkg/endpoints/filters/with_auditid.go).
+    headers: tuple[tuple[str, str], ...] = (("audit-id", audit_id),) if audit_id else ()
     if answer.code == 401:
-        headers = (("www-authenticate", 'Bearer realm="narrowgate"'),)
+        headers = (*headers, ("www-authenticate", 'Bearer realm="narrowgate"'))
     if answer.retry_after:
         headers = (*headers, ("retry-after", str(answer.retry_after)))
     body = answer.message.encode() if text else status.to_json(answer)
