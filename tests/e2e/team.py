@@ -21,6 +21,9 @@ from tests.e2e.signing_in import SignInGate, sign_in_gate
 DEVELOPERS = "corp:developers"
 """Alice and bob are in it, carol is not."""
 
+PROBES = 8
+"""Connections after which each of two processes has surely had one."""
+
 
 def asks(count: int = 1, within: str = "5m") -> dict[str, Any]:
     """The approval of a rule: so many developers, in so much time."""
@@ -80,8 +83,13 @@ class Team:
         """An agent with these rules in force: one of them lets it get `probe`, a target."""
         agent = self.gate.agent(name, cluster=cluster)
         self.gate.allow(name, rules, cluster=cluster)
-        self.gate.wait_until(lambda: agent.request("GET", probe).status in (200, 404), f"the rules of {name}")
+        self.gate.wait_until(lambda: _everywhere(agent, probe, {200, 404}), f"the rules of {name}")
         return agent
+
+
+def _everywhere(agent: Agent, target: str, wanted: set[int]) -> bool:
+    """Whether each process of the gate answers so: each hears of changes by itself, within half a second."""
+    return all(agent.request("GET", target).status in wanted for _ in range(PROBES))
 
 
 @contextmanager
