@@ -49,6 +49,7 @@ class Action(enum.Enum):
     COMPLETE_TASK = "complete tasks"
     REVOKE_TASK = "revoke tasks"
     NARROW_TASK = "narrow tasks"
+    GET_DENIED = "look at refused requests"
     LIST_APPROVALS = "list approvals"
     GET_APPROVAL = "look at an approval"
     ANSWER_APPROVAL = "answer approvals"
@@ -111,6 +112,7 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REVOKE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.NARROW_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.GET_DENIED: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.LIST_APPROVALS: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_APPROVAL: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
         # No role lets anybody answer: the policies name groups, and only who is in one of them does.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from narrowgate.control.api import agents, approvals, collecting, policies, roles, sign_ins, tasks, whoami
+from narrowgate.control.api import agents, approvals, collecting, denied, policies, roles, sign_ins, tasks, whoami
 from narrowgate.control.api.calls import Call
 from narrowgate.control.api.paging import Page
 from narrowgate.core.agent_document import AgentDocument
@@ -389,6 +389,17 @@ CALLS: tuple[Call, ...] = (
         body=tasks.Narrowing,
         answer=TaskDocument,
         changes=True,
+    ),
+    Call(
+        id="getDenied",
+        method="GET",
+        path="/denied/{id}",
+        action=Action.GET_DENIED,
+        verb="get",
+        resource="denied",
+        summary="What a refused request of yours lacked, within an hour, in the words that a task asks for it with.",
+        work=denied.get_denied,
+        answer=denied.DeniedDocument,
     ),
     Call(
         id="listApprovals",

@@ -13,6 +13,7 @@ from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.table import CALLS
 from narrowgate.core.approvals import ApprovalQuestion, Matter
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.sign_in import Client, SignIn
@@ -57,6 +58,7 @@ EXPECTED = {
     "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "revokeTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "narrowTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
     # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
     "listApprovals":       "401 401 401  200 200 200  200 200 200 200 200  200 200",
@@ -101,6 +103,8 @@ def target_of(path: str, caller: str) -> str:
         # One task for each call: each of them may end it.
         called = next(call.id for call in CALLS if call.path == path)
         return path.replace("{id}", f"{agent}-{called}")
+    if path.startswith("/denied/{id}"):
+        return path.replace("{id}", f"{agent}-refused")
     if path.startswith("/approvals/{id}"):
         return path.replace("{id}", "hers-asks")
     return (
@@ -121,6 +125,10 @@ def prepare(api: Api) -> None:
     for agent in ("hers", "theirs"):
         for called in TASK_CALLS:
             api.task(agent, id=f"{agent}-{called}")
+        refused = DeniedRequest(
+            audit_id=f"{agent}-refused", holder=f"agent:{agent}", cluster="dev", at=time.time(), wanted=("get nodes",)
+        )
+        api.store.denied_requests.tell([refused], now=now)
     question = ApprovalQuestion(
         id="hers-asks",
         asks=(Approval((Approvers("sre", 1),), 600.0),),
