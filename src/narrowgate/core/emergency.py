@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Kind
+from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task
 from narrowgate.core.wanted import Offer, wanted_text
 
@@ -26,6 +29,28 @@ SHORTEST_PURPOSE: Final = 10
 
 BARRED_SECONDS: Final = 600.0
 """For how long nobody takes another one after theirs was found not in order: as long as a no to a request binds."""
+
+
+class Present(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who took an emergency, as long as they are signed in."""
+
+    groups: tuple[str, ...]
+    """Of their newest sign-in that runs: whoever has left a group has left it in the emergency, too."""
+    expires_at: float
+    """Unix seconds at which the sign-in that it was taken with is over, or the newest one where that is sooner."""
+
+
+def presence(taken_with: SignIn | None, newest: SignIn | None, now: float) -> Present | None:
+    """Whoever took an emergency with one sign-in and has `newest` as their newest that runs at `now` (Unix seconds).
+
+    None once the first is over: a sign-in is never taken up again, so nobody comes back into their emergency by signing
+    in anew. Both are the same person's; None stands for a sign-in that is not there.
+    """
+    if taken_with is None or newest is None or taken_with.person != newest.person:
+        return None
+    if any(one.ended_at is not None or not now < one.expires_at for one in (taken_with, newest)):
+        return None
+    return Present(groups=newest.groups, expires_at=min(taken_with.expires_at, newest.expires_at))
 
 
 def emergency_purpose_problem(purpose: str) -> str:

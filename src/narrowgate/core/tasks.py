@@ -99,6 +99,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Streams that it covers at one time; None: any number."""
     emergency: bool = False
     """Begun at once, told to everybody who is to know, and looked at afterwards (break-glass)."""
+    sign_in: str = ""
+    """The sign-in that a person took an emergency with: it ends with it. Empty for every other task."""
     state: TaskState = TaskState.REQUESTED
     began_at: float | None = None
     ends_at: float | None = None

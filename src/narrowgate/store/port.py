@@ -90,7 +90,8 @@ class RoleGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignIns(Protocol):
-    """People's sign-ins. Only ending one is a change that the data plane must hear of (`Store.change_stamp`)."""
+    """People's sign-ins. Ending one is a change that the data plane must hear of (`Store.change_stamp`), and so is a
+    new one of somebody who is at work on a task."""
 
     def add(self, sign_in: SignIn, *, by: str, at: float) -> None:
         """Keep a new one. Raises AlreadyThere when its id or secret is taken."""
@@ -326,11 +327,11 @@ class Notifications(Protocol):
         """Put it in the place of `was`. Raises ChangedMeanwhile where another one is there by now."""
         ...
 
-    def cursors(self) -> tuple[NotificationCursor, ...]:
     def ask_test(self, receiver: str, *, by: str, at: float) -> int:
         """Add to the list of changes what is told to this receiver alone, to see whether it hears; its number."""
         ...
 
+    def cursors(self) -> tuple[NotificationCursor, ...]:
         """All, by receiver."""
         ...
 
