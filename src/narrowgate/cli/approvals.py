@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import click
 
 from narrowgate.cli.api_calls import called_by_person
+from narrowgate.cli.delegations import delegate, list_delegations, undelegate
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
@@ -41,10 +42,14 @@ def gate_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def approvals() -> None:
-    """Questions that wait for people: list, show, approve, deny.
+    """Questions that wait for people: list, show, approve, deny, delegate.
 
     Whoever is in a group that a rule asks may answer; never for themselves. One no is enough.
     """
+
+
+for command in (delegate, list_delegations, undelegate):
+    approvals.add_command(command)
 
 
 @approvals.command("list")

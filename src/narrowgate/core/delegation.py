@@ -75,7 +75,7 @@ def _time_problem(wanted: Delegation) -> str:
     now = wanted.made_at
     if not now - SLACK_SECONDS <= wanted.begins_at <= now + LATEST_BEGIN:
         latest = datetime.fromtimestamp(now + LATEST_BEGIN, UTC).strftime("%Y-%m-%d")
-        return f"from: it begins now or later, by {latest} at the latest"
+        return f"from: it begins now (leave it out) or later, by {latest} at the latest"
     if not max(now, wanted.begins_at) < wanted.ends_at:
         return "until: this is not after its beginning"
     if not wanted.ends_at - wanted.begins_at <= LONGEST_SECONDS:

@@ -84,7 +84,8 @@ def _columns(delegation: Delegation) -> dict[str, Any]:
         "person": delegation.person,
         "delegate": delegation.delegate,
         "begins_at": delegation.begins_at,
-        "ends_at": delegation.ends_at,
+        # What was taken back is passed over like what time has ended.
+        "ends_at": delegation.ends_at if delegation.ended_at is None else min(delegation.ends_at, delegation.ended_at),
         "document": msgspec.json.encode(delegation).decode(),
     }
 
