@@ -28,6 +28,7 @@ from narrowgate.core.decision import Allow, RuleRef
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
+from narrowgate.core.people import People
 from narrowgate.core.policy import Approval, Approvers, Effect, Policy
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.tasks import NotPossible as TaskNotPossible
@@ -173,7 +174,7 @@ def test_what_answers_come_to_does_not_depend_on_their_order(
     said = tuple(Said(person=person, voice=voice, at=1.0) for person, voice in last.items())
     shuffled = tuple(chance.sample(said, len(said)))
     one, other = (msgspec.structs.replace(question(approvers), said=order) for order in (said, shuffled))
-    assert verdict(one, groups) is verdict(other, groups)
+    assert verdict(one, People(groups=groups)) is verdict(other, People(groups=groups))
 
 
 @bounded
@@ -183,7 +184,7 @@ def test_an_approval_has_as_many_people_of_each_group_as_it_asks_and_all_differe
 ) -> None:
     last = dict(spoken)
     said = tuple(Said(person=person, voice=voice, at=1.0) for person, voice in last.items())
-    come_to = verdict(msgspec.structs.replace(question(approvers), said=said), groups)
+    come_to = verdict(msgspec.structs.replace(question(approvers), said=said), People(groups=groups))
     yes = [person for person, voice in last.items() if voice is Voice.YES]
     no = [person for person, voice in last.items() if voice is Voice.NO and groups[person] & {g for g, _ in approvers}]
     places = [group for group, count in approvers for _ in range(count)]
@@ -204,7 +205,7 @@ def test_nobody_approves_alone_what_needs_somebody_else(
     now = question(approvers, excluded=(asker,))
     for voice in spoken:
         with contextlib.suppress(NotPossible):
-            now = answered(now, Said(person=asker, voice=voice, at=1.0), groups, 1.0)
+            now = answered(now, Said(person=asker, voice=voice, at=1.0), People(groups=groups), 1.0)
     assert now.state is ApprovalState.PENDING
     assert now.said == ()
 

@@ -1,13 +1,18 @@
-"""Agents at work on a task, proven by the credential that the task got. Answers from a snapshot in memory."""
+"""Who is at work on a task: its agent, or a person in an emergency, proven by the credential that the task got.
+
+Answers from a snapshot in memory.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.authenticators.task_credential import PREFIX, task_credential_problem
 from narrowgate.core.agent import AgentRecord, refusal_of
+from narrowgate.core.emergency import Present
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.tasks import Task, TaskState
 
@@ -18,14 +23,17 @@ _sha256 = hashlib.sha256
 
 
 class TaskCredentials:
-    """An authenticator over one immutable snapshot of active tasks and registered agents; a change is a new object."""
+    """An authenticator over one immutable snapshot of active tasks and their holders; a change is a new object."""
 
-    def __init__(self, tasks: Iterable[Task], agents: Iterable[AgentRecord]) -> None:
-        """`tasks` that are not active are nobody's."""
+    def __init__(
+        self, tasks: Iterable[Task], agents: Iterable[AgentRecord], people: Mapping[str, Present] | None = None
+    ) -> None:
+        """`tasks` that are not active are nobody's; `people` are those in an emergency, by the id of its task."""
         self._tasks: Mapping[bytes, Task] = {
             task.credential_hash: task for task in tasks if task.state is TaskState.ACTIVE and task.credential_hash
         }
         self._agents: Mapping[str, AgentRecord] = {agent.name: agent for agent in agents}
+        self._people: Mapping[str, Present] = people or {}
         self._identities: dict[str, Identity] = {}
 
     async def authenticate(self, presented: Presented, now: float) -> Answer:
@@ -43,11 +51,39 @@ class TaskCredentials:
         # Written so that a time that is no number (NaN) counts as the end.
         if task.ends_at is None or not now < task.ends_at:
             return Rejected(OVER)
-        return self._holder(task, now)
+        match task.kind:
+            case Kind.AGENT:
+                return self._agent(task, now)
+            case Kind.PERSON:
+                return self._person(task, now)
+            case Kind.WORKLOAD:
+                return Rejected(OVER)
+            case _:
+                assert_never(task.kind)
 
-    def _holder(self, task: Task, now: float) -> Answer:
+    def _person(self, task: Task, now: float) -> Answer:
+        """The person as their sign-ins say now: an end of the one that it was taken with is an end of the emergency."""
+        present = self._people.get(task.id) if task.emergency else None
+        if present is None or task.ends_at is None or not now < present.expires_at:
+            return Rejected(f'the sign-in that "{task.name}" took this emergency with is over, and so is the emergency')
+        found = self._identities.get(task.id)
+        if found is None:
+            found = self._identities[task.id] = Identity(
+                kind=task.kind,
+                name=task.name,
+                groups=present.groups,
+                proven_by=PROVEN_BY,
+                credential=task.id,
+                cluster=task.cluster,
+                task=task.id,
+                emergency=True,
+                expires_at=min(task.ends_at, present.expires_at),
+            )
+        return found
+
+    def _agent(self, task: Task, now: float) -> Answer:
         """The agent as its record says now: a pause or an end of the agent is one of its tasks."""
-        record = self._agents.get(task.name) if task.kind is Kind.AGENT else None
+        record = self._agents.get(task.name)
         if record is None or task.began_at is None or record.created_at > task.began_at:
             return Rejected(f'agent "{task.name}", whose task this was, is not registered any more; ask its owner')
         if refusal := refusal_of(record, now):

@@ -25,7 +25,9 @@ from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.output import config_option, note, output_option, write_json
 from narrowgate.config import Config, find_config
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.agent_credential import handed_over
 from narrowgate.core.agent_document import agent_document
+from narrowgate.core.agent_fields import handed_to_problem
 
 Change = Callable[[AgentRecord], AgentRecord]
 
@@ -33,14 +35,22 @@ Change = Callable[[AgentRecord], AgentRecord]
 def change_agent(config: Config, name: str, change: Change) -> tuple[AgentRecord, bool]:
     """The agent after `change`, and whether that changed anything; if so it is kept, signed by who typed the command.
 
-    Raises NotThere, AlreadyThere, ChangedMeanwhile, StoreUnavailable.
+    Raises NotThere, AlreadyThere, ChangedMeanwhile, StoreUnavailable, Failed.
     """
     with opened_store(config) as store:
         was = store.agent(name)
-        agent = change(was)
+        agent = checked(change(was))
         if agent != was:
             store.change_agent(agent, by=local_operator(), at=time.time(), was=was)
     return agent, agent != was
+
+
+def checked(agent: AgentRecord) -> AgentRecord:
+    """The agent, where one more person may be handed something of it. Raises Failed."""
+    if problem := handed_to_problem(agent.handed_to):
+        what, _, to_do = problem.partition("; ")
+        raise Failed(what, f"agent {agent.name}", to_do)
+    return agent
 
 
 def tell(agent: AgentRecord, output: str, text: str) -> None:
@@ -141,6 +151,8 @@ def _changed(agent: AgentRecord, asked: dict[str, Any], config: Config) -> Agent
         new["ends_at"] = end_in(asked.get("until"), asked.get("after"), time.time())
     if asked.keys() & {"certificates", "dropped"}:
         new["certificate_names"] = _certificate_names(agent, asked)
+    if "certificates" in asked:
+        agent = handed_over(agent, local_operator())
     if "no_credential" in asked:
         new |= {"credential_id": "", "credential_hash": b"", "old_credential": None}
     return msgspec.structs.replace(agent, **new)

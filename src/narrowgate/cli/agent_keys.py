@@ -14,11 +14,13 @@ from narrowgate.authenticators.key_assertion import thumbprint
 from narrowgate.cli.agent_changes import change_agent, tell
 from narrowgate.cli.agent_options import opened_store
 from narrowgate.cli.failure import Failed
+from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.output import config_option, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
 from narrowgate.cli.public_key import read_public_key
 from narrowgate.config import find_config
 from narrowgate.core.agent import AgentKey, AgentRecord
+from narrowgate.core.agent_credential import handed_over
 from narrowgate.core.agent_document import agent_document
 from narrowgate.core.agent_fields import keys_problem
 from narrowgate.core.moment import moment_text
@@ -102,13 +104,13 @@ def public_key(file: Path, now: float) -> AgentKey:
 
 
 def with_key(agent: AgentRecord, key: AgentKey) -> AgentRecord:
-    """The agent with one key more; as it was where it has that one. Raises Failed."""
+    """The agent with one key more, registered by whoever works here; as it was where it has that one. Raises Failed."""
     if any(known.public == key.public for known in agent.keys):
         return agent
     listed = (*agent.keys, key)
     if problem := keys_problem(listed):
         raise Failed(problem, f"agent {agent.name}", "`narrowgate agents keys list` shows them")
-    return msgspec.structs.replace(agent, keys=listed)
+    return msgspec.structs.replace(handed_over(agent, local_operator()), keys=listed)
 
 
 def _agent_key(public: bytes, now: float) -> AgentKey:

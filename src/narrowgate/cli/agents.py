@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from narrowgate.authenticators.credential import new_credential
-from narrowgate.cli.agent_changes import change, pause, resume
+from narrowgate.cli.agent_changes import change, checked, pause, resume
 from narrowgate.cli.agent_handover import Destination, destination_options, files_for, hand_over
 from narrowgate.cli.agent_keys import keys, public_key, with_key
 from narrowgate.cli.agent_options import (
@@ -97,7 +97,8 @@ def add(name: str, **options: Any) -> None:
         _tell_bare(agent, options["output"])
         return
     made = new_credential()
-    agent = with_credential(agent, NextCredential(id=made.id, hash=made.hash, until=now + seconds), now)
+    given = NextCredential(id=made.id, hash=made.hash, to=local_operator(), until=now + seconds)
+    agent = with_credential(agent, given, now)
     files = files_for(config, agent, made, to)
     with opened_store(config) as store, written_together(files):
         store.add_agent(agent, by=local_operator(), at=now)
@@ -121,8 +122,10 @@ def rotate(name: str, **options: Any) -> None:
     made, now = new_credential(), time.time()
     with opened_store(config) as store:
         was = store.agent(name)
-        given = NextCredential(id=made.id, hash=made.hash, until=now + seconds, old_until=now + overlap)
-        agent = with_credential(was, given, now)
+        given = NextCredential(
+            id=made.id, hash=made.hash, to=local_operator(), until=now + seconds, old_until=now + overlap
+        )
+        agent = checked(with_credential(was, given, now))
         with written_together(files_for(config, agent, made, to)):
             store.change_agent(agent, by=local_operator(), at=now, was=was)
     hand_over(agent, made, to, options["output"])
@@ -219,6 +222,7 @@ def _described(name: str, options: dict[str, Any], now: float) -> AgentRecord:
         labels=labels_in(options["labels"]),
         ends_at=end_in(options["until"], options["after"], now),
         certificate_names=certificate_names_in(options["certificates"]),
+        handed_to=(local_operator(),) if options["certificates"] else (),
     )
 
 
@@ -260,6 +264,7 @@ def _lines(agent: AgentRecord, now: float) -> Iterator[tuple[str, str]]:
         yield "key", f"{key.id}, added {moment_text(key.added_at)}"
     for name in agent.certificate_names:
         yield "certificate", name
+    yield "handed to", ", ".join(agent.handed_to) or "-"
 
 
 def _expiry_text(agent: AgentRecord, now: float) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import click
 
 from narrowgate.cli.api_calls import called_by_person
+from narrowgate.cli.delegations import delegate, list_delegations, undelegate
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
@@ -41,10 +42,14 @@ def gate_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def approvals() -> None:
-    """Questions that wait for people: list, show, approve, deny.
+    """Questions that wait for people: list, show, approve, deny, delegate.
 
     Whoever is in a group that a rule asks may answer; never for themselves. One no is enough.
     """
+
+
+for command in (delegate, list_delegations, undelegate):
+    approvals.add_command(command)
 
 
 @approvals.command("list")
@@ -210,12 +215,15 @@ def _what(document: dict[str, Any]) -> str:
 
 def _ask(ask: dict[str, Any]) -> str:
     who = " and ".join(f"{_text(one, 'count')} of {_text(one, 'group')}" for one in _objects(ask, "from"))
-    return f"{who}, within {_text(ask, 'within')}"
+    kept_out = ", not by who answers for the agent" if ask.get("notByOwner") is True else ""
+    return f"{who}, within {_text(ask, 'within')}{kept_out}"
 
 
 def _answer(answer: dict[str, Any]) -> str:
     comment = _text(answer, "comment")
-    said = f"{_text(answer, 'person')}: {_text(answer, 'answer')}"
+    away = _text(answer, "standsFor")
+    who = f"{_text(answer, 'person')} for {away}" if away else _text(answer, "person")
+    said = f"{who}: {_text(answer, 'answer')}"
     return f"{said} ({comment}), {_text(answer, 'at')}" if comment else f"{said}, {_text(answer, 'at')}"
 
 

@@ -213,6 +213,7 @@ def _register(store: Store, config: Config, name: str, kubeconfig: Path) -> None
         credential_hash=credential.hash,
         created_at=now,
         expires_at=now + AGENT_LIFETIME,
+        handed_to=(operator,),
     )
     host, port = config.listen.kubernetes
     token = InlineToken(credential.text)

@@ -24,7 +24,11 @@ from narrowgate.cli.task_waiting import collected
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.core.task_fields import link_problem, task_purpose_problem
+from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
 from narrowgate.core.wanted import read_wanted
+
+REQUESTS = click.IntRange(1, MOST_REQUESTS)
+STREAMS = click.IntRange(1, MOST_STREAMS)
 
 MOST_LISTED = 500
 """Tasks of one list; whoever looks for older ones asks the API."""
@@ -52,6 +56,8 @@ def tasks() -> None:
     help='What it takes, like "get,list pods -n ci"; can be given again.',
 )
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
+@click.option("--max-requests", type=REQUESTS, help="At most so many requests in all (default: what the rules give).")
+@click.option("--max-streams", type=STREAMS, help="At most so many watches, execs and such at one time.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be granted, and who would be asked.")
 @click.option("--no-wait", is_flag=True, help="Where people must answer: do not wait for them, `collect` it later.")
@@ -169,18 +175,21 @@ def revoke(task_id: str, reason: str, output: str, **options: Any) -> None:
 @click.argument("task_id", metavar="ID")
 @click.option("--keep", multiple=True, metavar="RULE", help="Id of a rule that stays, like allow-1 (default: all).")
 @click.option("--until", default="", metavar="TIME", help="Its new end, like 2026-11-21T06:30:00Z, never a later one.")
+@click.option("--max-requests", type=REQUESTS, help="Requests in all, those of before counted.")
+@click.option("--max-streams", type=STREAMS, help="Streams at one time; those that run go on.")
 @proof_options
 @output_option
-def narrow(task_id: str, keep: tuple[str, ...], until: str, output: str, **options: Any) -> None:
+def narrow(task_id: str, output: str, **options: Any) -> None:
     """Leave less of a task, or end it sooner. It is never made wider: ask for a new one."""
-    if not keep and not until:
-        raise click.UsageError("say what stays: --keep RULE, or --until TIME")
-    if until:
+    if until := options["until"]:
         with _worded_as("--until"):
             moment_of(until)
+    left = {"keep": list(options["keep"]), "until": until, **_limits(options)}
+    document = {name: value for name, value in left.items() if value}
+    if not document:
+        raise click.UsageError("say what stays: --keep RULE, --until TIME, --max-requests N or --max-streams N")
     caller = TaskCaller(_proof(options))
-    document: dict[str, Any] = {"keep": list(keep)} if keep else {}
-    _tell(caller.post(_path(caller, task_id) + "/narrow", document | ({"until": until} if until else {})), output)
+    _tell(caller.post(_path(caller, task_id) + "/narrow", document), output)
 
 
 def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,8 +211,13 @@ def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
         "link": options["link"],
         "for": options["lasts"],
         "allow": list(options["allow"]),
+        **_limits(options),
     }
     return {name: value for name, value in wish.items() if value}
+
+
+def _limits(options: Mapping[str, Any]) -> dict[str, int | None]:
+    return {"maxRequests": options["max_requests"], "maxStreams": options["max_streams"]}
 
 
 @contextlib.contextmanager
@@ -279,6 +293,9 @@ def _tell_offer(offer: dict[str, Any], output: str) -> None:
     click.echo(f"rules: {', '.join(map(_line, offer.get('rules', ())))}")
     asked = [f"{one.get('count')} of {_line(one.get('group'))}" for one in offer.get("approvers", ())]
     click.echo(f"approval: {', '.join(asked) or 'none'}")
+    for label, name in (("requests", "maxRequests"), ("streams", "maxStreams")):
+        if most := _text(offer, name):
+            click.echo(f"{label}: {most} at most")
 
 
 def _tell(task: dict[str, Any], output: str) -> None:
@@ -302,6 +319,9 @@ def _tell(task: dict[str, Any], output: str) -> None:
     for label, name in shown.items():
         if text := _text(task, name):
             click.echo(f"{label}: {text}")
+    for label, used, most in (("requests", "requestsUsed", "maxRequests"), ("streams", "streams", "maxStreams")):
+        if limit := _text(task, most):
+            click.echo(f"{label}: {_text(task, used) or '0'} of {limit}")
     for rule in task.get("allow", ()):
         click.echo(f"{_line(rule.get('id'))}: {_line(rule.get('text'))}")
 

@@ -15,6 +15,7 @@ import msgspec
 from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
+from narrowgate.config.notifications import NotificationsEntry, read_receivers
 from narrowgate.config.saml import SAMLEntry, read_saml_providers
 from narrowgate.config.values import (
     Address,
@@ -165,6 +166,7 @@ class _Config(_Shape, frozen=True):
     roles: list[_Role] = []
     workers: int = 1
     approvals: _Approvals = _Approvals()
+    notifications: NotificationsEntry = NotificationsEntry()
     audit: _Audit = _Audit()
     limits: _Limits = _Limits()
 
@@ -233,6 +235,7 @@ class _Reader:
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
             hold=self._hold(written.approvals.hold),
+            receivers=read_receivers(self._document, written.notifications, self._folder),
             audit=self._audit(written.audit),
             limits=self._limits(written.limits),
         )

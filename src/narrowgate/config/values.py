@@ -10,6 +10,7 @@ import msgspec
 from narrowgate.authenticators.certificate_rule import CertificateRule
 from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules
+from narrowgate.control.notifications.receivers import AnyReceiver
 from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
@@ -136,5 +137,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that share the data port."""
     hold: float = 50
     """Seconds that a request is held for people's answer; below the minute after which common clients give up."""
+    receivers: tuple[AnyReceiver, ...] = ()
+    """Who is told of what happens."""
     audit: Audit = Audit()
     limits: Limits = Limits()

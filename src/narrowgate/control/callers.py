@@ -26,6 +26,7 @@ from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.roles import Role, RoleBinding, roles_of
 from narrowgate.core.sign_in import SignIn
 from narrowgate.store.port import NotThere, Store
+from narrowgate.store.presence import people_present
 
 CSRF_HEADER = "X-CSRF-Token"
 """Where a script of ours puts what a form has in its field (`ConsoleSessions.csrf_token`)."""
@@ -114,7 +115,8 @@ class Callers:
         """What knows this task's credential, from the store as it is now. It blocks."""
         try:
             task = self._store.tasks.get(task_named(bearer))
-            return TaskCredentials((task,), (self._store.agent(task.name),))
+            agents = (self._store.agent(task.name),) if task.kind is Kind.AGENT else ()
+            return TaskCredentials((task,), agents, people_present(self._store.sign_ins, (task,), time.time()))
         except NotThere:
             return TaskCredentials((), ())
 

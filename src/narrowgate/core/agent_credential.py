@@ -1,4 +1,8 @@
-"""An agent's simple credential in its record: how long one may live, and how the next one takes its place."""
+"""An agent's simple credential in its record: how long one may live, how the next one takes its place, and who saw it.
+
+Whoever is shown a credential, or registers a key or certificate name, can ask as the agent from then on, and so never
+answers what it asks (`AgentRecord.handed_to`).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ class NextCredential(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     hash: bytes
+    to: str
+    """Who is shown it: `person:rita`, `local:root`."""
     until: float
     """Unix seconds; the agent's own end cuts it short."""
     old_until: float = 0.0
@@ -30,13 +36,25 @@ class NextCredential(msgspec.Struct, frozen=True, kw_only=True):
 def with_credential(agent: AgentRecord, given: NextCredential, now: float) -> AgentRecord:
     """The agent with a new credential in the place of the one it had. `now` is Unix seconds.
 
-    No credential is good for longer than its agent, and the old one never for longer than it was.
+    No credential is good for longer than its agent, and the old one never for longer than it was. Those who were handed
+    something before are forgotten only where nothing that they may have is good any more.
     """
     old = None
     if agent.credential_id and given.old_until > now:
         expires_at = min(given.old_until, agent.expires_at)
         old = OldCredential(id=agent.credential_id, hash=agent.credential_hash, expires_at=expires_at)
     until = given.until if agent.ends_at is None else min(given.until, agent.ends_at)
+    replaced = old is None and not agent.keys and not agent.certificate_names
+    known = msgspec.structs.replace(agent, handed_to=()) if replaced else agent
     return msgspec.structs.replace(
-        agent, credential_id=given.id, credential_hash=given.hash, expires_at=until, old_credential=old
+        handed_over(known, given.to),
+        credential_id=given.id,
+        credential_hash=given.hash,
+        expires_at=until,
+        old_credential=old,
     )
+
+
+def handed_over(agent: AgentRecord, to: str) -> AgentRecord:
+    """The agent once `to` was shown a credential of it, or registered a key or a certificate name for it."""
+    return msgspec.structs.replace(agent, handed_to=tuple(sorted({*agent.handed_to, to})))

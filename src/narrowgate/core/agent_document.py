@@ -61,6 +61,8 @@ class AgentDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Empty while it is not paused, and where no reason was given."""
     old_credential: OldCredentialDocument | None
     """The one before the last rotation, while it is still good; else null."""
+    handed_to: tuple[str, ...]
+    """Who was shown a credential of it, or registered a key or certificate name: they answer nothing that it asks."""
 
 
 def agent_document(agent: AgentRecord, now: float) -> AgentDocument:
@@ -81,6 +83,7 @@ def agent_document(agent: AgentRecord, now: float) -> AgentDocument:
         certificate_names=agent.certificate_names,
         paused_because=agent.paused_because,
         old_credential=_old_credential(agent.old_credential, now),
+        handed_to=agent.handed_to,
     )
 
 

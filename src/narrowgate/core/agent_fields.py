@@ -28,6 +28,9 @@ MOST_KEYS = 8
 MOST_CERTIFICATE_NAMES = 8
 """Of one agent, for the same reason."""
 
+MOST_HANDED_TO = 64
+"""People of whom it is kept that they can ask as the agent; more know a secret only where it is none."""
+
 KEY_BYTES = 32
 """Of an Ed25519 public key (RFC 8032, section 5.1.5)."""
 
@@ -73,6 +76,7 @@ def record_problem(agent: AgentRecord) -> str:
         or end_problem(agent.ends_at)
         or keys_problem(agent.keys)
         or certificate_names_problem(agent.certificate_names)
+        or handed_to_problem(agent.handed_to)
     )
 
 
@@ -144,4 +148,14 @@ def certificate_names_problem(names: Iterable[str]) -> str:
     for name in listed:
         if problem := certificate_name_problem(name):
             return f'certificate name "{name}" {problem}'
+    return ""
+
+
+def handed_to_problem(handed_to: Sequence[str]) -> str:
+    """Why a credential, key or certificate name cannot be handed to one more person."""
+    if len(handed_to) > MOST_HANDED_TO:
+        return (
+            f"{MOST_HANDED_TO} people were handed a credential, key or certificate name of this agent already; remove "
+            "its keys and certificate names, then rotate its credential without keeping the old one"
+        )
     return ""

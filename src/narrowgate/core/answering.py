@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, answer_problem
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.duration import duration_text
 from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.people import People
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import Offer, wanted_text
 
-_PERSON = "person:"
+_PERSON, _GROUP, _AGENT = "person:", "group:", "agent:"
+"""Before names, as the record and the owners of agents have them."""
 
 
 def asked_groups(question: ApprovalQuestion) -> tuple[str, ...]:
@@ -23,14 +26,37 @@ def asked_groups(question: ApprovalQuestion) -> tuple[str, ...]:
     return tuple(sorted({approvers.group for ask in question.asks for approvers in ask.approvers}))
 
 
-def excluded_people(chain: Iterable[Identity], task_by: str = "") -> tuple[str, ...]:
+def excluded_people(chain: Iterable[Identity], handed_to: Iterable[str] = ()) -> tuple[str, ...]:
     """Who may not answer what a chain asks: the people in it, and the people who answer for its agents.
 
-    `task_by` is who asked for the task that its sender works on (`person:rita`): they were given its credential.
-    A group that answers for an agent excludes nobody: else a team could never say yes to what is its own, however many
-    must say it.
+    `handed_to` is everybody who was shown a credential that it can be asked with (`person:rita`): of the agent
+    (`AgentRecord.handed_to`) and of the task its sender works on. A group that answers for an agent excludes nobody
+    here: only a rule that says so (`not_by_owner`) keeps its members out.
     """
-    return _people([task_by, *(name for member in chain for name in (str(member), member.owner))])
+    return _people([*handed_to, *(name for member in chain for name in (str(member), member.owner))])
+
+
+def owner_groups(owners: Iterable[str]) -> tuple[str, ...]:
+    """The groups among those who answer for agents (`group:sre`), as sign-ins name them, sorted."""
+    return tuple(sorted({name.removeprefix(_GROUP) for name in owners if name.startswith(_GROUP)}))
+
+
+def agents_of(question: ApprovalQuestion) -> tuple[str, ...]:
+    """The names of the agents whose access it is about, in the order of the chain."""
+    return tuple(name.removeprefix(_AGENT) for name in question.about.chain if name.startswith(_AGENT))
+
+
+def known_by_now(agents: Iterable[AgentRecord]) -> People:
+    """What the records of a question's agents say now about who may not answer; nothing about anybody's groups.
+
+    Somebody who was shown a credential after the question was put can ask as the agent just as well.
+    """
+    records = tuple(agents)
+    names = [name for agent in records for name in (agent.owner, *agent.handed_to)]
+    return People(
+        excluded=frozenset(_people(names)),
+        owner_groups=frozenset(owner_groups(agent.owner for agent in records)),
+    )
 
 
 def is_own(question: ApprovalQuestion, who: Identity) -> bool:
@@ -47,36 +73,38 @@ def is_own(question: ApprovalQuestion, who: Identity) -> bool:
 def may_see(question: ApprovalQuestion, who: Identity, groups: frozenset[str]) -> bool:
     """Whether it is their own, or they are a person in a group that it is asked of.
 
-    Whoever comes with a task's credential sees what was asked with that credential, and nothing else.
+    `groups` are theirs, and those in which they answer in somebody's place. Whoever comes with a task's credential sees
+    what was asked with that credential, and nothing else.
     """
     if who.task:
         return question.credential == who.credential
     return is_own(question, who) or (who.kind is Kind.PERSON and not groups.isdisjoint(asked_groups(question)))
 
 
-def refusal_to_answer(question: ApprovalQuestion, who: Identity, groups: frozenset[str]) -> str:
-    """Why `who`, in these groups now, may not answer; empty where they may."""
+def refusal_to_answer(question: ApprovalQuestion, who: Identity, people: People) -> str:
+    """Why `who` may not answer as `people` are now; empty where they may."""
     if who.kind is not Kind.PERSON:
         return f"{who} may not answer approval {question.id}: only people answer, each for themselves"
-    return answer_problem(question, who.name, groups)
+    return answer_problem(question, who.name, people)
 
 
-def waits_for(question: ApprovalQuestion, who: Identity, groups: frozenset[str]) -> bool:
+def waits_for(question: ApprovalQuestion, who: Identity, people: People) -> bool:
     """Whether it is open, and `who` may answer and has not."""
     heard = any(said.person == who.name for said in question.said)
-    return question.state is ApprovalState.PENDING and not heard and not refusal_to_answer(question, who, groups)
+    return question.state is ApprovalState.PENDING and not heard and not refusal_to_answer(question, who, people)
 
 
-def question_for_task(task: Task, offer: Offer, owner: str, now: float) -> ApprovalQuestion:
+def question_for_task(task: Task, offer: Offer, agent: AgentRecord | None, now: float) -> ApprovalQuestion:
     """What people are asked about a task that the policies offer if they say yes; its id is the task's.
 
-    `owner` answers for the agent (`person:alice`; empty for everybody else). The question lapses with the task's own
+    `agent` is who it is for, as recorded now; None where it is for no agent. The question lapses with the task's own
     deadline for answers, and before that when the shortest of the rules says so. Raises ValueError where nobody need
     be asked, or where the task is not waiting.
     """
     if not offer.approvals or task.state is not TaskState.REQUESTED:
         raise ValueError(f"nobody is to be asked about task {task.id}")
     holder = f"{task.kind.value.lower()}:{task.name}"
+    owner, handed_to = ("", ()) if agent is None else (agent.owner, agent.handed_to)
     return ApprovalQuestion(
         id=task.id,
         asks=offer.approvals,
@@ -92,7 +120,8 @@ def question_for_task(task: Task, offer: Offer, owner: str, now: float) -> Appro
             wanted=tuple(wanted_text(rule) for rule in task.rules),
             seconds=task.seconds,
         ),
-        excluded=_people((holder, owner, task.requested_by)),
+        excluded=_people((holder, owner, task.requested_by, *handed_to)),
+        excluded_groups=owner_groups((owner,)),
         asked_at=now,
         lapses_at=min([task.lapses_at, *(now + ask.within for ask in offer.approvals)]),
     )
@@ -102,6 +131,7 @@ def asks_in_words(question: ApprovalQuestion) -> tuple[str, ...]:
     """Who must say yes, a line for each rule: `2 of sre and 1 of security, within 10m`."""
     return tuple(
         f"{' and '.join(f'{one.count} of {one.group}' for one in ask.approvers)}, within {duration_text(ask.within)}"
+        + (", not by who answers for the agent" if ask.not_by_owner else "")
         for ask in question.asks
     )
 

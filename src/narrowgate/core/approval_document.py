@@ -21,20 +21,26 @@ class ApproversDocument(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class AskDocument(msgspec.Struct, frozen=True, kw_only=True, rename={"approvers": "from"}):
+class AskDocument(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"approvers": "from", "not_by_owner": "notByOwner"}
+):
     """What one rule demands, as policies write it."""
 
     approvers: tuple[ApproversDocument, ...]
     within: str
+    not_by_owner: bool
+    """Whether members of a group that answers for the agent may not answer this."""
 
 
-class AnswerDocument(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One person's answer."""
 
     person: str
     answer: Voice
     comment: str
     at: str
+    stands_for: tuple[str, ...]
+    """People who are away in whose place it was given; none where the person is in the group themselves."""
 
 
 class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -80,6 +86,8 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """Of the request, which the answer is bound to; empty for a task."""
     audit_id: str
     """Of the request's entry in the trail; empty for a task."""
+    excluded_groups: tuple[str, ...]
+    """Groups that answer for the agent: their members may not answer where `notByOwner` is true."""
 
 
 BRIEF_LINES = 8
@@ -124,7 +132,13 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         asks=tuple(map(_ask, question.asks)),
         excluded=question.excluded,
         answers=tuple(
-            AnswerDocument(person=said.person, answer=said.voice, comment=said.comment, at=moment_text(said.at))
+            AnswerDocument(
+                person=said.person,
+                answer=said.voice,
+                comment=said.comment,
+                at=moment_text(said.at),
+                stands_for=said.stands_for,
+            )
             for said in question.said
         ),
         asked_at=moment_text(question.asked_at),
@@ -134,12 +148,13 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         may_answer=may_answer and question.state is ApprovalState.PENDING,
         digest=question.digest,
         audit_id=about.audit_id,
+        excluded_groups=question.excluded_groups,
     )
 
 
 def _ask(ask: Approval) -> AskDocument:
     who = tuple(ApproversDocument(group=one.group, count=one.count) for one in ask.approvers)
-    return AskDocument(approvers=who, within=duration_text(ask.within))
+    return AskDocument(approvers=who, within=duration_text(ask.within), not_by_owner=ask.not_by_owner)
 
 
 def _cut(text: str) -> str:

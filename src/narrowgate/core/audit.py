@@ -53,6 +53,9 @@ METHOD_LIMIT = 32
 OWN_API = {"apiGroup": "narrowgate.dev", "apiVersion": "v1alpha1"}
 """How entries about the gate's own objects name their group and version."""
 
+_EMERGENCY = "narrowgate.dev/emergency"
+"""The annotation of everything that is done in an emergency, and of taking it."""
+
 REDACTED = "[redacted]"
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
@@ -86,6 +89,8 @@ class ActsOn(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     """`agents`, `signins`, `roles`, ..., of the API group `narrowgate.dev`."""
     name: str = ""
+    emergency: bool = False
+    """Whether an emergency is taken by it."""
 
 
 Verdict = Decision | Malformed | Failed | Permitted
@@ -147,6 +152,8 @@ class RequestEvents:
         user, self._annotations = _who(asked.chain, asked.cluster or ("" if intent is None else intent.cluster))
         self._lead = _HEAD[asked.level]
         self._head = self._lead % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
+        if asked.acts_on is not None and asked.acts_on.emergency:
+            self._annotations += _members({_EMERGENCY: "true"})
         verb, reference = _what(asked)
         self._common = b'"requestURI":%b,"verb":%b,"user":%b,"sourceIPs":[%b]%b%b' % (
             request_uri(asked.target),
@@ -314,6 +321,8 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
         annotations["narrowgate.dev/credential"] = sender.credential
     if sender.task:
         annotations["narrowgate.dev/task"] = sender.task
+    if any(member.emergency for member in chain):
+        annotations[_EMERGENCY] = "true"
     return _encode(user), _members(annotations)
 
 

@@ -49,10 +49,14 @@ class Action(enum.Enum):
     COMPLETE_TASK = "complete tasks"
     REVOKE_TASK = "revoke tasks"
     NARROW_TASK = "narrow tasks"
+    GET_DENIED = "look at refused requests"
     LIST_APPROVALS = "list approvals"
     GET_APPROVAL = "look at an approval"
     ANSWER_APPROVAL = "answer approvals"
     WITHDRAW_APPROVAL = "withdraw approvals"
+    LIST_DELEGATIONS = "list delegations"
+    DELEGATE = "delegate their answers"
+    END_DELEGATION = "end delegations"
 
 
 class Reach(enum.IntEnum):
@@ -111,11 +115,16 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REVOKE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.NARROW_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.GET_DENIED: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.LIST_APPROVALS: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_APPROVAL: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
         # No role lets anybody answer: the policies name groups, and only who is in one of them does.
         Action.ANSWER_APPROVAL: _row(member=Reach.OWN),
         Action.WITHDRAW_APPROVAL: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_DELEGATIONS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        # Nobody says for another one who answers in their place, no admin either.
+        Action.DELEGATE: _row(member=Reach.OWN),
+        Action.END_DELEGATION: _row(member=Reach.OWN, admin=Reach.ALL),
     }
 )
 

@@ -24,7 +24,7 @@ name and rule id is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from narrowgate.core import refusals
@@ -59,10 +59,10 @@ def decide(
         return refusals.unseen(chain, what.unseen)
     evidence = Evidence(what)
     questions = _questions(what)
-    covers: list[RuleRef] = []
+    covers: list[tuple[int, Use | None, RuleRef]] = []
     held: list[CompiledRule] = []
-    resting_on: dict[str, float] = {}
-    for member in chain:
+    resting_on: dict[str, Grant] = {}
+    for place, member in enumerate(chain):
         holding = policy.holding(member, what.cluster)
         own = _own(grants, member, policy, what.cluster, now) if grants else None
         for question, use in questions:
@@ -71,12 +71,11 @@ def decide(
                 held += answer.rules
                 answer = answer.cover
             if isinstance(answer, Granted):
-                resting_on[answer.grant.task] = answer.grant.ends_at
+                resting_on[answer.grant.task] = answer.grant
                 answer = answer.ref
             if not isinstance(answer, RuleRef):
                 return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
-            if use is None:
-                covers.append(answer)
+            covers.append((place, use, answer))
     lifting = _lifting(held, approvals, now)
     if held and lifting is None:
         return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
@@ -92,20 +91,23 @@ def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:
 
 def _allow(
     chain: Chain,
-    covers: Sequence[RuleRef],
-    resting_on: Mapping[str, float],
+    covers: Sequence[tuple[int, Use | None, RuleRef]],
+    resting_on: Mapping[str, Grant],
     lifting: ApprovalQuestion | None,
     masks: MaskChoice | None,
 ) -> Allow:
     """Until the first credential of the chain ends, or the first of what else it rests on."""
     ends = [member.expires_at for member in chain if member.expires_at is not None]
-    ends += resting_on.values()
+    ends += [grant.ends_at for grant in resting_on.values()]
     if lifting is not None:
         ends.append(lifting.lapses_at)
+    of_members = tuple(ref for _, use, ref in covers if use is None)
     return Allow(
-        rule=covers[-1],
-        covers=tuple(covers),
+        rule=of_members[-1],
+        covers=of_members,
+        covers_of_uses=tuple((place, ref) for place, use, ref in covers if use is not None),
         tasks=tuple(sorted(resting_on)),
+        limits=tuple(grant.limits for _, grant in sorted(resting_on.items()) if grant.limits is not None),
         approval=lifting.id if lifting is not None else "",
         deadline=min(ends, default=None),
         masks=masks,
@@ -156,30 +158,38 @@ def _withheld(
     judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
 ) -> Deny | NeedsApproval:
     """The weightiest reason why not: a deny, then something uncovered, then a question to people; each the first."""
+    lacking: list[tuple[Asked, Uncovered]] = []
+    waiting: list[tuple[Asked, Held]] = []
+    for asked, answer in _answers(judged, questions, evidence):
+        match answer:
+            case RuleRef() | Granted():
+                pass
+            case Refused():
+                return refusals.denied(asked, answer)
+            case Uncovered():
+                lacking.append((asked, answer))
+            case Held():
+                waiting.append((asked, answer))
+            case unknown:
+                assert_never(unknown)
+    if lacking:
+        asked, nothing = lacking[0]
+        first = refusals.uncovered(asked, nothing, judged.policy.holding(asked.member, asked.cluster))
+        return refusals.with_all_missing(first, lacking)
+    asked, held = waiting[0]
+    return refusals.with_all_asks(refusals.held(asked, held), [rule for _, one in waiting for rule in one.rules])
+
+
+def _answers(
+    judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence
+) -> Iterator[tuple[Asked, Answer]]:
+    """Everything that was asked, of every member of the chain."""
     cluster, chain = evidence.what.cluster, judged.chain
-    found: dict[type[Answer], Deny | NeedsApproval] = {}
-    held: list[CompiledRule] = []
     for member in chain:
         holding = judged.policy.holding(member, cluster)
         own = _own(judged.grants, member, judged.policy, cluster, judged.now)
         for question, use in questions:
-            answer = judge(holding, member, question, use, evidence, own)
-            if isinstance(answer, Held):
-                held += answer.rules
-            if type(answer) in found:
-                continue
             asked = Asked(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
             )
-            match answer:
-                case RuleRef() | Granted():
-                    pass
-                case Refused():
-                    found[Refused] = refusals.denied(asked, answer)
-                case Uncovered():
-                    found[Uncovered] = refusals.uncovered(asked, answer, holding)
-                case Held():
-                    found[Held] = refusals.held(asked, answer)
-                case unknown:
-                    assert_never(unknown)
-    return found.get(Refused) or found.get(Uncovered) or refusals.with_all_asks(found[Held], held)
+            yield asked, judge(holding, member, question, use, evidence, own)

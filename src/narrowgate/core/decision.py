@@ -10,6 +10,7 @@ import msgspec
 from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.policy import Approval
 from narrowgate.core.rule_ref import RuleRef
+from narrowgate.core.task_limits import Limits
 
 __all__ = ["Allow", "Decision", "Deny", "NeedsApproval", "RuleRef"]
 
@@ -20,8 +21,13 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleRef
     """What covers the sender (the last of the chain); `covers` has one for every member, root first."""
     covers: tuple[RuleRef, ...]
+    covers_of_uses: tuple[tuple[int, RuleRef], ...] = ()
+    """What covers each thing that the request uses, behind the place in the chain of whom it covers."""
     tasks: tuple[str, ...] = ()
     """The tasks whose grants it rests on, sorted; none where standing rules cover all of it."""
+    limits: tuple[Limits, ...] = ()
+    """Of those tasks that have some, by task: each must have a request left, and a stream for what is one, before
+    anything is forwarded."""
     approval: str = ""
     """The approval that lifts what would hold it: to be spent before anything is forwarded. Empty where none is."""
     deadline: float | None = None
@@ -38,6 +44,8 @@ class Deny(msgspec.Struct, frozen=True, kw_only=True):
     rule: RuleRef | None = None
     """The deny rule that matched; None where simply nothing covers the request."""
     code: int = 403
+    missing: tuple[str, ...] = ()
+    """All that its sender lacks, in words that a task asks for it with; empty where no words would let it pass."""
 
 
 class NeedsApproval(msgspec.Struct, frozen=True, kw_only=True):

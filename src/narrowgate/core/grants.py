@@ -13,6 +13,8 @@ import msgspec
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.policy import Approval, Effect, Rule
+from narrowgate.core.task_limits import Limits, is_within
+from narrowgate.core.task_links import begins_with_one_of
 
 GRANT = "task"
 """Where a policy's name stands in references to granted rules."""
@@ -33,6 +35,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds: it covers from the one until just before the other."""
     approved: tuple[Approval, ...] = ()
     """What people have said yes to."""
+    link: str = ""
+    """Of its task."""
+    emergency: bool = False
+    """Whether its task is an emergency: it rests on emergency rules alone, and no other grant does."""
+    limits: Limits | None = None
+    """How many requests and streams it covers; None where any number."""
 
     def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
         """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
@@ -44,11 +52,28 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         return any(rule.covers(question) for rule in self.rules)
 
     def is_grantable_by(self, rule: CompiledRule, now: float) -> bool:
-        """Whether a grantable rule would still give it: for a shorter time by now, or only if other people say yes."""
+        """Whether a grantable rule would still give it: for a shorter time by now, or only if other people say yes.
+
+        Nor does an emergency rule give anything to a task that is none, nor any other rule to one that is; nor does
+        a rule that limits requests or streams more than the task was limited, or asks for a link that the task
+        has not.
+        """
         longest, approval = rule.rule.max_duration, rule.rule.approval
+        if self.emergency is not (rule.rule.review is not None):
+            return False
         if approval is not None and approval not in self.approved:
             return False
+        if not self._is_within_limits_of(rule.rule):
+            return False
         return longest is not None and now < self.begins_at + longest
+
+    def _is_within_limits_of(self, rule: Rule) -> bool:
+        mine = self.limits
+        if not is_within(mine.requests if mine is not None else None, rule.max_requests):
+            return False
+        if not is_within(mine.streams if mine is not None else None, rule.max_streams):
+            return False
+        return rule.links is None or begins_with_one_of(self.link, rule.links)
 
 
 def granted_rule(rule: Rule, task: str) -> CompiledRule:

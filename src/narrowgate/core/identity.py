@@ -42,6 +42,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The one cluster this credential opens; empty where the request must name the cluster."""
     task: str = ""
     """The task whose credential it came with: its grant counts for nothing else. Empty for standing credentials."""
+    emergency: bool = False
+    """Whether that task is an emergency; it goes into the record with everything that is done with it."""
     expires_at: float | None = None
     """Unix seconds after which the credential is worth nothing; None only where the proof has no end of its own."""
     recheck_seconds: float | None = None

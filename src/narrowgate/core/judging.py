@@ -42,7 +42,7 @@ class Uncovered(msgspec.Struct, frozen=True):
 
     undecided: tuple[CompiledRule, str] | None = None
     grantable: CompiledRule | None = None
-    """A rule by which a task could be granted it."""
+    """A rule by which a task could be granted it; never one for emergencies, which nobody is led to."""
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -172,7 +172,8 @@ def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Un
                 return rule.ref
             if isinstance(met, Undecided) and undecided is None:
                 undecided = rule, met.why
-    return Uncovered(undecided, next((rule for rule in found.grantable if rule.covers_name(asked[1])), None))
+    offered = (rule for rule in found.grantable if rule.covers_name(asked[1]) and rule.rule.review is None)
+    return Uncovered(undecided, next(offered, None))
 
 
 def _granted(found: Candidates, asked: _Asked, evidence: Evidence, grants: Grants) -> RuleRef | Granted | None:

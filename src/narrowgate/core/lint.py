@@ -11,13 +11,16 @@ from typing import Final
 
 import msgspec
 
-from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule
+from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule, SubjectKind
 
 _READS: Final = frozenset({"get", "list", "watch"})
 _CHANGES_NOTHING: Final = _READS | {"use", "head", "options"}
 _RBAC: Final = frozenset({"roles", "rolebindings", "clusterroles", "clusterrolebindings"})
 _SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
 """Roads to a command line in a pod that is there already (kubectl exec, attach, debug)."""
+
+_OWNED_BY_NOBODY: Final = frozenset({SubjectKind.PERSON, SubjectKind.SERVICE_ACCOUNT})
+"""Nobody answers for these; groups may hold agents."""
 
 _SCALED: Final = frozenset({"deployments", "replicasets", "replicationcontrollers", "statefulsets"})
 
@@ -86,6 +89,13 @@ def _about_policy(policy: Policy) -> Iterator[Remark]:
     everyone = sorted(subject.kind.value for subject in policy.subjects if subject.name == EVERYTHING)
     if gives and everyone:
         yield "every-subject", f"gives access to every {' and every '.join(everyone)}", "name them"
+    kept_out = [rule.id for rule in policy.rules if rule.approval is not None and rule.approval.not_by_owner]
+    if kept_out and all(subject.kind in _OWNED_BY_NOBODY for subject in policy.subjects):
+        yield (
+            "no-owner",
+            f"keeps out whoever answers for the agent (notByOwner: {', '.join(kept_out)}), and is about no agents",
+            "leave notByOwner out, or name agents",
+        )
     standing = [rule.id for rule in policy.rules if rule.effect is Effect.ALLOW and not _only_reads(rule)]
     if standing:
         yield (

@@ -83,6 +83,13 @@ class Approval(msgspec.Struct, frozen=True):
     group that does."""
 
 
+LONGEST_EMERGENCY = 3_600.0
+"""Seconds that an emergency rule may grant: whoever needs longer has time to ask somebody."""
+
+LONGEST_REVIEW = 7 * 86_400.0
+"""Seconds within which an emergency must be looked at: later nobody remembers what happened."""
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule. Either `resources` or `non_resource_urls` is written, never both; the file opens with what they
     mean.

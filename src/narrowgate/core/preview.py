@@ -12,6 +12,7 @@ from narrowgate.core.decision import RuleRef
 from narrowgate.core.grants import Grant, held_by
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
+from narrowgate.core.judging import Evidence, Granted, Grants, Held, judge
 from narrowgate.core.matching import question_of
 from narrowgate.core.rulebook import Rulebook
 
@@ -36,3 +37,20 @@ def could_be_allowed(
         if covering is None:
             return None
     return covering
+
+
+def cover_if_approved(
+    chain: Chain, what: Intent, rulebook: Rulebook, grants: Sequence[Grant], now: float
+) -> RuleRef | None:
+    """The rule by which the sender of a request that is held would be let through; None where it would not be.
+
+    It promises nothing, and is for questions to the cluster in the sender's name.
+    """
+    sender = chain[-1]
+    own = Grants(held_by(grants, sender, what.cluster, now), rulebook.built_in, now)
+    holding = rulebook.holding(sender, what.cluster)
+    match judge(holding, sender, question_of(what), None, Evidence(what), own):
+        case Held(cover=Granted(ref=ref)) | Held(cover=RuleRef() as ref) | Granted(ref=ref) | (RuleRef() as ref):
+            return ref
+        case _:
+            return None

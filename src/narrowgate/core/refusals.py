@@ -7,12 +7,13 @@ break the line or to write to a terminal.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 import msgspec
 
 from narrowgate.core.decision import Deny, NeedsApproval
+from narrowgate.core.denied_request import put_together
 from narrowgate.core.grants import granted_rule
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Use
@@ -20,7 +21,7 @@ from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.policy import EVERYTHING, Approval, Effect
 from narrowgate.core.rulebook import Holding
-from narrowgate.core.wanted import WantedRefused, read_wanted
+from narrowgate.core.wanted import MOST_WANTED, WantedRefused, read_wanted
 
 MAX_QUOTED: Final = 256
 """Characters of a name or path in a message; names of objects have at most 253."""
@@ -135,6 +136,25 @@ def with_all_asks(first: Deny | NeedsApproval, held: Iterable[CompiledRule]) -> 
     return msgspec.structs.replace(first, rules=tuple(asks), asks=tuple(asks.values()), hint=hint)
 
 
+def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) -> Deny:
+    """The refusal with all that its sender lacks, where words can ask for it: who asks for one part is not to be
+    refused the next one then.
+    """
+    if len(lacking) > MOST_WANTED:
+        return first
+    words = [_wanted(asked, answer.grantable) for asked, answer in lacking]
+    # What another member of the chain lacks is not the sender's to ask for.
+    if not all(words) or any(asked.member is not asked.chain[-1] for asked, _ in lacking):
+        return first
+    missing = put_together(words)
+    rules = {answer.grantable.ref: answer.grantable for _, answer in lacking if answer.grantable is not None}
+    if len(words) > 1 and len(missing) <= MAX_LISTED and all(answer.grantable for _, answer in lacking):
+        return msgspec.structs.replace(
+            first, missing=missing, hint=_command(lacking[0][0], list(rules.values()), missing)
+        )
+    return msgspec.structs.replace(first, missing=missing)
+
+
 def asked_people(approval: Approval) -> str:
     """`2 of group sre, 1 of group security`."""
     return ", ".join(f"{needed.count} of group {needed.group}" for needed in approval.approvers)
@@ -157,6 +177,34 @@ def used_elsewhere(held: NeedsApproval, approval: str) -> Deny:
         hint="send it again to ask anew",
         rule=held.rule,
     )
+
+
+def no_request_left(task: str, limit: int) -> Deny:
+    """A task has had all the requests that it covers."""
+    return Deny(
+        message=f"task {task} has used up its {limit} request{'s' if limit > 1 else ''}",
+        hint="what it has running goes on; for more ask for a new task: narrowgate tasks request",
+    )
+
+
+def no_stream_left(task: str, limit: int) -> Deny:
+    """A task has as many streams under way as it covers at one time."""
+    streams = f"{limit} streams" if limit > 1 else "1 stream"
+    return Deny(
+        message=f"task {task} has its {streams} at one time under way already (watch, exec, attach, port-forward, "
+        "followed logs, proxy)",
+        hint="end one, or ask for a task with more: narrowgate tasks request --max-streams",
+    )
+
+
+def limits_moved(task: str) -> Deny:
+    """What a task may do was changed while a request of it was counted."""
+    return Deny(message=f"the limits of task {task} were changed this moment", hint="send it again")
+
+
+def stream_not_counted() -> Deny:
+    """A stream cannot go on because nobody can tell any more how many there are."""
+    return Deny(message="the streams of this task could not be counted with other processes of the gate for a while")
 
 
 def expired(chain: Chain, member: Identity) -> Deny:
@@ -210,17 +258,33 @@ def _request_task(asked: Asked, answer: Uncovered) -> str:
     """How a task is asked for that would cover it; empty where no rule would grant one."""
     if answer.grantable is None:
         return ""
-    rule = answer.grantable
-    by = f"rule {rule.rule.id} of policy {rule.ref.policy} can grant it for a time"
-    wanted = _wanted(asked.judged, rule)
+    wanted = _wanted(asked, answer.grantable)
     if not wanted:
+        by = _granting([answer.grantable])
         return f"{by}; it has no words that `narrowgate tasks request` could read, so ask for what is around it"
-    return f"{by}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ... --allow {quoted(wanted)}"
+    return _command(asked, [answer.grantable], [wanted])
 
 
-def _wanted(judged: Question, grantable: CompiledRule) -> str:
-    """The words that ask for just this by that rule; empty where there are none that would be read as this."""
-    verb = next((one for one in judged.verbs if EVERYTHING in grantable.verbs or one in grantable.verbs), "")
+def _command(asked: Asked, rules: Sequence[CompiledRule], words: Iterable[str]) -> str:
+    """The command that asks for just these words, by these grantable rules; the end of the line, to be copied."""
+    links = list(dict.fromkeys(rule.rule.links[0] for rule in rules if rule.rule.links))
+    link = f" --link {links[0]}..." if links else ""
+    wanted = " ".join(f"--allow {quoted(one)}" for one in words)
+    return f"{_granting(rules)}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ...{link} {wanted}"
+
+
+def _granting(rules: Sequence[CompiledRule]) -> str:
+    first = rules[0]
+    by = f"rule {first.rule.id} of policy {first.ref.policy}"
+    return f"{by}{' and others' if len(rules) > 1 else ''} can grant it for a time"
+
+
+def _wanted(asked: Asked, grantable: CompiledRule | None) -> str:
+    """The words that ask for just this, by that rule where there is one; empty where none would be read as this."""
+    judged = asked.judged
+    verb = judged.verbs[0] if judged.verbs else ""
+    if grantable is not None:
+        verb = next((one for one in judged.verbs if EVERYTHING in grantable.verbs or one in grantable.verbs), "")
     if not judged.resource or not verb:
         return ""
     name = f"/{judged.name}" if judged.name else ""

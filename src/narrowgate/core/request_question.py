@@ -1,29 +1,22 @@
 """The question that people are asked about one held request, and what its sender is told while and after they answer.
 
-What approvers are shown is taken from what was judged, so that nobody says yes to anything but what would be forwarded;
-values of a Secret are never in it.
+What approvers are shown of the request itself is in `request_summary`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import msgspec
-import orjson
 
-from narrowgate.core.answering import excluded_people
+from narrowgate.core.answering import excluded_people, owner_groups
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter, Voice
 from narrowgate.core.decision import Deny, NeedsApproval
-from narrowgate.core.documents import parse_yaml
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
-from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_summary import Seen, cut, summary_of
 from narrowgate.core.target import Target, rebuild
 
-MAX_LINES: Final = 200
-"""Lines of an object that are shown: more than anybody reads before answering; what is left out is said."""
-MAX_LINE: Final = 200
-"""Characters of such a line."""
 MAX_PATH: Final = 4096
 """Characters of the path and query that are shown: an exec has its command there."""
 DENIED_SECONDS: Final = 600.0
@@ -43,8 +36,10 @@ class HeldRequest(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str = ""
     """Of the task that its sender works on; empty for standing credentials."""
     link: str = ""
-    task_by: str = ""
-    """Who asked for that task, and so was given its credential: `person:rita`."""
+    seen: Seen | None = None
+    """What the cluster shows of the object that it is about, where it is about one that may be there already."""
+    handed_to: tuple[str, ...] = ()
+    """Everybody who was shown a credential that it can be sent with: of that task, of the agents (`person:rita`)."""
 
 
 def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApproval, now: float) -> ApprovalQuestion:
@@ -68,33 +63,15 @@ def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApprov
             resource=f"{info.resource}/{info.subresource}" if info.subresource else info.resource,
             namespace=info.namespace,
             name=info.name,
-            path=_cut(rebuild(held.target).decode("ascii"), MAX_PATH),
+            path=cut(rebuild(held.target).decode("ascii"), MAX_PATH),
             audit_id=held.audit_id,
-            summary=summary_of(held.intent, held.body),
+            summary=summary_of(held.intent, held.target, held.body, held.seen, now),
         ),
-        excluded=excluded_people(held.who, held.task_by),
+        excluded=excluded_people(held.who, held.handed_to),
+        excluded_groups=owner_groups(member.owner for member in held.who),
         asked_at=now,
         lapses_at=now + min((ask.within for ask in needs.asks), default=0.0),
     )
-
-
-def summary_of(intent: Intent, body: bytes) -> tuple[str, ...]:
-    """What the request writes, in lines: its body as it is; of a Secret the names of what it sets, never a value."""
-    if not body:
-        return ()
-    written = _read(body, intent)
-    if (intent.info.api_group, intent.info.resource) == ("", "secrets"):
-        return ("values of a Secret are not shown", *_fields(written))
-    try:
-        text = "" if written is None else orjson.dumps(written, option=orjson.OPT_INDENT_2).decode()
-    except orjson.JSONEncodeError:
-        # Nested deeper, or with larger numbers, than is ever written by people.
-        text = ""
-    if not text:
-        return (f"{len(body)} bytes that cannot be shown",)
-    lines = [_cut(line, MAX_LINE) for line in text.splitlines()]
-    left_out = len(lines) - MAX_LINES
-    return tuple(lines) if left_out <= 0 else (*lines[:MAX_LINES], f"... and {left_out} lines more, not shown")
 
 
 def is_refused_still(question: ApprovalQuestion, now: float) -> bool:
@@ -136,33 +113,3 @@ def _denied(question: ApprovalQuestion) -> str:
     by = f" by {', '.join(one.person for one in noes)}" if noes else ""
     reason = "" if question.ended_because in ("", ApprovalState.DENIED.value) else f": {question.ended_because}"
     return f"denied{by}{reason}"
-
-
-def _read(body: bytes, intent: Intent) -> Any:
-    """The body as plain values, as it was sent where that can be told; None where nothing can."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    if intent.object is not None:
-        return intent.object
-    try:
-        return parse_yaml(body)
-    except Malformed:
-        return None
-
-
-def _fields(written: Any) -> tuple[str, ...]:
-    """The names of what is set in a Secret."""
-    names = []
-    for part in ("data", "stringData"):
-        values = written.get(part) if isinstance(written, dict) else None
-        names += [_cut(f"{part}.{name}", MAX_LINE) for name in sorted(values)] if isinstance(values, dict) else []
-    return tuple(names[:MAX_LINES])
-
-
-def _cut(text: str, limit: int) -> str:
-    # What turns the direction of writing, or hides, must not show approvers anything but what is there.
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

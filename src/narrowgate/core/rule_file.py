@@ -14,12 +14,22 @@ import yaml
 
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
-from narrowgate.core.policy import EVERYTHING, Approval, Approvers, Effect, Rule
+from narrowgate.core.policy import (
+    EVERYTHING,
+    LONGEST_EMERGENCY,
+    LONGEST_REVIEW,
+    Approval,
+    Approvers,
+    Effect,
+    Rule,
+)
+from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
+from narrowgate.core.task_links import MOST_LINKS, beginning_problem
 from narrowgate.core.yaml_reader import Field, Reader, meant
 
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
-    "maxDuration", "approval",
+    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency",
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -62,6 +72,9 @@ _SUBRESOURCE_MEANT: Final[Mapping[str, str]] = {
     "serviceaccounts/tokens": "serviceaccounts/token",
     "certificatesigningrequests/approve": "certificatesigningrequests/approval",
 }
+
+_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links", "emergency")
+"""What only makes sense where a task is granted something."""
 
 ID_SHAPE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 """Ids of rules and masks: short, and safe in a log, a URL and `policy/rule`."""
@@ -332,10 +345,11 @@ def _condition(reader: Reader, field: Field) -> str:
 
 
 def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: Effect) -> dict[str, Any]:
-    """`maxDuration` and `approval`: which effect needs them and which cannot have them."""
+    """`maxDuration`, `approval` and what else only some effects have: which needs them and which cannot have them."""
     grantable = effect is Effect.GRANTABLE
-    if "maxDuration" in entries and not grantable:
-        reader.refuse(entries["maxDuration"], f"goes with effect: grantable, and this rule's is {effect.value}")
+    for key in _GRANTABLE_ONLY:
+        if key in entries and not grantable:
+            reader.refuse(entries[key], f"goes with effect: grantable, and this rule's is {effect.value}")
     if "maxDuration" not in entries and grantable:
         reader.refuse(field, "has no maxDuration, and what is granted must end", "write maxDuration: 1h, for example")
     asks = grantable or effect is Effect.APPROVE
@@ -346,12 +360,34 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
         reader.refuse(
             field, "has no approval", f"write {none}approval: {{from: [{{group: sre, count: 1}}], within: 10m}}"
         )
-    return {
+    terms = {
         "max_duration": read_duration(reader, entries["maxDuration"])
         if grantable and "maxDuration" in entries
         else None,
         "approval": read_approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
+        **(_limits(reader, entries) if grantable else {}),
     }
+    if grantable and "emergency" in entries:
+        terms["review"] = _review(reader, entries, terms)
+    return terms
+
+
+def _limits(reader: Reader, entries: Mapping[str, Field]) -> dict[str, Any]:
+    """`maxRequests`, `maxStreams` and `links` of a grantable rule; None where they are not written."""
+    most = {"maxRequests": MOST_REQUESTS, "maxStreams": MOST_STREAMS}
+    found = {key: reader.count(entries[key], most[key]) if key in entries else None for key in most}
+    links = _links(reader, entries["links"]) if "links" in entries else None
+    return {"max_requests": found["maxRequests"], "max_streams": found["maxStreams"], "links": links}
+
+
+def _links(reader: Reader, field: Field) -> tuple[str, ...]:
+    found = reader.texts(field, "addresses")
+    if len(found) > MOST_LINKS:
+        reader.refuse(field, f"has more than {MOST_LINKS} addresses", "name the trackers, not their tickets")
+    for item, text in found:
+        if problem := beginning_problem(text):
+            reader.refuse(item, problem, "write what links begin with, like https://tickets.example/browse/")
+    return tuple(text for _, text in found)
 
 
 def read_approval(reader: Reader, field: Field, effect: Effect | None = None) -> Approval | None:
@@ -360,14 +396,42 @@ def read_approval(reader: Reader, field: Field, effect: Effect | None = None) ->
         if effect is Effect.APPROVE:
             reader.refuse(field, "an approve rule that asks nobody", "name who must answer, or write effect: allow")
         return None
-    entries = reader.mapping(field, ("from", "within"))
+    entries = reader.mapping(field, ("from", "within", "notByOwner"))
     for key in ("from", "within"):
         if key not in entries and isinstance(field.node, yaml.MappingNode):
             reader.refuse(field, f"has no {key}", "write {from: [{group: sre, count: 1}], within: 10m}")
     if not entries.keys() >= {"from", "within"}:
         return None
     approvers = [_approvers(reader, item) for item in reader.items(entries["from"], "approvers")]
-    return Approval(tuple(approvers), read_duration(reader, entries["within"]))
+    not_by_owner = reader.flag(entries["notByOwner"]) if "notByOwner" in entries else False
+    return Approval(tuple(approvers), read_duration(reader, entries["within"]), not_by_owner)
+
+
+def _review(reader: Reader, entries: Mapping[str, Field], terms: Mapping[str, Any]) -> Approval | None:
+    """`emergency: {review: {from: [...], within: 24h}}`: who looks at it afterwards. It begins at once and is short."""
+    field = entries["emergency"]
+    if terms["approval"] is not None:
+        reader.refuse(entries["approval"], "an emergency waits for nobody", "write approval: none")
+    if terms["max_duration"] is not None and terms["max_duration"] > LONGEST_EMERGENCY:
+        longest = _hours(LONGEST_EMERGENCY)
+        reader.refuse(entries["maxDuration"], f"an emergency lasts {longest} at most", f"write maxDuration: {longest}")
+    inside = reader.mapping(field, ("review",))
+    if "review" not in inside:
+        if isinstance(field.node, yaml.MappingNode):
+            reader.refuse(field, "has no review", "write review: {from: [{group: sre, count: 1}], within: 24h}")
+        return None
+    if isinstance(inside["review"].node, yaml.ScalarNode) and inside["review"].node.value == "none":
+        reader.refuse(inside["review"], "an emergency that nobody looks at afterwards", "name who reviews it")
+        return None
+    review = read_approval(reader, inside["review"], Effect.APPROVE)
+    if review is not None and review.within > LONGEST_REVIEW:
+        longest = _hours(LONGEST_REVIEW)
+        reader.refuse(inside["review"], f"a review is due within {longest} at most", f"write within: {longest}")
+    return review
+
+
+def _hours(seconds: float) -> str:
+    return f"{int(seconds // 3600)}h"
 
 
 def _approvers(reader: Reader, field: Field) -> Approvers:

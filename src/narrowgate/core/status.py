@@ -35,6 +35,8 @@ CAUSE_APPROVAL = "NarrowgateNeedsApproval"
 """`reason` of the cause that says that people could let this request pass; its message is the rule that asks them."""
 CAUSE_QUESTION = "NarrowgateApproval"
 """`reason` of the cause whose message is the id of the approval that asks for this very request."""
+CAUSE_REQUEST = "NarrowgateRequest"
+"""`reason` of the cause whose message is the id of the refused request: what `--from-denied` asks for by it."""
 
 REASONS = {
     400: "BadRequest",
@@ -194,14 +196,19 @@ def gateway(message: str) -> Status:
     return failure(502, message)
 
 
-def refusal(decision: Deny | NeedsApproval, what: Intent) -> Status:
-    """What the sender of `what` is told about a decision that is not Allow.
+def refusal(decision: Deny | NeedsApproval, what: Intent, audit_id: str = "") -> Status:
+    """What the sender of `what` is told about a decision that is not Allow; `audit_id` names the request in the record.
 
     One line for people: what was asked, the rule, what to do; and the same as causes, for programs.
     """
     match decision:
-        case Deny(message=message, hint=hint, rule=rule, code=code):
-            return _refused(code, what.info, message, hint, rule)
+        case Deny(message=message, hint=hint, rule=rule, code=code, missing=missing):
+            status = _refused(code, what.info, message, hint, rule)
+            if not missing or not audit_id:
+                return status
+            return msgspec.structs.replace(
+                status, causes=(*status.causes, Cause(reason=CAUSE_REQUEST, message=audit_id))
+            )
         case NeedsApproval(message=message, hint=hint, rule=rule, approval=approval):
             status = _refused(403, what.info, message, hint, rule)
             causes = (*status.causes, Cause(reason=CAUSE_APPROVAL, message=str(rule)))

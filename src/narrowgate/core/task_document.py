@@ -7,8 +7,11 @@ import msgspec
 from narrowgate.core.duration import duration_text
 from narrowgate.core.identity import Kind
 from narrowgate.core.moment import moment_text
+from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import wanted_text
+
+NOTHING_USED = TaskUse()
 
 
 class TaskRuleDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,14 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     allow: tuple[TaskRuleDocument, ...]
     lasts: str
     """How long the access lasts from when it begins: `20m`."""
+    max_requests: int | None
+    """Requests that it covers in all; null: any number."""
+    requests_used: int | None
+    """Those used, or handed to one of the gate's processes that is about to; null where they are not counted."""
+    max_streams: int | None
+    """Streams that it covers at one time; null: any number."""
+    streams: int | None
+    """Those under way; null where they are not counted."""
     requested_at: str
     began_at: str | None
     ends_at: str | None
@@ -43,8 +54,8 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ended_because: str
 
 
-def task_document(task: Task, now: float) -> TaskDocument:
-    """The document of a task as time leaves it at `now` (Unix seconds)."""
+def task_document(task: Task, now: float, used: TaskUse = NOTHING_USED) -> TaskDocument:
+    """The document of a task as time leaves it at `now` (Unix seconds); `used` is what it has used of its limits."""
     task = task.at(now)
     return TaskDocument(
         id=task.id,
@@ -57,6 +68,10 @@ def task_document(task: Task, now: float) -> TaskDocument:
         state=task.state,
         allow=tuple(TaskRuleDocument(id=rule.id, text=wanted_text(rule)) for rule in task.rules),
         lasts=duration_text(task.seconds),
+        max_requests=task.max_requests,
+        requests_used=None if task.max_requests is None else used.requests,
+        max_streams=task.max_streams,
+        streams=None if task.max_streams is None else used.streams,
         requested_at=moment_text(task.requested_at),
         began_at=_moment(task.began_at),
         ends_at=_moment(task.ends_at),

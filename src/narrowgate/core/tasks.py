@@ -18,6 +18,7 @@ import msgspec
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Kind
 from narrowgate.core.policy import Approval, Rule
+from narrowgate.core.task_limits import is_within, limits_of
 
 
 class TaskState(enum.Enum):
@@ -82,6 +83,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Public; what the record names. Empty before the task is active."""
     credential_hash: bytes = b""
     """SHA-256 of its credential: 256 random bits, shown once, worth nothing after the end."""
+    handed_to: tuple[str, ...] = ()
+    """Who could take its credential: whoever asked, and who had been shown one of the agent's by then
+    (`AgentRecord.handed_to`). Kept here, because it is good although the agent's own is replaced."""
     approved: tuple[Approval, ...] = ()
     """What people have said yes to; empty where nobody was asked. A rule that asks for more grants nothing."""
     seconds: float
@@ -95,6 +99,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Streams that it covers at one time; None: any number."""
     emergency: bool = False
     """Begun at once, told to everybody who is to know, and looked at afterwards (break-glass)."""
+    sign_in: str = ""
+    """The sign-in that a person took an emergency with: it ends with it. Empty for every other task."""
     state: TaskState = TaskState.REQUESTED
     began_at: float | None = None
     ends_at: float | None = None
@@ -129,13 +135,25 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return self.after(TaskEvent.EXPIRED, now)
         return self
 
-    def narrowed(self, rules: tuple[Rule, ...], ends_at: float) -> Task:
-        """The same with only those of its rules, and no later an end. Raises NotPossible for anything wider."""
+    def narrowed(
+        self,
+        rules: tuple[Rule, ...],
+        ends_at: float,
+        max_requests: int | None = None,
+        max_streams: int | None = None,
+    ) -> Task:
+        """The same with only those of its rules, and no later an end. Raises NotPossible for anything wider.
+
+        A limit that is None stays as it is.
+        """
         if self.state is not TaskState.ACTIVE or self.ends_at is None:
             raise NotPossible(f"task {self.id} is {self.state.value}: only an active one can be narrowed")
-        if not set(rules) <= set(self.rules) or not ends_at <= self.ends_at:
+        requests = self.max_requests if max_requests is None else max_requests
+        streams = self.max_streams if max_streams is None else max_streams
+        within = is_within(requests, self.max_requests) and is_within(streams, self.max_streams)
+        if not within or not set(rules) <= set(self.rules) or not ends_at <= self.ends_at:
             raise NotPossible(f"task {self.id} can be narrowed, never widened: ask for a new one")
-        return msgspec.structs.replace(self, rules=rules, ends_at=ends_at)
+        return msgspec.structs.replace(self, rules=rules, ends_at=ends_at, max_requests=requests, max_streams=streams)
 
     def grant(self) -> Grant | None:
         """What it covers; None in every state but active."""
@@ -150,6 +168,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             begins_at=self.began_at,
             ends_at=self.ends_at,
             approved=self.approved,
+            link=self.link,
+            emergency=self.emergency,
+            limits=limits_of(self.id, self.max_requests, self.max_streams),
         )
 
     def _in_time(self, event: TaskEvent, now: float) -> TaskEvent:

@@ -10,6 +10,7 @@ Nothing is guessed that could make it more: no verbs, no namespace, no name are 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -21,6 +22,8 @@ from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.policy import EVERYTHING, Approval, Effect, Rule
 from narrowgate.core.rulebook import Holding
+from narrowgate.core.task_limits import least
+from narrowgate.core.task_links import begins_with_one_of
 
 SUBRESOURCES = frozenset(
     {"log", "exec", "attach", "portforward", "proxy", "scale", "status", "eviction", "ephemeralcontainers", "token"}
@@ -53,6 +56,12 @@ class Offer(msgspec.Struct, frozen=True):
     """The grantable rules it rests on, `policy/rule`, sorted."""
     approvals: tuple[Approval, ...]
     """Everybody who must say yes; empty where nobody is asked."""
+    max_requests: int | None = None
+    """The fewest that any of the rules covers in all; None: any number."""
+    max_streams: int | None = None
+    """The fewest streams at one time; None: any number."""
+    reviews: tuple[Approval, ...] = ()
+    """Of an emergency: everybody who is to look at it afterwards."""
 
 
 def read_wanted(text: str, number: int) -> Rule:
@@ -90,14 +99,21 @@ def wanted_text(rule: Rule) -> str:
     return f"{','.join(rule.verbs)} {resource}{named}{slash}{subresource}{name}{where}"
 
 
-def longest_offered(holding: Holding, wanted: Sequence[Rule]) -> float:
-    """Seconds for which all of `wanted` is offered at the longest; 0 where some part of it is not."""
+def longest_offered(holding: Holding, wanted: Sequence[Rule], link: str = "", *, emergency: bool = False) -> float:
+    """Seconds for which all of `wanted` is offered at the longest to a task with this link; 0 where a part is not."""
     parts = [question for rule in wanted for question in _parts(rule)][: MOST_PARTS + 1]
-    return min((_longest(_covering(holding.on_resource(part), part)) for part in parts), default=0.0)
+    covering = (_covering(holding.on_resource(part), part, emergency=emergency) for part in parts)
+    return min((_longest(_linked(rules, link) or rules) for rules in covering), default=0.0)
 
 
-def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
-    """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered."""
+def offer_of(
+    holding: Holding, wanted: Sequence[Rule], seconds: float, link: str = "", *, emergency: bool = False
+) -> Offer:
+    """The offer for all of `wanted` for so long, by the rules of one identity on one cluster. Raises NotOffered.
+
+    `link` is what the task carries; rules that ask for one offer nothing to a task without it. Emergency rules offer
+    something to an `emergency`, and no other rule does.
+    """
     if not wanted or len(wanted) > MOST_WANTED:
         raise NotOffered(f"a task asks for 1 to {MOST_WANTED} rules")
     rules: dict[str, CompiledRule] = {}
@@ -105,30 +121,62 @@ def offer_of(holding: Holding, wanted: Sequence[Rule], seconds: float) -> Offer:
     if len(questions) > MOST_PARTS:
         raise NotOffered("a task that asks for so many verbs and namespaces is not one piece of work")
     for rule, question in questions:
-        found = _offered(holding, rule, question, seconds)
+        found = _offered(holding, rule, question, (seconds, link, emergency))
         rules[str(found.ref)] = found
+    reviews = {rule.rule.review: None for _, rule in sorted(rules.items()) if rule.rule.review is not None}
     approvals = {rule.rule.approval: None for _, rule in sorted(rules.items()) if rule.rule.approval is not None}
-    return Offer(tuple(sorted(rules)), tuple(approvals))
+    return Offer(
+        tuple(sorted(rules)),
+        tuple(approvals),
+        least(*(rule.rule.max_requests for rule in rules.values())),
+        least(*(rule.rule.max_streams for rule in rules.values())),
+        tuple(reviews),
+    )
 
 
-def _offered(holding: Holding, wanted: Rule, question: Question, seconds: float) -> CompiledRule:
-    """The grantable rule for one part: of several the one that asks nobody, else the first by name."""
+def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[float, str, bool]) -> CompiledRule:
+    """The grantable rule for one part: of several the one that asks nobody, the widest, else the first by name."""
+    seconds, link, emergency = terms
     near = holding.on_resource(question)
     for rule in near:
         if rule.effect is Effect.DENY and rule.condition is None and rule.covers(question):
             raise NotOffered(f"{_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
-    covering = _covering(near, question)
+    covering = _covering(near, question, emergency=emergency)
     if not covering:
-        raise NotOffered(f"{_words(wanted, question)}: no policy offers it to you on this cluster")
+        nobody = "no emergency rule" if emergency else "no policy"
+        raise NotOffered(f"{_words(wanted, question)}: {nobody} offers it to you on this cluster")
     lasting = [rule for rule in covering if seconds <= (rule.rule.max_duration or 0)]
     if not lasting:
         longest = duration_text(_longest(covering))
         raise NotOffered(f"{_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
-    return min(lasting, key=lambda rule: (rule.rule.approval is not None, str(rule.ref)))
+    linked = _linked(lasting, link)
+    if not linked:
+        raise NotOffered(f"{_words(wanted, question)}: {_asks_for_link(min(lasting, key=_by_preference))}")
+    return min(linked, key=_by_preference)
 
 
-def _covering(near: Iterable[CompiledRule], question: Question) -> list[CompiledRule]:
-    return [rule for rule in near if rule.effect is Effect.GRANTABLE and rule.covers(question)]
+def _by_preference(rule: CompiledRule) -> tuple[bool, float, float, str]:
+    return rule.rule.approval is not None, _wide(rule.rule.max_requests), _wide(rule.rule.max_streams), str(rule.ref)
+
+
+def _wide(limit: int | None) -> float:
+    """Less for what is wider."""
+    return -math.inf if limit is None else -limit
+
+
+def _asks_for_link(rule: CompiledRule) -> str:
+    beginnings = " or ".join(rule.rule.links or ())
+    return f"rule {rule.ref} asks for a link that begins with {beginnings}; name the ticket with --link"
+
+
+def _covering(near: Iterable[CompiledRule], question: Question, *, emergency: bool) -> list[CompiledRule]:
+    grantable = (rule for rule in near if rule.effect is Effect.GRANTABLE and rule.covers(question))
+    return [rule for rule in grantable if (rule.rule.review is not None) is emergency]
+
+
+def _linked(rules: Iterable[CompiledRule], link: str) -> list[CompiledRule]:
+    """Those that ask for no link, or for one as the task has it."""
+    return [rule for rule in rules if rule.rule.links is None or begins_with_one_of(link, rule.rule.links)]
 
 
 def _longest(rules: Iterable[CompiledRule]) -> float:

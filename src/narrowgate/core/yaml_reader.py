@@ -28,6 +28,10 @@ MAX_ERRORS: Final = 100
 """After so many mistakes the rest of the file is not worth reading."""
 
 
+MAX_COUNT: Final = 1000
+"""More approvers than any group that could be asked has."""
+
+
 class _PureParser(TextReader, Scanner, Parser):
     """PyYAML's own parser, put together as its SafeLoader does."""
 
@@ -39,6 +43,7 @@ class _PureParser(TextReader, Scanner, Parser):
 
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _INTEGER_TAG: Final = "tag:yaml.org,2002:int"
+_BOOLEAN_TAG: Final = "tag:yaml.org,2002:bool"
 
 # libyaml's parser is some ten times faster than the pure one, which is there where PyYAML was built without it.
 _Parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else _PureParser  # type: ignore[attr-defined]
@@ -169,26 +174,30 @@ class Reader:
                 found.append((item, text))
         return found
 
-    def count(self, field: Field) -> int:
-        """A whole number of at least 1; 1 stands in for what is none."""
+    def count(self, field: Field, most: int = MAX_COUNT) -> int:
+        """A whole number from 1 to `most`; 1 stands in for what is none."""
         node = field.node
         if not isinstance(node, yaml.ScalarNode) or node.tag != _INTEGER_TAG or not node.value.isdecimal():
             self.refuse(field, "must be a whole number")
-        elif len(node.value) > len("1000") or not 1 <= int(node.value) <= MAX_COUNT:
-            self.refuse(field, f"must be between 1 and {MAX_COUNT}")
+        elif len(node.value) > len(str(most)) or not 1 <= int(node.value) <= most:
+            self.refuse(field, f"must be between 1 and {most}")
         else:
             return int(node.value)
         return 1
+
+    def flag(self, field: Field) -> bool:
+        """`true` or `false`; true stands in for what is neither, because flags here switch guards on."""
+        node = field.node
+        if isinstance(node, yaml.ScalarNode) and node.tag == _BOOLEAN_TAG and node.value in ("true", "false"):
+            return bool(node.value == "true")
+        self.refuse(field, "must be true or false")
+        return True
 
     def _count(self) -> None:
         self._nodes_left -= 1
         if self._nodes_left < 0:
             self.errors.append(PolicyError(self.file, 1, "", f"has more than {MAX_NODES} values", "split it"))
             raise TooManyErrors
-
-
-MAX_COUNT: Final = 1000
-"""More approvers than any group that could be asked has."""
 
 
 def documents(text: str, file: str) -> list[yaml.Node]:

@@ -19,6 +19,7 @@ from narrowgate.authenticators.port import Answer, Authenticator, Presented, Una
 from narrowgate.config import Config, control_url, kubernetes_url, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.notifications.telling import tell_receivers
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.control.recorder import Recorder
 from narrowgate.control.serving import ServerLimits, serve_app
@@ -82,6 +83,7 @@ class ControlProcess:
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
+                    tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
                 ]

@@ -25,6 +25,7 @@ from narrowgate.keys import Keys
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.token_reviews import TokenReviews
 from narrowgate.store.port import Store
+from narrowgate.store.presence import people_present
 
 
 class Identification:
@@ -51,19 +52,20 @@ class Identification:
         """
         agents = store.agents()
         ended = store.sign_ins.ended_since(now - LONGEST_LIFE)
-        bearers = FirstMatch(self._in_order(agents, ended, tasks))
+        present = people_present(store.sign_ins, tasks, now)
+        bearers = FirstMatch(self._in_order(agents, ended, TaskCredentials(tasks, agents, present)))
         if self._certificates is None:
             return bearers, agents
         return BearerAndCertificate(bearers, ClientCertificates(self._certificates, agents)), agents
 
     def _in_order(
-        self, agents: Sequence[AgentRecord], ended: Collection[str], tasks: Sequence[Task]
+        self, agents: Sequence[AgentRecord], ended: Collection[str], at_work: TaskCredentials
     ) -> list[Authenticator]:
         """Most used first: each one that has to say that it is not asked costs a little."""
         found: list[Authenticator] = [
             AgentCredentials.of(agents),
             # A task's credential opens the cluster it is for; the gate's own API is asked with standing ones.
-            *((TaskCredentials(tasks, agents),) if self._port is Port.KUBERNETES else ()),
+            *((at_work,) if self._port is Port.KUBERNETES else ()),
             AccessCredentials(self._genuine, self._port, ended, agents),
         ]
         if self.verifiers:

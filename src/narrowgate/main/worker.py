@@ -23,14 +23,18 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.shared_denied_requests import write_down
+from narrowgate.main.shared_rule_uses import SharedRuleUses
 from narrowgate.main.shared_sightings import share
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
+from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import State
+from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.waiting import Waiting
 from narrowgate.store.open import open_store
@@ -66,7 +70,12 @@ class Worker:
         self._trail: TrailWriter
         self._listener: Listener
         self._sightings: Sightings
+        self._denied: DeniedRequests
         self._waiting: Waiting
+        self._rule_uses: SharedRuleUses
+        self._counting: Counting
+        self._name = f"gate-{number}-{secrets.token_hex(8)}"
+        """This process's own, as the others know it, and never another one's."""
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
         if rules := config.authentication.client_certificates:
             ask_for_certificates(self._context, "\n".join(rule.certificate_authority for rule in rules))
@@ -111,10 +120,12 @@ class Worker:
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
+            tasks.append(followers.create_task(write_down(self._denied, self._store)))
+            tasks.append(followers.create_task(self._rule_uses.follow()))
+            tasks.append(followers.create_task(self._counting.follow()))
             tasks.append(followers.create_task(self._listener.sweep()))
             if self._config.workers > 1:
-                me = f"gate-{self._number}-{secrets.token_hex(8)}"
-                tasks.append(followers.create_task(share(self._sightings, self._store, me)))
+                tasks.append(followers.create_task(share(self._sightings, self._store, self._name)))
             if self._number == 0:
                 tasks.append(followers.create_task(self._folder.follow()))
                 tasks.append(followers.create_task(self._serve_health()))
@@ -140,8 +151,13 @@ class Worker:
         )
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
         self._waiting = Waiting(self._state, self._store, self._config.hold)
-        pipeline = Pipeline(self._state, self._trail, self._running, self._waiting, keeps_reads=keeps_reads)
+        self._counting = Counting(self._store.task_limits, self._name)
+        pipeline = Pipeline(
+            self._state, self._trail, self._running, self._waiting, self._counting, keeps_reads=keeps_reads
+        )
         self._sightings = pipeline.sightings
+        self._denied = pipeline.denied
+        self._rule_uses = SharedRuleUses(pipeline.rule_uses, self._store)
         return Listener(pipeline.serve, pipeline.refuse_head, of_clients, limits.connections)
 
     async def _first_look(self) -> None:
@@ -159,6 +175,7 @@ class Worker:
         self._running.end_long("the gate is stopping; connect again")
         self._waiting.stop()
         await self._listener.drain(self._config.limits.drain_timeout)
+        await self._rule_uses.tell()
 
     def _reload(self) -> None:
         """SIGHUP: the serving certificate again; policies are followed anyway, clusters need a restart."""

@@ -207,13 +207,14 @@ class Cluster:
         return self.bare_pool if bears_token else self.pool
 
     async def exchange(
-        self, pool: Pool, method: str, request: bytes, body: bytes
+        self, pool: Pool, method: str, request: bytes, body: bytes, *, once: bool = False
     ) -> tuple[UpstreamConnection, ResponseHead]:
         """Send a request and return with the answer's head; the connection is the caller's to release or abort.
 
-        A GET whose kept connection turns out closed is sent once more on a new one; nothing else is ever repeated.
+        A GET whose kept connection turns out closed is sent once more on a new one; nothing else is ever repeated, and
+        not that where it may go only `once`: it gets a new connection from the beginning.
         """
-        connection = pool.kept()
+        connection = None if once else pool.kept()
         while True:
             kept = connection is not None
             if connection is None:

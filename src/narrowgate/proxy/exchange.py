@@ -18,6 +18,7 @@ from narrowgate.core.target import Target
 from narrowgate.proxy.client import ClientConnection
 from narrowgate.proxy.sightings import Place
 from narrowgate.proxy.state import ServedCluster, Snapshot
+from narrowgate.proxy.task_limits import Taken
 from narrowgate.wire.http1 import RequestHead
 
 WEBSOCKET_BEARER = b"base64url.bearer.authorization.k8s.io."
@@ -43,7 +44,18 @@ def new_audit_id() -> str:
 class Exchange:
     """What is known of a request from its head alone. Made when the head has arrived; nothing is judged yet."""
 
-    __slots__ = ("audit_id", "body", "client", "head", "noticed", "place", "presented", "received_at", "user_agent")
+    __slots__ = (
+        "audit_id",
+        "body",
+        "client",
+        "head",
+        "noticed",
+        "place",
+        "presented",
+        "received_at",
+        "taken",
+        "user_agent",
+    )
 
     def __init__(self, head: RequestHead, client: ClientConnection) -> None:
         self.head = head
@@ -56,6 +68,8 @@ class Exchange:
         """Where its credential was seen, until the request is answered."""
         self.body = b""
         """As the client sent it, where it was read whole: what is forwarded may be pinned to a version."""
+        self.taken: Taken | None = None
+        """What was counted for it against the limits of its tasks; None where they have none."""
         self.noticed = ""
         """See `core.audit.Outcome`."""
 

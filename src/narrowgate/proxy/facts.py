@@ -69,7 +69,7 @@ class Facts:
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body
-        look = _Look(exchange, who, what, covering)
+        look = Look(exchange, who, what, covering)
         old = await look.current()
         if wants_result:
             intent = with_patched(intent, await look.patched(content_type, body), old)
@@ -105,7 +105,7 @@ def _settled(intent: Intent) -> Intent:
     return msgspec.structs.replace(intent, unseen="") if intent.unseen else intent
 
 
-class _Look:
+class Look:
     """Questions to the API server in the caller's name, about the object of one request."""
 
     def __init__(self, exchange: Exchange, who: Chain, what: Understood, covering: RuleRef) -> None:
@@ -116,7 +116,7 @@ class _Look:
 
     async def current(self) -> Any:
         """The object as it is now; None where there is none. Raises Malformed when the API server will not show it."""
-        status, answer = await self._ask("GET", _object_target(self._what.target), b"", b"")
+        status, answer = await self.ask("GET", object_target(self._what.target), b"", b"")
         if status == 404:
             return None
         if status != 200:
@@ -125,15 +125,13 @@ class _Look:
 
     async def patched(self, content_type: str, body: bytes) -> Any:
         """What the patch would make. Raises Malformed with the API server's own complaint when it would not take it."""
-        target = self._what.target
-        query = tuple(pair for pair in target.query if pair[0] != "dryRun")
-        dry = Target(segments=target.segments, path=target.path, query=(*query, ("dryRun", "All")))
-        status, answer = await self._ask("PATCH", dry, body, content_type.encode("latin-1"))
+        status, answer = await self.ask("PATCH", dry_target(self._what.target), body, content_type.encode("latin-1"))
         if status not in (200, 201):
-            raise Malformed(_complaint(status, answer), status if 400 <= status < 500 else 502)
+            raise Malformed(complaint(status, answer), status if 400 <= status < 500 else 502)
         return parse_json(answer)
 
-    async def _ask(self, method: str, target: Target, body: bytes, content_type: bytes) -> tuple[int, bytes]:
+    async def ask(self, method: str, target: Target, body: bytes, content_type: bytes) -> tuple[int, bytes]:
+        """Status and body of one answer. Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady."""
         served = self._what.served
         headers = await served.account.headers(self._what.told(self._who), self._covering, self._exchange.audit_id)
         path = rebuild(target).decode("ascii")
@@ -143,12 +141,19 @@ class _Look:
         return status, answer
 
 
-def _object_target(target: Target) -> Target:
+def object_target(target: Target) -> Target:
     """The target of the object itself: without query and, for `scale` or `status`, with the subresource."""
     return Target(segments=target.segments, path=target.path, query=())
 
 
-def _complaint(status: int, answer: bytes) -> str:
+def dry_target(target: Target) -> Target:
+    """The target of a write that changes nothing."""
+    query = tuple(pair for pair in target.query if pair[0] != "dryRun")
+    return Target(segments=target.segments, path=target.path, query=(*query, ("dryRun", "All")))
+
+
+def complaint(status: int, answer: bytes) -> str:
+    """Why the API server does not take a write, in its own words."""
     try:
         message = orjson.loads(answer).get("message", "")
     except (orjson.JSONDecodeError, AttributeError):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from narrowgate.core import status
 from narrowgate.core.decision import Allow, Decision
-from narrowgate.core.identity import Chain
+from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
-from narrowgate.core.understand import is_proxied
+from narrowgate.core.task_limits import TELL_SECONDS
+from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.splice import Splice
-from narrowgate.proxy.upstream import UpstreamBroken, UpstreamConnection
+from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
 from narrowgate.wire.http1 import (
     MAX_REMEMBERED_HEAD,
     NO_BODY,
@@ -29,6 +32,10 @@ from narrowgate.wire.http1 import (
 LAST_CHUNK = b"0\r\n\r\n"
 Started = Callable[[int], Awaitable[None]]
 """Called with the status when a long-running answer begins, before any of it reaches the client."""
+
+
+class NoLongerAllowed(Exception):
+    """What allowed a request ended while it was under way; the message says how. Nothing was answered."""
 
 
 class Forwarder:
@@ -49,17 +56,37 @@ class Forwarder:
     ) -> Response:
         """Send the request with this decision and relay the answer. `body` None means: stream the client's body.
 
-        Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady before anything was answered, Malformed for an
-        upgrade that is not served.
+        Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady, NoLongerAllowed before anything was answered,
+        Malformed for an upgrade that is not served.
         """
         decide_again, started = judged
         info = what.intent.info
+        is_long = is_long_running(what)
+
+        def running(end: Callable[[str], None]) -> Running:
+            number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
+            return Running(
+                decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds
+            )
+
         upgrade = upgrade_of(exchange.head, info)
-        connection, head = await self._send(exchange, what, who, allowed, body, upgrade)
+        pool, request = await self._written(exchange, what, who, allowed, body, upgrade)
+        if body is None and not exchange.head.framing.empty:
+            connection, head = await self._stream(exchange, request, await pool.connect(), running)
+        else:
+            # What people said yes to is sent once: a kept connection that has died could make a second time of it.
+            once = bool(allowed.approval)
+            connection, head = await what.served.cluster.exchange(
+                pool, exchange.head.method, request, body or b"", once=once
+            )
         try:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
-            is_long = is_long_running(what)
+            if _is_refused_exec(what, head.status) and exchange.taken is not None:
+                # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
+                await exchange.taken.end_streams()
+            if is_long or info.verb in ("get", "list"):
+                await self._require_allowed(what, allowed, decide_again)
             if is_long:
                 await started(head.status)
             elif (whole := connection.body_at_hand()) is not None:
@@ -69,25 +96,32 @@ class Forwarder:
                 connection.release()
                 return Response(code=head.status, bytes_out=len(whole))
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch")
-            running = Running(
-                decide_again,
-                response.end,
-                allowed.deadline,
-                what.snapshot.number,
-                is_long=is_long,
-                recheck_seconds=who[-1].recheck_seconds,
-            )
-            with self._running.entered(running):
+            with self._running.entered(running(response.end)):
                 done = await (response.splice() if head.status == 101 else response.relay())
         except BaseException:
             connection.abort()
             raise
         return done
 
-    async def _send(
+    async def _require_allowed(
+        self, what: Understood, allowed: Allow, decide_again: Callable[[], Awaitable[Decision]]
+    ) -> None:
+        """Judge a request again whose answer came after what it was judged by had changed: nothing is read too late.
+
+        The answer to a write is passed on all the same: it says what has happened. Raises NoLongerAllowed.
+        """
+        if what.snapshot.number == self._running.number and (
+            allowed.deadline is None or time.time() < allowed.deadline
+        ):
+            return
+        again = await decide_again()
+        if not isinstance(again, Allow):
+            raise NoLongerAllowed(again.message)
+
+    async def _written(
         self, exchange: Exchange, what: Understood, who: Chain, allowed: Allow, body: bytes | None, upgrade: str
-    ) -> tuple[UpstreamConnection, ResponseHead]:
-        cluster = what.served.cluster
+    ) -> tuple[Pool, bytes]:
+        """The head as it goes to the cluster, and by which connections."""
         authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
@@ -97,10 +131,7 @@ class Forwarder:
         lines = b"".join([b"%b: %b\r\n" % pair for pair in authentication])
         request = b"%b%baudit-id: %b\r\n\r\n" % (begin, lines, exchange.audit_id.encode("ascii"))
         bears_token = any(name == b"authorization" for name, _ in authentication)
-        pool = cluster.pool_for(bears_token=bears_token)
-        if body is None and not framing.empty:
-            return await self._stream(exchange, request, await pool.connect())
-        return await cluster.exchange(pool, head.method, request, body or b"")
+        return what.served.cluster.pool_for(bears_token=bears_token), request
 
     def _begin_remembered(self, exchange: Exchange, what: Understood) -> bytes | None:
         """The beginning of a request that is a head and nothing else: the same for the same bytes and cluster."""
@@ -116,19 +147,41 @@ class Forwarder:
         return found
 
     async def _stream(
-        self, exchange: Exchange, request: bytes, connection: UpstreamConnection
+        self,
+        exchange: Exchange,
+        request: bytes,
+        connection: UpstreamConnection,
+        running: Callable[[Callable[[str], None]], Running],
     ) -> tuple[UpstreamConnection, ResponseHead]:
-        """Send a body as it comes (only for `proxy`: everything else is read whole, because it must be judged)."""
-        chunked = exchange.head.framing.chunked
+        """Send a body as it comes (only for `proxy`: everything else is read whole, because it must be judged).
+
+        It may come for as long as it likes, so it is judged again like an answer. Raises NoLongerAllowed.
+        """
+        client, chunked = exchange.client, exchange.head.framing.chunked
+        loop = asyncio.get_running_loop()
+        over = ""
         try:
-            connection.send(exchange.head.method, request, b"")
-            while part := await exchange.client.body_part():
-                await connection.send_more(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
-            if chunked:
-                await connection.send_more(LAST_CHUNK)
-            return connection, await connection.response_head()
-        except BaseException:
+            async with asyncio.timeout(None) as sending:
+
+                def end(reason: str) -> None:
+                    # Whatever is waited for, the client's next part or the cluster's answer.
+                    nonlocal over
+                    over = reason
+                    if not sending.expired():
+                        sending.reschedule(loop.time())
+
+                with self._running.entered(running(end)):
+                    connection.send(exchange.head.method, request, b"")
+                    while part := await client.body_part():
+                        await connection.send_more(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                    if chunked:
+                        await connection.send_more(LAST_CHUNK)
+                    return connection, await connection.response_head()
+        except BaseException as error:
             connection.abort()
+            if over and isinstance(error, TimeoutError):
+                client.must_close = True
+                raise NoLongerAllowed(over) from None
             raise
 
 
@@ -210,6 +263,30 @@ def _watch_error(why: Status) -> bytes:
     """A watch event of type ERROR as a chunk (k8s.io/apimachinery/pkg/watch: its object is a Status)."""
     event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why)
     return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _recheck_seconds(exchange: Exchange, sender: Identity) -> float | None:
+    """How often a running request is looked at although nothing has changed; None: never."""
+    if exchange.taken is None or not exchange.taken.streams:
+        return sender.recheck_seconds
+    return TELL_SECONDS if sender.recheck_seconds is None else min(TELL_SECONDS, sender.recheck_seconds)
+
+
+def _is_refused_exec(what: Understood, code: int) -> bool:
+    """Whether an exec, attach or port-forward ended with the API server's refusal, which is short."""
+    return is_streaming(what.intent.info) and code >= 400
+
+
+def is_stream(what: Understood) -> bool:
+    """Whether a request counts against how many streams a task may have at one time: all that may take as long as they
+    like, but for logs that are not followed.
+
+    The API server takes every `follow` but "0" and "false" for a yes (k8s.io/apimachinery/pkg/runtime/conversion.go,
+    `Convert_Slice_string_To_bool`).
+    """
+    if what.intent.info.subresource != "log":
+        return is_long_running(what)
+    return any(key == "follow" and value.lower() not in ("0", "false") for key, value in what.target.query)
 
 
 def is_long_running(what: Understood) -> bool:

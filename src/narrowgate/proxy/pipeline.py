@@ -22,24 +22,30 @@ from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.digest import request_digest
-from narrowgate.core.identity import Chain, Identity, chain_of
+from narrowgate.core.identity import Chain, Identity, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_question import HeldRequest, told
+from narrowgate.core.request_summary import Seen
 from narrowgate.core.status import Status
 from narrowgate.core.target import parse_target, split_cluster
 from narrowgate.core.understand import UnknownResource, understand
 from narrowgate.proxy.client import ClientConnection, ClientGone
 from narrowgate.proxy.cluster import ClusterNotReady
+from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
-from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
+from narrowgate.proxy.rule_uses import CountedRuleUses
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.shown import seen_by_sender
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
+from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.proxy.waiting import Asked as AskedPeople
@@ -78,17 +84,34 @@ class Misdirected(Exception):
         self.code = code
 
 
+class Withheld(Exception):
+    """What was allowed is not forwarded after all: `decision` says why."""
+
+    def __init__(self, decision: Deny | NeedsApproval, intent: Intent) -> None:
+        super().__init__(decision.message)
+        self.decision = decision
+        self.intent = intent
+
+
 class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
     def __init__(
-        self, state: State, trail: TrailWriter, running: RunningRequests, waiting: Waiting, *, keeps_reads: bool = True
+        self,
+        state: State,
+        trail: TrailWriter,
+        running: RunningRequests,
+        waiting: Waiting,
+        counting: Counting,
+        *,
+        keeps_reads: bool = True,
     ) -> None:
         """`keeps_reads` False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
         self._waiting = waiting
+        self._counting = counting
         self._keeps_reads = keeps_reads
         self._facts = Facts()
         self._forwarder = Forwarder(running)
@@ -96,6 +119,10 @@ class Pipeline:
         self._recent = Recent()
         self.sightings = Sightings()
         """Where credentials are seen, for whoever tells other processes."""
+        self.denied = DeniedRequests()
+        """What agents were refused, for whoever writes it down."""
+        self.rule_uses = CountedRuleUses()
+        """What rules let through, for whoever keeps it."""
 
     async def serve(self, client: ClientConnection, head: RequestHead) -> None:
         """Serve one request and record how it ended. Raises nothing but ClientGone and cancellation."""
@@ -133,7 +160,7 @@ class Pipeline:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
                 case Deny() | NeedsApproval():
-                    response = self._answer(exchange, status.refusal(verdict, what.intent))
+                    response = self._refused(exchange, who, what.intent, verdict)
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
@@ -143,7 +170,7 @@ class Pipeline:
             verdict, refusal = self._refusal_for(error)
             response = self._answer(exchange, refusal)
         finally:
-            self.sightings.left(exchange.place, time.time())
+            self._let_go(exchange)
             if exchange.noticed or self._is_kept(intent, verdict, response):
                 events = events or RequestEvents(exchange.asked(who, intent))
                 self._finished(events, verdict, response, exchange.noticed)
@@ -274,6 +301,9 @@ class Pipeline:
         async def judge_again() -> Decision:
             return await self._decide_again(exchange, who, what)
 
+        async def see() -> Seen | None:
+            return await seen_by_sender(exchange, who, what)
+
         content_type = exchange.head.fields.get(b"content-type", b"")
         held = HeldRequest(
             who=who,
@@ -283,7 +313,7 @@ class Pipeline:
             digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body),
             audit_id=exchange.audit_id,
         )
-        question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again))
+        question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again, see))
         if isinstance(question, Deny):
             return what, body, question
         if question.is_final:
@@ -311,6 +341,9 @@ class Pipeline:
     ) -> Decision:
         """Spend the approval, for every process of every gate, before anything is forwarded; and record that."""
         allowed, needs, events = judged
+        if allowed.limits:
+            # First: what cannot be forwarded must not use up what people have said yes to.
+            await self._count(exchange, who, what, allowed)
         (question,) = what.approvals
         if not await self._waiting.spend(question):
             return refusals.used_elsewhere(needs, question.id)
@@ -327,8 +360,11 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
+        self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
+        if allowed.limits:
+            await self._count(exchange, who, what, allowed)
 
         async def decide_again() -> Decision:
             return await self._decide_again(exchange, who, what)
@@ -336,10 +372,33 @@ class Pipeline:
         async def started(code: int) -> None:
             await self._trail.record(events.started(allowed, code, time.time(), exchange.noticed), durable=False)
 
+        if exchange.taken is not None:
+            exchange.taken.is_used = True
         return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
+
+    async def _count(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> None:
+        """Count a request, once, for the tasks with limits that it rests on. Raises Withheld where none is left."""
+        if exchange.taken is not None:
+            return
+        counts_as_stream = is_stream(what)
+        exchange.taken = self._counting.at_hand(allowed.limits, is_stream=counts_as_stream)
+        if exchange.taken is not None:
+            return
+        taken = await self._counting.take(allowed.limits, is_stream=counts_as_stream)
+        if isinstance(taken, Deny):
+            raise Withheld(taken, what.intent)
+        exchange.taken = taken
+        # The store was waited for: whoever was revoked meanwhile is not let through.
+        again = await self._decide_again(exchange, who, what)
+        if not isinstance(again, Allow):
+            raise Withheld(again, what.intent)
+        if again.limits != allowed.limits:
+            raise Withheld(refusals.limits_moved(allowed.limits[0].task), what.intent)
 
     async def _decide_again(self, exchange: Exchange, who: Chain, what: Understood) -> Decision:
         """The same question under the current snapshot: is it still this identity, and may it still?"""
+        if exchange.taken is not None and exchange.taken.is_lost:
+            return refusals.stream_not_counted()
         snapshot = self._state.current(self._loop.time())
         now = time.time()
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
@@ -360,13 +419,34 @@ class Pipeline:
 
     # --- endings
 
+    def _refused(self, exchange: Exchange, who: Chain, intent: Intent, verdict: Deny | NeedsApproval) -> Response:
+        """Answer with a refusal; what an agent could ask for is kept, so that it can by the id of this request."""
+        sender = who[-1]
+        if isinstance(verdict, Deny) and verdict.missing and sender.kind is Kind.AGENT:
+            denied = DeniedRequest(
+                audit_id=exchange.audit_id,
+                holder=str(sender),
+                cluster=intent.cluster,
+                at=exchange.received_at,
+                wanted=verdict.missing,
+            )
+            self.denied.note(denied)
+        return self._answer(exchange, status.refusal(verdict, intent, exchange.audit_id))
+
+    def _let_go(self, exchange: Exchange) -> None:
+        """What a request held while it was under way is free again."""
+        if exchange.taken is not None:
+            exchange.taken.give_back()
+        self.sightings.left(exchange.place, time.time())
+
     def _answer(self, exchange: Exchange, refusal: Status) -> Response:
         """Answer with a Status of the gate's own. After a broken answer there is nothing left to say."""
         client = exchange.client
         if client.sent:
             client.abort()
             return Response(code=0, bytes_out=client.sent)
-        answer = whole_answer(refusal, close=client.must_close, text=reads_text_only(exchange.head))
+        text = reads_text_only(exchange.head)
+        answer = whole_answer(refusal, close=client.must_close, text=text, audit_id=exchange.audit_id)
         if exchange.head.method == "HEAD":
             # The head of that answer and no more (RFC 9110 9.3.2): a body would be read as the next answer.
             answer = answer[: answer.index(END_OF_HEAD) + len(END_OF_HEAD)]
@@ -382,6 +462,10 @@ class Pipeline:
                 return Deny(message=str(error), code=401), status.unauthorized(str(error))
             case Misdirected(code=code):
                 return Malformed(str(error), code), status.failure(code, str(error))
+            case NoLongerAllowed():
+                return Deny(message=str(error)), status.failure(403, str(error))
+            case Withheld(decision=decision, intent=intent):
+                return decision, status.refusal(decision, intent)
             case UpstreamBroken():
                 return Failed(message=str(error)), status.gateway(str(error))
             case UpstreamUnreachable() | ClusterNotReady() | StateStale() | NobodyVouches() | StoreUnavailable():
@@ -416,11 +500,12 @@ def reads_text_only(head: RequestHead) -> bool:
     return AGGREGATED_DISCOVERY in head.fields.get(b"accept", b"") or VERSION.fullmatch(head.target) is not None
 
 
-def whole_answer(answer: Status, *, close: bool, text: bool = False) -> bytes:
-    """A Status as a complete HTTP answer; `text` leaves only its message."""
-    headers: tuple[tuple[str, str], ...] = ()
+def whole_answer(answer: Status, *, close: bool, text: bool = False, audit_id: str = "") -> bytes:
+    """A Status as a complete HTTP answer; `text` leaves only its message, `audit_id` names it in the record."""
+    # As the API server does in every answer of its own (k8s.io/apiserver/pkg/endpoints/filters/with_auditid.go).
+    headers: tuple[tuple[str, str], ...] = (("audit-id", audit_id),) if audit_id else ()
     if answer.code == 401:
-        headers = (("www-authenticate", 'Bearer realm="narrowgate"'),)
+        headers = (*headers, ("www-authenticate", 'Bearer realm="narrowgate"'))
     if answer.retry_after:
         headers = (*headers, ("retry-after", str(answer.retry_after)))
     body = answer.message.encode() if text else status.to_json(answer)

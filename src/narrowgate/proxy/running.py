@@ -103,6 +103,11 @@ class RunningRequests:
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def number(self) -> int:
+        """Of the snapshot that requests are judged by now."""
+        return self._state.number
+
     @contextmanager
     def entered(self, running: Running) -> Iterator[None]:
         """Hold a request under watch for as long as it is answered."""

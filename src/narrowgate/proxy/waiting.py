@@ -13,11 +13,12 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import msgspec
 
+from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import (
     ApprovalEvent,
     ApprovalQuestion,
@@ -25,13 +26,17 @@ from narrowgate.core.approvals import (
     NotPossible,
     after,
     still_approved,
+    unanswerable,
 )
 from narrowgate.core.decision import Decision, Deny, NeedsApproval
+from narrowgate.core.identity import Kind
+from narrowgate.core.people import People
 from narrowgate.core.request_question import HeldRequest, is_refused_still, question_for_request
+from narrowgate.core.request_summary import Seen
 from narrowgate.core.understand import is_streaming
 from narrowgate.proxy.state import State, StateStale
-from narrowgate.store.approvals import groups_now
-from narrowgate.store.port import AlreadyThere, Approvals, ChangedMeanwhile, NotThere, SignIns, Tasks
+from narrowgate.store.people import PeopleNow
+from narrowgate.store.port import AlreadyThere, Approvals, ChangedMeanwhile, Delegations, NotThere, SignIns, Tasks
 
 HOLD_SECONDS = 50.0
 """How long a request is held for an answer: below the minute after which common proxies and clients give up."""
@@ -62,6 +67,8 @@ class Asked(msgspec.Struct, frozen=True):
     """Have the question in the journal, on the disk, before it is put. Raises TrailUnwritable."""
     judge_again: Callable[[], Awaitable[Decision]]
     """Asked whenever the snapshot is replaced; anything but NeedsApproval ends the wait."""
+    see: Callable[[], Awaitable[Seen | None]]
+    """What the cluster shows its sender of the object that it is about; asked for where a question is put."""
 
 
 class Kept(Protocol):
@@ -78,8 +85,17 @@ class Kept(Protocol):
         ...
 
     @property
+    def delegations(self) -> Delegations:
+        """Who answers in whose place."""
+        ...
+
+    @property
     def tasks(self) -> Tasks:
         """Where a task's purpose is told."""
+        ...
+
+    def agent(self, name: str) -> AgentRecord:
+        """The agent of that name. Raises NotThere."""
         ...
 
 
@@ -188,8 +204,14 @@ class Waiting:
             found = await asyncio.to_thread(self._find, asked, time.time())
             if found is not None:
                 return found
-            held = await asyncio.to_thread(self._with_purpose, asked.held)
-            question = question_for_request(secrets.token_hex(8), held, asked.needs, time.time())
+            held = await asyncio.to_thread(self._completed, asked.held)
+            held = msgspec.structs.replace(held, seen=await asked.see())
+            # Two objects of some megabytes are compared.
+            question = await asyncio.to_thread(
+                question_for_request, secrets.token_hex(8), held, asked.needs, time.time()
+            )
+            if nobody := unanswerable(question):
+                return _not_askable(asked.needs, nobody)
             await asked.record(msgspec.structs.replace(asked.needs, approval=question.id))
             if await asyncio.to_thread(self._add, question):
                 return question
@@ -218,7 +240,7 @@ class Waiting:
         pairs = zip(needs.rules, needs.asks, strict=True)
         if not all(question.covers(rule, ask) for rule, ask in pairs):
             return False
-        return question.state is ApprovalState.PENDING or still_approved(question, self._groups(question, now), now)
+        return question.state is ApprovalState.PENDING or still_approved(question, self._people(question, now), now)
 
     def _withdraw(self, question: ApprovalQuestion, now: float) -> None:
         """Make room for a question that asks what has to be asked now. Whoever changed it meanwhile was faster."""
@@ -229,15 +251,20 @@ class Waiting:
         except (ChangedMeanwhile, NotPossible, NotThere):
             return
 
-    def _with_purpose(self, held: HeldRequest) -> HeldRequest:
-        task = held.who[-1].task
-        if not task:
-            return held
-        try:
-            known = self._store.tasks.get(task)
-        except NotThere:
-            return held
-        return msgspec.structs.replace(held, purpose=known.purpose, link=known.link, task_by=known.requested_by)
+    def _completed(self, held: HeldRequest) -> HeldRequest:
+        """With what its task is for, and everybody who was shown a credential that it can be sent with."""
+        shown: list[str] = []
+        for member in held.who:
+            if member.kind is Kind.AGENT:
+                # An agent that is gone by now asks nothing any more: its next request is not let in.
+                with suppress(NotThere):
+                    shown += self._store.agent(member.name).handed_to
+        if task := held.who[-1].task:
+            with suppress(NotThere):
+                known = self._store.tasks.get(task)
+                shown += (known.requested_by, *known.handed_to)
+                held = msgspec.structs.replace(held, purpose=known.purpose, link=known.link)
+        return msgspec.structs.replace(held, handed_to=tuple(shown))
 
     def _add(self, question: ApprovalQuestion) -> bool:
         try:
@@ -249,7 +276,7 @@ class Waiting:
     def _spend(self, question: ApprovalQuestion, now: float) -> bool:
         try:
             kept = self._store.approvals.get(question.id)
-            if kept.digest != question.digest or not still_approved(kept, self._groups(kept, now), now):
+            if kept.digest != question.digest or not still_approved(kept, self._people(kept, now), now):
                 return False
             spent = after(kept, ApprovalEvent.SPENT, now)
             if spent.state is not ApprovalState.SPENT:
@@ -259,8 +286,8 @@ class Waiting:
             return False
         return True
 
-    def _groups(self, question: ApprovalQuestion, now: float) -> dict[str, frozenset[str]]:
-        return groups_now(self._store.sign_ins, (one.person for one in question.said), now)
+    def _people(self, question: ApprovalQuestion, now: float) -> People:
+        return PeopleNow(self._store, now).about(question)
 
 
 def _too_many(needs: NeedsApproval) -> Deny:
@@ -269,6 +296,10 @@ def _too_many(needs: NeedsApproval) -> Deny:
         hint="wait until some are answered, or withdraw them: narrowgate approvals list",
         rule=needs.rule,
     )
+
+
+def _not_askable(needs: NeedsApproval, nobody: str) -> Deny:
+    return Deny(message=f"{needs.message}, and {nobody}", hint="ask whoever writes the policies", rule=needs.rule)
 
 
 def _too_busy(needs: NeedsApproval) -> Deny:

@@ -108,7 +108,8 @@ def groups_now(sign_ins: SignIns, people: Iterable[str], now: float) -> dict[str
     in the group. Raises StoreUnavailable.
     """
     found = {}
-    for person in sorted(set(people)):
+    # No name is everybody's name to the list of sign-ins, and nobody's here.
+    for person in sorted({*people} - {""}):
         if running := sign_ins.listed(person, running_at=now, limit=1):
             found[person] = frozenset(running[0].groups)
     return found

@@ -182,6 +182,14 @@ STEPS: tuple[tuple[str, ...], ...] = (
             at FLOAT NOT NULL,
             PRIMARY KEY (holder, cluster, policy, rule)
         )""",
+        """CREATE TABLE denied_requests (
+            audit_id TEXT NOT NULL PRIMARY KEY,
+            holder TEXT NOT NULL,
+            at FLOAT NOT NULL,
+            document TEXT NOT NULL
+        )""",
+        "CREATE INDEX denied_requests_by_holder ON denied_requests (holder, at)",
+        "CREATE INDEX denied_requests_by_time ON denied_requests (at)",
     ),
 )
 """The statements of step 1, 2, ..."""

@@ -7,15 +7,19 @@ is who asked for a change (`local:alice`, `person:alice`), `at` when, in Unix se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
+from narrowgate.core.delegation import Delegation
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
+from narrowgate.core.standing import RuleUse, RuleUses
+from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task
 
 PolicyFiles = tuple[tuple[str, str], ...]
@@ -69,7 +73,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
     `role.given`, `role.taken`,
-    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`."""
+    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`, `delegation.added`, `delegation.changed`."""
     subject: str
     """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
@@ -86,7 +90,8 @@ class RoleGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignIns(Protocol):
-    """People's sign-ins. Only ending one is a change that the data plane must hear of (`Store.change_stamp`)."""
+    """People's sign-ins. Ending one is a change that the data plane must hear of (`Store.change_stamp`), and so is a
+    new one of somebody who is at work on a task."""
 
     def add(self, sign_in: SignIn, *, by: str, at: float) -> None:
         """Keep a new one. Raises AlreadyThere when its id or secret is taken."""
@@ -235,6 +240,32 @@ class Approvals(Protocol):
         ...
 
 
+class Delegations(Protocol):
+    """Who answers in whose place while they are away; those that are over are kept for a month."""
+
+    def add(self, delegation: Delegation, *, by: str, at: float) -> None:
+        """Keep a new one. Raises AlreadyThere when its id is taken, or when another one of the same person, not over
+        at `at`, has a time in common with it: a place is filled by one person.
+        """
+        ...
+
+    def get(self, delegation_id: str) -> Delegation:
+        """That delegation. Raises NotThere."""
+        ...
+
+    def change(self, delegation: Delegation, *, was: Delegation, by: str, at: float) -> None:
+        """Put it in the place of `was`. Raises NotThere, or ChangedMeanwhile where another one is there by now."""
+        ...
+
+    def filled_by(self, delegate: str, *, at: float) -> tuple[Delegation, ...]:
+        """Those by which this person answers for others then, by who is away."""
+        ...
+
+    def listed(self, people: Collection[str] | None = None) -> tuple[Delegation, ...]:
+        """All, by id; those to or from these people alone, where they are given."""
+        ...
+
+
 class Sightings(Protocol):
     """Where agents' credentials are used, between the processes of a gate. No change that anybody is told of."""
 
@@ -244,6 +275,114 @@ class Sightings(Protocol):
 
     def others(self, *, by: str, since: float) -> tuple[Sighting, ...]:
         """What all other processes saw at or after `since`, the latest first."""
+        ...
+
+
+class DeniedRequests(Protocol):
+    """What agents were refused lately, for asking for just that. No change that anybody is told of."""
+
+    def tell(self, denied: Sequence[DeniedRequest], *, now: float) -> None:
+        """Keep these, the newest of each identity and in all; what is older than an hour goes."""
+        ...
+
+    def get(self, audit_id: str, *, now: float) -> DeniedRequest:
+        """The refused request of that id. Raises NotThere, also for one that is older than an hour."""
+        ...
+
+
+class NotificationCursor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a receiver of notifications has been told the list of changes, and how telling goes."""
+
+    receiver: str
+    change: int
+    """The number of the last change that it was told, or that it need not be told; 0 before the first."""
+    attempts: int = 0
+    """How often telling the next one has failed."""
+    next_at: float = 0.0
+    """Unix seconds before which it is not tried again."""
+    trouble: str = ""
+    """Why it failed the last time, in one line; empty while all is well."""
+
+
+class Notifications(Protocol):
+    """The list of changes as a queue: read in order by each receiver, at its own pace. Nobody hears of a cursor."""
+
+    def newest(self) -> int:
+        """The number of the newest change; 0 where there is none."""
+        ...
+
+    def after(self, change: int, limit: int = 100) -> tuple[Change, ...]:
+        """The changes with a higher number, lowest first."""
+        ...
+
+    def before(self, change: Change) -> Change | None:
+        """The last change to the same thing (same subject, same word before the dot) before that one."""
+        ...
+
+    def cursor(self, receiver: str) -> NotificationCursor:
+        """Where that receiver is. One that is seen for the first time begins behind the newest change."""
+        ...
+
+    def move(self, cursor: NotificationCursor, *, was: NotificationCursor) -> None:
+        """Put it in the place of `was`. Raises ChangedMeanwhile where another one is there by now."""
+        ...
+
+    def ask_test(self, receiver: str, *, by: str, at: float) -> int:
+        """Add to the list of changes what is told to this receiver alone, to see whether it hears; its number."""
+        ...
+
+    def cursors(self) -> tuple[NotificationCursor, ...]:
+        """All, by receiver."""
+        ...
+
+
+class TaskLimits(Protocol):
+    """What tasks with limits have used. No change that anybody is told of."""
+
+    def hand_out(self, task: str, limit: int, *, returned: int = 0) -> int:
+        """A block of requests for the caller to use, 0 where `limit` in all have been handed out; `returned` are those
+        that the caller had and will not use. Of any number of callers all together never get more than the limit.
+        """
+        ...
+
+    def take_back(self, returned: Mapping[str, int]) -> None:
+        """Requests that their process had and will not use, by task."""
+        ...
+
+    def add_stream(self, task: str, limit: int, own: int, *, by: str, now: float) -> bool:
+        """Count one more stream of the process `by`, which has `own` of that task; False where that would be more than
+        `limit` with those that the others have told of lately (`core.task_limits.STALE_SECONDS`).
+        """
+        ...
+
+    def tell_streams(self, running: Mapping[str, int], *, by: str, now: float) -> None:
+        """How many streams the process `by` has of each of these tasks."""
+        ...
+
+    def used(self, tasks: Collection[str], *, now: float) -> dict[str, TaskUse]:
+        """What each of these tasks has used."""
+        ...
+
+    def forget(self, tasks: Collection[str]) -> None:
+        """Drop what is kept of these tasks, which are over."""
+        ...
+
+
+class RuleUseLog(Protocol):
+    """When rules last let somebody through, for people to read. No change that anybody is told of."""
+
+    def begin(self, at: float) -> None:
+        """From now on (Unix seconds) uses are told of; where they were before, this changes nothing."""
+        ...
+
+    def tell(self, uses: Sequence[RuleUse], *, lost_at: float | None = None) -> None:
+        """Keep the latest use of each rule by each identity; the oldest go where there are too many. `lost_at` is
+        when a use happened that is not among them.
+        """
+        ...
+
+    def known(self) -> RuleUses:
+        """All that is kept, the latest first, and since when nothing is missing."""
         ...
 
 
@@ -271,8 +410,33 @@ class Store(Protocol):
         ...
 
     @property
+    def task_limits(self) -> TaskLimits:
+        """What tasks with limits have used."""
+        ...
+
+    @property
     def approvals(self) -> Approvals:
         """Questions put to people."""
+        ...
+
+    @property
+    def denied_requests(self) -> DeniedRequests:
+        """What agents were refused lately."""
+        ...
+
+    @property
+    def delegations(self) -> Delegations:
+        """Who answers in whose place."""
+        ...
+
+    @property
+    def notifications(self) -> Notifications:
+        """How far people were told of changes."""
+        ...
+
+    @property
+    def rule_uses(self) -> RuleUseLog:
+        """When rules were last used."""
         ...
 
     @property

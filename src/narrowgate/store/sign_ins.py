@@ -8,9 +8,10 @@ import msgspec
 from sqlalchemy import Row, delete, insert, select, update
 
 from narrowgate.core.sign_in import Client, SignIn
+from narrowgate.core.tasks import TaskState
 from narrowgate.store.changes import Transactions, move_generation, note_change
 from narrowgate.store.port import AlreadyThere, NotThere
-from narrowgate.store.tables import sign_ins
+from narrowgate.store.tables import sign_ins, tasks
 
 KEPT_SECONDS = 30 * 86_400
 """How long a sign-in is listed after it was over: a month of looking back. The trail has it for longer."""
@@ -39,6 +40,10 @@ class SignInTable:
             told = {"person": sign_in.person, "source": sign_in.source, "client": sign_in.client.value}
             detail = msgspec.json.encode(told | {"sourceIP": sign_in.source_ip}).decode()
             note_change(connection, "signin.added", sign_in.id, detail, by=by, at=at)
+            # Somebody in an emergency is in it with the groups of their newest sign-in.
+            at_work = (tasks.c.name == sign_in.person) & (tasks.c.state == TaskState.ACTIVE.value)
+            if connection.execute(select(tasks.c.id).where(at_work)).first():
+                move_generation(connection)
 
     def get(self, sign_in_id: str) -> SignIn:
         """See the port."""

@@ -12,6 +12,9 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
 from narrowgate.store.approvals import ApprovalTable
 from narrowgate.store.changes import move_generation, note_change
+from narrowgate.store.delegations import DelegationTable
+from narrowgate.store.denied_requests import DeniedRequestTable
+from narrowgate.store.notification_cursors import NotificationCursorTable
 from narrowgate.store.once import OnceTable
 from narrowgate.store.port import (
     AlreadyThere,
@@ -24,10 +27,12 @@ from narrowgate.store.port import (
     digest_of,
 )
 from narrowgate.store.roles import RoleTable
+from narrowgate.store.rule_uses import RuleUseTable
 from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
 from narrowgate.store.tables import agents, changes, revisions
+from narrowgate.store.task_limits import TaskLimitTable
 from narrowgate.store.tasks import TaskTable
 
 
@@ -41,8 +46,13 @@ class SQLiteStore:
         self.once = OnceTable(self._file)
         self.roles = RoleTable(self._file)
         self.sightings = SightingTable(self._file)
+        self.notifications = NotificationCursorTable(self._file)
+        self.denied_requests = DeniedRequestTable(self._file)
         self.tasks = TaskTable(self._file)
+        self.task_limits = TaskLimitTable(self._file)
         self.approvals = ApprovalTable(self._file)
+        self.delegations = DelegationTable(self._file)
+        self.rule_uses = RuleUseTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

@@ -187,6 +187,18 @@ rule_uses = Table(
 )
 """When standing access was last used."""
 
+denied_requests = Table(
+    "denied_requests",
+    metadata,
+    Column("audit_id", Text, primary_key=True, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("denied_requests_by_holder", "holder", "at"),
+    Index("denied_requests_by_time", "at"),
+)
+"""What agents were refused lately (`core.denied_request.DeniedRequest` as JSON): an hour, no part of the record."""
+
 revisions = Table(
     "policy_revisions",
     metadata,

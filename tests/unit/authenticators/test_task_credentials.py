@@ -12,6 +12,7 @@ from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.authenticators.task_credential import new_task_credential, task_credential_problem
 from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.emergency import Present
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.tasks import Task, TaskEvent
 
@@ -98,3 +99,39 @@ def test_misspelt_ones_are_told_from_ended_ones() -> None:
 def test_other_sorts_are_left_to_others() -> None:
     for text in ("", "ng1_x", "nga1_x", "eyJ.e30.x"):
         assert isinstance(ask(text), NotMine)
+
+
+EMERGENCY = msgspec.structs.replace(
+    ACTIVE, kind=Kind.PERSON, name="alice", requested_by="person:alice", emergency=True, sign_in="s1"
+)
+
+
+def taken(task: Task = EMERGENCY, now: float = 1_100.0, **present: object) -> Answer:
+    told: dict[str, object] = {"groups": ("sre",), "expires_at": 1_500.0}
+    people = {} if "absent" in present else {task.id: Present(**(told | present))}  # type: ignore[arg-type]
+    # An agent of the same name is somebody else.
+    authenticator = TaskCredentials([task], (msgspec.structs.replace(RECORD, name="alice"),), people)
+    return asyncio.run(authenticator.authenticate(Presented(MADE.text), now))
+
+
+def test_a_person_in_an_emergency_has_the_groups_of_now_and_no_longer_than_their_sign_in_runs() -> None:
+    answer = taken()
+    assert isinstance(answer, Identity)
+    assert (answer.kind, answer.name, answer.groups, answer.owner) == (Kind.PERSON, "alice", ("sre",), "")
+    assert (answer.task, answer.cluster, answer.emergency, answer.expires_at) == (MADE.task, "prod", True, 1_500.0)
+    longer = taken(expires_at=9_999.0)
+    assert isinstance(longer, Identity)
+    assert longer.expires_at == 1_600.0
+
+
+@pytest.mark.parametrize("now", [1_500.0, float("nan")])
+def test_an_emergency_ends_with_the_sign_in_that_it_was_taken_with(now: float) -> None:
+    answer = taken(absent=True)
+    assert isinstance(answer, Rejected)
+    assert 'the sign-in that "alice" took this emergency with is over' in answer.reason
+    assert isinstance(taken(now=now), Rejected)
+
+
+@pytest.mark.parametrize("change", [{"emergency": False}, {"kind": Kind.WORKLOAD}])
+def test_nobody_else_comes_by_a_task_without_an_agent(change: dict[str, object]) -> None:
+    assert isinstance(taken(msgspec.structs.replace(EMERGENCY, **change)), Rejected)

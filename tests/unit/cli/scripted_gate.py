@@ -25,6 +25,12 @@ class Called(NamedTuple):
     path: str
     form: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def document(self) -> Any:
+        """The JSON that was sent."""
+        return json.loads(self.body)
 
 
 class Told(NamedTuple):
@@ -128,7 +134,7 @@ class ScriptedGate:
 
     def _serve(self, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path
-        call = Called(handler.command, path, dict(parse_qsl(body.decode())), dict(handler.headers.items()))
+        call = Called(handler.command, path, dict(parse_qsl(body.decode())), dict(handler.headers.items()), body)
         self.calls.append(call)
         waiting = self._answers.get(path, [told({"title": "not found"}, 404)])
         answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]

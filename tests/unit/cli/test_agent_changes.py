@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.cli.terminal import Terminal
 
+from narrowgate.cli.local_operator import local_operator
 from narrowgate.config import find_config
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Change
@@ -114,3 +116,42 @@ def test_a_certificate_name_stands_for_one_agent(shell: Terminal) -> None:
     shell("agents", "add", "other", "--owner", "person:alice", "--purpose", "x")
     done = shell("agents", "change", "other", "--certificate-name", "cn:ci")
     assert (done.code, 'stand for agent "ci-bot" already' in done.err) == (1, True)
+
+
+def test_whoever_registers_a_certificate_name_or_a_key_is_kept_with_the_agent(shell: Terminal) -> None:
+    shell(*ADD, "--no-credential")
+    assert shown(shell)["handedTo"] == []
+    shell("agents", "change", "ci-bot", "--purpose", "reads logs", "--label", "a=b")
+    assert shown(shell)["handedTo"] == []
+    shell("agents", "change", "ci-bot", "--certificate-name", "cn:ci")
+    assert shown(shell)["handedTo"] == [local_operator()]
+    # A proof that is taken away may have been used to get another: only a rotation that replaces all forgets.
+    shell("agents", "change", "ci-bot", "--drop-certificate-name", "cn:ci")
+    assert shown(shell)["handedTo"] == [local_operator()]
+
+
+def test_a_key_that_is_made_here_was_seen_here(shell: Terminal) -> None:
+    shell(*ADD, "--no-credential")
+    made = shell(
+        "agents", "keys", "generate", "ci-bot", "--out", str(shell.config.with_name("key.pem")), "-o", "json"
+    ).json
+    assert made["handedTo"] == [local_operator()]
+
+
+def test_nothing_is_handed_to_more_people_than_are_kept(shell: Terminal) -> None:
+    shell(*ADD, "--certificate-name", "cn:ci")
+    config = find_config(str(shell.config))
+    store = open_store(config.store, config.data_dir)
+    try:
+        agent = store.agent("ci-bot")
+        crowd = tuple(f"person:p{number}" for number in range(64))
+        store.change_agent(msgspec.structs.replace(agent, handed_to=crowd), by="local:test", at=1.0)
+    finally:
+        store.close()
+    for refused in (
+        shell("agents", "rotate", "ci-bot"),
+        shell("agents", "change", "ci-bot", "--certificate-name", "cn:two"),
+    ):
+        assert (refused.code, "64 people were handed" in refused.err) == (1, True)
+    assert shell("agents", "change", "ci-bot", "--drop-certificate-name", "cn:ci").code == 0
+    assert shell("agents", "rotate", "ci-bot", "-o", "json").json["handedTo"] == [local_operator()]

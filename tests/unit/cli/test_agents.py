@@ -18,6 +18,7 @@ import yaml
 
 from narrowgate.authenticators.agent_credentials import AgentCredentials
 from narrowgate.authenticators.port import Answer, Presented
+from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.program import run
 from narrowgate.config import Config, find_config, gate_keys
 from narrowgate.core.identity import Identity
@@ -105,6 +106,7 @@ def test_json_tells_everything_about_a_new_agent(terminal: Terminal) -> None:
         "certificateNames": [],
         "pausedBecause": "",
         "oldCredential": None,
+        "handedTo": [local_operator()],
     }
 
 

@@ -175,3 +175,40 @@ def test_a_refusal_is_the_gates_own_sentence(tasks: Tasks) -> None:
     tasks.gate.answers("/api/v1/tasks", told({"detail": "get pods -n ci: no policy offers it"}, 403))
     done = tasks("request", *WISH)
     assert (done.code, done.err) == (1, "narrowgate: get pods -n ci: no policy offers it\n")
+
+
+def test_limits_are_asked_for_and_shown_with_what_is_used(tasks: Tasks) -> None:
+    limited = TASK | {"maxRequests": 50, "requestsUsed": 7, "maxStreams": 3, "streams": 0}
+    tasks.gate.answers(ONE, told(limited))
+    assert tasks("request", *WISH, "--max-requests", "50", "--max-streams", "3").code == 0
+    (sent,) = tasks.gate.called("/api/v1/tasks")
+    assert (sent.document["maxRequests"], sent.document["maxStreams"]) == (50, 3)
+    assert {"requests: 7 of 50", "streams: 0 of 3"} <= set(tasks("show", MADE.task).out.splitlines())
+
+
+def test_a_task_without_limits_is_shown_without(tasks: Tasks) -> None:
+    tasks.gate.answers(ONE, told(TASK | {"maxRequests": None, "requestsUsed": None}))
+    assert tasks("request", *WISH).code == 0
+    assert not {"maxRequests", "maxStreams"} & tasks.gate.called("/api/v1/tasks")[0].document.keys()
+    assert "requests:" not in tasks("show", MADE.task).out
+
+
+def test_limits_are_lowered(tasks: Tasks) -> None:
+    assert tasks("narrow", MADE.task, "--max-requests", "5", "--max-streams", "1").code == 0
+    (sent,) = tasks.gate.called(f"{ONE}/narrow")
+    assert sent.document == {"maxRequests": 5, "maxStreams": 1}
+    done = tasks("narrow", MADE.task)
+    assert (done.code, "say what stays" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1000001", "many"])
+def test_what_is_no_limit_is_misuse(tasks: Tasks, wrong: str) -> None:
+    done = tasks("request", *WISH, "--max-requests", wrong)
+    assert (done.code, "--max-requests" in done.err) == (2, True)
+    assert tasks.gate.calls == []
+
+
+def test_a_dry_run_tells_limits(tasks: Tasks) -> None:
+    offer = {"agent": "bot", "cluster": "dev", "lasts": "5m", "rules": ["p/r"], "approvers": [], "maxRequests": 50}
+    tasks.gate.answers("/api/v1/tasks/check", told(offer))
+    assert tasks("request", *WISH, "--dry-run").out.splitlines()[-1] == "requests: 50 at most"

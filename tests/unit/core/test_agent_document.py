@@ -30,7 +30,12 @@ def changed(**fields: object) -> AgentRecord:
 
 def test_the_document_has_everything_but_secrets() -> None:
     agent = changed(
-        labels=(("team", "web"),), keys=(KEY,), certificate_names=("cn:ci",), ends_at=9_000.0, old_credential=OLD
+        labels=(("team", "web"),),
+        keys=(KEY,),
+        certificate_names=("cn:ci",),
+        ends_at=9_000.0,
+        old_credential=OLD,
+        handed_to=("person:rae",),
     )
     assert json.loads(msgspec.json.encode(agent_document(agent, 3_000.0))) == {
         "name": "ci-bot",
@@ -48,6 +53,7 @@ def test_the_document_has_everything_but_secrets() -> None:
         "certificateNames": ["cn:ci"],
         "pausedBecause": "",
         "oldCredential": None,
+        "handedTo": ["person:rae"],
     }
 
 

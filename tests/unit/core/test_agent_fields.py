@@ -9,6 +9,7 @@ import pytest
 
 from narrowgate.core.agent import AgentKey, AgentRecord
 from narrowgate.core.agent_fields import (
+    MOST_HANDED_TO,
     SMALL_ORDER_KEYS,
     key_problem,
     labels_problem,
@@ -129,3 +130,11 @@ def test_the_list_has_all_spellings_of_all_eight_points() -> None:
         by_height[point(public)[1]] = by_height.get(point(public)[1], 0) + 1
     # Two signs for each height; those of y = 0 and y = 1 can be written as P + y too.
     assert sorted(by_height.values()) == [2, 2, 2, 4, 4]
+
+
+def test_a_secret_is_handed_to_so_many_people_and_no_more() -> None:
+    names = tuple(f"person:p{number}" for number in range(MOST_HANDED_TO))
+    assert record_problem(msgspec.structs.replace(AGENT, handed_to=names)) == ""
+    more = record_problem(msgspec.structs.replace(AGENT, handed_to=(*names, "person:one-more")))
+    assert "64 people were handed" in more
+    assert "then rotate its credential without keeping the old one" in more

@@ -28,7 +28,7 @@ QUESTION = ApprovalQuestion(
     excluded=("zoe",),
     asked_at=NOW,
     lapses_at=NOW + 600,
-    said=(Said(person="ada", voice=Voice.YES, comment="fine", at=NOW + 5),),
+    said=(Said(person="ada", voice=Voice.YES, comment="fine", at=NOW + 5, stands_for=("alice",)),),
 )
 
 
@@ -41,9 +41,14 @@ def test_moments_and_lengths_are_written_as_everywhere_and_rules_as_policies_hav
     )
     assert found["rules"] == ["ci/secrets"]
     assert found["asks"] == [
-        {"from": [{"group": "sre", "count": 2}, {"group": "security", "count": 1}], "within": "10m"}
+        {
+            "from": [{"group": "sre", "count": 2}, {"group": "security", "count": 1}],
+            "within": "10m",
+            "notByOwner": False,
+        }
     ]
-    assert found["answers"] == [{"person": "ada", "answer": "yes", "comment": "fine", "at": "2023-11-14T22:13:25Z"}]
+    answer = {"person": "ada", "answer": "yes", "comment": "fine", "at": "2023-11-14T22:13:25Z"}
+    assert found["answers"] == [answer | {"standsFor": ["alice"]}]
     assert (found["resource"], found["duration"], found["mayAnswer"]) == ("deployments/scale", "", True)
 
 
@@ -73,3 +78,10 @@ def test_a_list_leaves_out_the_object_and_cuts_what_is_long() -> None:
     assert brief.wanted[-1] == "... and 24 more"
     assert max(len(brief.path), *map(len, brief.wanted)) == BRIEF_TEXT + 3
     assert brief_document(QUESTION, NOW, may_answer=True).path == QUESTION.about.path
+
+
+def test_whom_a_rule_keeps_out_is_told() -> None:
+    asks = tuple(msgspec.structs.replace(ask, not_by_owner=True) for ask in QUESTION.asks)
+    kept_out = msgspec.structs.replace(QUESTION, asks=asks, excluded_groups=("team",))
+    found = msgspec.json.decode(msgspec.json.encode(approval_document(kept_out, NOW, may_answer=False)))
+    assert (found["asks"][0]["notByOwner"], found["excludedGroups"]) == (True, ["team"])

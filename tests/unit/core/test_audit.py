@@ -10,6 +10,7 @@ from narrowgate.core.audit import (
     REQUEST_OBJECT_LIMIT,
     TARGET_LIMIT,
     USER_AGENT_LIMIT,
+    ActsOn,
     Asked,
     Failed,
     Level,
@@ -274,3 +275,15 @@ def test_an_object_that_cannot_be_kept_is_left_out_and_said(body: Any) -> None:
 @pytest.mark.parametrize("at", [0.0, 1_700_000_000.0, 1_700_000_000.000001, 1_699_999_999.999999, 4_102_444_800.5])
 def test_times_always_have_six_decimals(at: float) -> None:
     assert re.fullmatch(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", timestamp(at))
+
+
+def test_what_is_done_in_an_emergency_is_marked_and_so_is_taking_it() -> None:
+    alice = Identity(kind=Kind.PERSON, name="alice", proven_by="task-credential", credential="t", emergency=True)
+    marked = finished(asked(chain=chain_of(alice)))
+    assert marked["annotations"]["narrowgate.dev/emergency"] == "true"
+    assert "narrowgate.dev/emergency" not in finished(asked())["annotations"]
+    taking = ActsOn(verb="create", resource="emergencies", emergency=True)
+    taken = finished(asked(intent=None, chain=chain_of(ALICE), acts_on=taking))
+    assert taken["annotations"]["narrowgate.dev/emergency"] == "true"
+    other = finished(asked(intent=None, chain=chain_of(ALICE), acts_on=ActsOn(verb="create", resource="tasks")))
+    assert "narrowgate.dev/emergency" not in other["annotations"]

@@ -386,6 +386,55 @@ class TestUses:
         assert isinstance(answer(what, policy(self.CREATE, gives)), Allow)
 
 
+class TestWhatIsMissing:
+    """All that a sender lacks, in words: who asks for one part must not be refused the next one then."""
+
+    CREATE = rule("grantable", "create", "deployments", groups="apps", namespaces="ci")
+    SECRETS = rule("grantable", "get", "secrets", namespaces="ci", id="s")
+    WHAT = asks(
+        "create",
+        "deployments",
+        "web",
+        namespace="ci",
+        group="apps",
+        uses=(uses("secrets", "key"), uses("configmaps", "conf")),
+    )
+    MAPS = rule("allow", "get", "configmaps", namespaces="ci", id="m")
+
+    def test_it_is_the_request_and_what_it_uses_without_what_is_covered(self) -> None:
+        refusal = denied(answer(self.WHAT, policy(self.CREATE, self.SECRETS, self.MAPS)))
+        assert refusal.missing == ("create deployments.apps/web -n ci", "get secrets/key -n ci")
+        assert refusal.hint.endswith(
+            'narrowgate tasks request --cluster prod --reason ... --allow "create deployments.apps/web -n ci" '
+            '--allow "get secrets/key -n ci"'
+        )
+
+    def test_where_not_all_is_offered_the_words_are_there_all_the_same(self) -> None:
+        refusal = denied(answer(self.WHAT, policy(self.CREATE, self.MAPS)))
+        assert refusal.missing == ("create deployments.apps/web -n ci", "use secrets/key -n ci")
+        assert "secrets" not in refusal.hint
+
+    @pytest.mark.parametrize(
+        ("what", "rules"),
+        [
+            (asks("get", "pods", "web", namespace="ci"), (rule("deny", "get", "pods", namespaces="ci"),)),
+            (WHAT, (CREATE, rule("deny", "get", "secrets", namespaces="ci", id="d"))),
+            (gets("/metrics"), ()),
+            (asks("get", "pods", "Web", namespace="ci"), ()),
+            (asks("create", "pods", namespace="ci", uses=tuple(uses("secrets", f"s{n}") for n in range(40))), ()),
+            (asks("create", "pods", namespace="ci", uses=(uses("secrets", "a b"),)), ()),
+        ],
+    )
+    def test_what_no_words_would_let_pass_has_none(self, what: Intent, rules: tuple[Any, ...]) -> None:
+        assert denied(answer(what, policy(rule("allow", "get", "nodes", id="n"), *rules))).missing == ()
+
+    def test_what_another_member_of_the_chain_lacks_is_not_asked_for(self) -> None:
+        who = chain_of(person("alice"), agent())
+        given = policy(rule("allow", "get", "pods", namespaces="ci"))
+        refusal = denied(answer(asks("get", "pods", "web", namespace="ci"), given, by=who))
+        assert refusal.missing == ()
+
+
 class TestGrantableAndApprove:
     WHAT = asks("get", "secrets", "deploy-key", namespace="ci")
 

@@ -11,7 +11,7 @@ from tests.deciding import agent, answer, asks, gets, person, policy, rule, uses
 
 from narrowgate.core.decision import Allow, Deny, NeedsApproval
 from narrowgate.core.intent import Intent
-from narrowgate.core.policy import Policy
+from narrowgate.core.policy import Approvers, Policy
 from narrowgate.core.policy_file import parse_policies
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "policies"
@@ -169,3 +169,22 @@ def test_people_on_call_ask_before_they_open_a_shell() -> None:
     assert isinstance(scaling, Deny)
     assert "narrowgate tasks request" in scaling.hint
     assert isinstance(answer(gets("/livez/etcd"), rules, by=who), Allow)
+
+
+class TestReleaseAgent:
+    WHO = agent("release")
+
+    def test_a_task_looks_at_once_and_rolls_when_two_say_yes_who_do_not_own_it(self) -> None:
+        rules = {one.id: one for one in example("release-agent").rules}
+        assert rules["look"].approval is None
+        asked = rules["roll"].approval
+        assert asked is not None
+        assert (asked.approvers, asked.not_by_owner) == ((Approvers("developers", 2),), True)
+
+    def test_between_tasks_it_holds_nothing_and_the_key_waits_for_security(self) -> None:
+        policy = example("release-agent")
+        assert isinstance(answer(asks("get", "pods", "web-1", namespace="web"), policy, by=self.WHO), Deny)
+        held = answer(asks("get", "secrets", "deploy-key", namespace="web"), policy, by=self.WHO)
+        assert isinstance(held, NeedsApproval)
+        assert [ask.not_by_owner for ask in held.asks] == [True]
+        assert isinstance(answer(asks("get", "secrets", "other", namespace="web"), policy, by=self.WHO), Deny)

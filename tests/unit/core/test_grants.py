@@ -15,6 +15,7 @@ from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.policy import Approvers, Policy
 from narrowgate.core.rulebook import compile_policies
+from narrowgate.core.task_limits import Limits
 
 READ = rule("allow", "get list", "pods", namespaces="ci", id="allow-1")
 OFFER = rule("grantable", "get list watch", "pods", namespaces="ci prod", id="offer")
@@ -171,3 +172,45 @@ def test_the_order_of_grants_changes_nothing() -> None:
 def test_only_plain_allow_rules_are_granted(wrong: object) -> None:
     with pytest.raises(ValueError, match="plain allow rules"):
         granted_rule(wrong, "t1")  # type: ignore[arg-type]
+
+
+LIMITED = msgspec.structs.replace(OFFER, max_requests=50, max_streams=2)
+
+
+@pytest.mark.parametrize(
+    ("requests", "streams", "covered"),
+    [(50, 2, True), (1, 1, True), (51, 2, False), (50, 3, False), (None, 2, False), (50, None, False)],
+)
+def test_a_rule_with_lower_limits_than_the_task_has_grants_nothing_any_more(
+    requests: int | None,
+    streams: int | None,
+    covered: bool,
+) -> None:
+    mine = grant(limits=Limits("t1", requests, streams))
+    assert isinstance(with_grants(GET, policy(LIMITED), grants=(mine,)), Allow) is covered
+    assert isinstance(with_grants(GET, policy(LIMITED), grants=(grant(),)), Deny)
+
+
+def test_what_rests_on_a_task_with_limits_says_so_and_nothing_else_does() -> None:
+    mine = Limits("t1", 50, None)
+    limited = with_grants(GET, policy(OFFER), grants=(grant(limits=mine),))
+    assert isinstance(limited, Allow)
+    assert limited.limits == (mine,)
+    free = with_grants(GET, policy(OFFER), grants=(grant(),))
+    assert isinstance(free, Allow)
+    assert free.limits == ()
+    # Discovery, asking what one may do, and what is allowed at any time count for no task.
+    for what in (
+        gets("/api"),
+        asks("create", "selfsubjectaccessreviews", group="authorization.k8s.io", namespaced=False),
+    ):
+        found = with_grants(what, policy(OFFER), grants=(grant(limits=mine),))
+        assert isinstance(found, Allow)
+        assert found.limits == ()
+
+
+def test_a_rule_that_asks_for_a_link_by_now_grants_nothing_to_a_task_without_it() -> None:
+    asking = policy(msgspec.structs.replace(OFFER, links=("https://tickets.corp/",)))
+    assert isinstance(with_grants(GET, asking, grants=(grant(),)), Deny)
+    assert isinstance(with_grants(GET, asking, grants=(grant(link="https://tickets.corp.evil.example/1"),)), Deny)
+    assert isinstance(with_grants(GET, asking, grants=(grant(link="https://tickets.corp/OPS-1"),)), Allow)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from tests.deciding import policy, rule
+from tests.deciding import TWO_OF_SRE, policy, rule
 
 from narrowgate.core.lint import lint
 from narrowgate.core.policy import Policy, Rule
@@ -95,3 +96,12 @@ def test_a_finding_says_where_it_is() -> None:
 def test_nothing_is_said_about_nothing() -> None:
     assert lint([]) == []
     assert lint([Policy(name="x", subjects=(), clusters=())]) == []
+
+
+def test_keeping_out_an_owner_that_nobody_has_is_found() -> None:
+    kept_out = msgspec.structs.replace(TWO_OF_SRE, not_by_owner=True)
+    one = msgspec.structs.replace(rule("approve", "get", "secrets", namespaces="ci"), approval=kept_out)
+    assert checks(one, subjects="Person/ada ServiceAccount/ci/runner") == [("", "no-owner")]
+    # A group may hold agents.
+    for subjects in ("Agent/ci", "Group/workers", "Person/ada Agent/ci"):
+        assert checks(one, subjects=subjects) == []

@@ -62,7 +62,7 @@ FULL = (
       resources: [secrets]
       namespaces: [ci]
       names: [deploy-key]
-      approval: {from: [{group: sre, count: 2}], within: 5m}
+      approval: {from: [{group: sre, count: 2}], within: 5m, notByOwner: true}
     - id: only-our-image
       effect: deny
       verbs: [create]
@@ -90,7 +90,7 @@ def test_every_field_of_the_format_is_read() -> None:
     assert (grantable.id, grantable.effect, grantable.line) == ("read-deployments", Effect.GRANTABLE, 8)
     assert (grantable.max_duration, grantable.approval) == (5400.0, None)
     assert grantable.resources == ("deployments", "deployments/scale")
-    assert approve.approval == Approval((Approvers("sre", 2),), 300.0)
+    assert approve.approval == Approval((Approvers("sre", 2),), 300.0, not_by_owner=True)
     assert (approve.names, approve.namespaces) == (("deploy-key",), ("ci",))
     assert deny.when.startswith("object.spec")
     assert (deny.namespaces, deny.names) == (None, None)
@@ -166,6 +166,8 @@ namespaces: [ci]
         ("id: a -> id: a\nnames: []", "spec.rules[0].names: is empty, and an empty list of names matches nothing"),
         ("id: a -> id: a\nnames: [web-*]", '"web-*" is a pattern, and names are exact'),
         ("id: a -> id: a\nnames: [a/b]", '"a/b" cannot be the name of an object'),
+        ("id: a -> id: a\nmaxRequests: 5", "maxRequests: goes with effect: grantable, and this rule's is allow"),
+        ("id: a -> id: a\nlinks: [x]", "links: goes with effect: grantable, and this rule's is allow"),
         ("id: a -> id: a\nmaxDuration: 1h", "maxDuration: goes with effect: grantable, and this rule's is allow"),
         (
             "id: a -> id: a\napproval: none",
@@ -184,6 +186,18 @@ namespaces: [ci]
         (
             "effect: allow -> effect: approve\napproval: {from: [{group: sre, count: 0}], within: 5m}",
             "approval.from[0].count: must be between 1 and 1000",
+        ),
+        (
+            "effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwner: yes}",
+            "approval.notByOwner: must be true or false",
+        ),
+        (
+            'effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwner: "true"}',
+            "approval.notByOwner: must be true or false",
+        ),
+        (
+            "effect: allow -> effect: approve\napproval: {from: [{group: sre}], within: 5m, notByOwners: true}",
+            'did you mean "notByOwner"?',
         ),
         (
             'effect: allow -> effect: approve\napproval: {from: [{group: "*"}], within: 5m}',
@@ -344,3 +358,93 @@ def test_the_examples_make_one_set() -> None:
     policies = [one for path in EXAMPLES.glob("*.yaml") for one in parse_policies(path.read_text(), path.name)]
     check_set(policies)
     assert len(policies) >= 6
+
+
+LIMITED = """
+    id: limited
+    effect: grantable
+    verbs: [get, list, watch]
+    apiGroups: [""]
+    resources: [pods]
+    namespaces: [ci]
+    maxDuration: 1h
+    approval: none
+"""
+
+
+def test_a_grantable_rule_may_limit_requests_and_streams_and_ask_for_a_link() -> None:
+    more = "    maxRequests: 1000000\n    maxStreams: 3\n    links: [https://tickets.corp/, https://bugs.corp/x]\n"
+    (rule,) = only(with_rule(LIMITED + more)).rules
+    assert (rule.max_requests, rule.max_streams) == (1_000_000, 3)
+    assert rule.links == ("https://tickets.corp/", "https://bugs.corp/x")
+    (plain,) = only(with_rule(LIMITED)).rules
+    assert (plain.max_requests, plain.max_streams, plain.links) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("maxRequests: 0", "maxRequests: must be between 1 and 1000000"),
+        ("maxRequests: 1000001", "maxRequests: must be between 1 and 1000000"),
+        ("maxRequests: many", "maxRequests: must be a whole number"),
+        ("maxRequests: null", "maxRequests: must be a whole number"),
+        ("maxStreams: 0", "maxStreams: must be between 1 and 1000"),
+        ("maxStreams: 1.5", "maxStreams: must be a whole number"),
+        ("maxStreams: -1", "maxStreams: must be a whole number"),
+        ("links: []", "links: is empty"),
+        ("links: https://tickets.corp/", "links: must be a list of addresses"),
+        ("links: [http://tickets.corp/]", 'links[0]: "http://tickets.corp/" is no https address'),
+        ("links: [https://tickets.corp/?id=]", "has a query or a fragment"),
+        ("maxrequests: 5", 'unknown key, did you mean "maxRequests"?'),
+    ],
+)
+def test_a_limit_that_is_none_is_told(line: str, says: str) -> None:
+    (mistake,) = mistakes(with_rule(LIMITED + f"    {line}\n"))
+    assert says in mistake
+
+
+def test_more_links_than_a_company_has_trackers_are_refused() -> None:
+    many = ", ".join(f"https://tickets-{number}.corp/" for number in range(17))
+    (mistake,) = mistakes(with_rule(LIMITED + f"    links: [{many}]\n"))
+    assert "has more than 16 addresses" in mistake
+
+
+EMERGENCY = """
+    id: break-glass
+    effect: grantable
+    verbs: [get, patch]
+    apiGroups: [apps]
+    resources: [deployments]
+    namespaces: [ci]
+    maxDuration: 1h
+    approval: none
+    emergency: {review: {from: [{group: sre-leads, count: 1}], within: 24h}}
+"""
+
+
+def test_an_emergency_rule_says_who_looks_at_it_afterwards() -> None:
+    (rule,) = only(with_rule(EMERGENCY)).rules
+    assert rule.review == Approval((Approvers("sre-leads", 1),), 86_400.0)
+    assert (rule.approval, rule.max_duration) == (None, 3_600.0)
+
+
+@pytest.mark.parametrize(
+    ("was", "line", "says"),
+    [
+        ("maxDuration: 1h", "maxDuration: 61m", "an emergency lasts 1h at most, write maxDuration: 1h"),
+        ("approval: none", "approval: {from: [{group: sre, count: 1}], within: 5m}", "an emergency waits for nobody"),
+        ("within: 24h", "within: 169h", "a review is due within 168h at most"),
+        ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "true", "emergency: must be a mapping"),
+        ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "{}", "has no review"),
+        ("{from: [{group: sre-leads, count: 1}], within: 24h}", "none", "an emergency that nobody looks at"),
+        ("[{group: sre-leads, count: 1}]", "[]", "from: is empty"),
+        (", within: 24h", "", "has no within"),
+        ("sre-leads", '"*"', '"*" would let anybody approve'),
+        ("effect: grantable", "effect: allow", "emergency: goes with effect: grantable, and this rule's is allow"),
+        ("emergency: {", "emergency: {by: me, ", "emergency.by: unknown key, known are review"),
+    ],
+)
+def test_an_emergency_that_is_long_waits_or_is_seen_by_nobody_is_refused(was: str, line: str, says: str) -> None:
+    assert was in EMERGENCY
+    found = mistakes(with_rule(EMERGENCY.replace(was, line)))
+    assert any(says in mistake for mistake in found), found

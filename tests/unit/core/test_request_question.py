@@ -14,11 +14,9 @@ from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.request_info import request_info
 from narrowgate.core.request_question import (
     DENIED_SECONDS,
-    MAX_LINES,
     HeldRequest,
     is_refused_still,
     question_for_request,
-    summary_of,
     told,
 )
 from narrowgate.core.target import parse_target
@@ -32,7 +30,6 @@ NEEDS = NeedsApproval(
 )
 TARGET = parse_target(b"/apis/apps/v1/namespaces/ci/deployments/web/scale?dryRun=All")
 INTENT = Intent(cluster="prod", info=request_info("PATCH", TARGET))
-SECRET = Intent(cluster="prod", info=request_info("POST", parse_target(b"/api/v1/namespaces/ci/secrets")))
 
 
 def question(**other: object) -> ApprovalQuestion:
@@ -59,54 +56,6 @@ def test_it_shows_who_asks_for_what() -> None:
 
 def test_nobody_in_the_chain_and_nobody_who_answers_for_its_agents_may_answer() -> None:
     assert question().excluded == ("alice", "carol")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"kind":"Secret","data":{"password":"aHVzaA=="},"stringData":{"user":"hush"}}',
-        b'{"metadata":{"annotations":{"last":"hush"}},"data":{"password":"hush"}}',
-        b'[{"op":"add","path":"/data/password","value":"hush"}]',
-        b"kind: Secret\nstringData: {a: hush}\n",
-        b"\x00k8s\x00hush",
-    ],
-)
-def test_no_value_of_a_secret_is_shown(body: bytes) -> None:
-    shown = " ".join(summary_of(SECRET, body))
-    assert "hush" not in shown
-    assert "aHVzaA" not in shown
-    assert "not shown" in shown
-
-
-def test_the_names_of_what_a_secret_sets_are_shown() -> None:
-    assert "data.password" in summary_of(SECRET, b'{"data":{"password":"aHVzaA=="}}')
-
-
-def test_of_a_long_object_the_beginning_is_shown_and_that_there_is_more() -> None:
-    body = msgspec.json.encode({str(number): "x" * 1000 for number in range(1000)})
-    shown = summary_of(INTENT, body)
-    assert len(shown) == MAX_LINES + 1
-    assert all(len(line) < 250 for line in shown)
-    assert "802 lines more" in shown[-1]
-
-
-def test_what_is_no_json_is_shown_as_it_was_understood_or_not_at_all() -> None:
-    assert summary_of(INTENT, b"\x00k8s\x00x") == ("6 bytes that cannot be shown",)
-    assert summary_of(INTENT, b"a: 1") == ("{", '  "a": 1', "}")
-    read = msgspec.structs.replace(INTENT, object={"a": 1})
-    assert summary_of(read, b"\x00k8s\x00x") == ("{", '  "a": 1', "}")
-    assert summary_of(INTENT, b"") == ()
-
-
-@pytest.mark.parametrize("body", [b'{"a":' * 400 + b"1" + b"}" * 400, b'"\\ud800"'])
-def test_what_cannot_be_written_again_is_not_shown_and_breaks_nothing(body: bytes) -> None:
-    assert len(summary_of(INTENT, body)) == 1
-
-
-def test_nothing_that_is_shown_turns_the_writing_around_or_hides() -> None:
-    shown = summary_of(INTENT, msgspec.json.encode({"image": "safe\u202eevil\u200b\x1b[2J"}))
-    assert all(line.isprintable() for line in shown)
-    assert "\\u202e" in shown[1]
 
 
 def test_while_it_waits_its_sender_is_told_its_id_and_what_to_do() -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from narrowgate.core.identity import Kind
 from narrowgate.core.task_document import task_document
+from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.core.wanted import read_wanted
 
@@ -48,3 +49,11 @@ def test_what_it_is_for_is_shown_as_it_was_asked() -> None:
 def test_nothing_of_its_credential_is_in_it() -> None:
     assert b"3q2-7w" not in msgspec.json.encode(task_document(REQUESTED, 1001))
     assert not {name for name in msgspec.to_builtins(task_document(REQUESTED, 1001)) if "credential" in name.lower()}
+
+
+def test_what_it_may_use_and_has_used_is_in_it_where_it_is_counted() -> None:
+    free = task_document(REQUESTED, 1001, TaskUse(7, 3))
+    assert (free.max_requests, free.requests_used, free.max_streams, free.streams) == (None, None, None, None)
+    limited = msgspec.structs.replace(REQUESTED, max_requests=50, max_streams=5)
+    shown = msgspec.to_builtins(task_document(limited, 1001, TaskUse(7, 3)))
+    assert [shown[name] for name in ("maxRequests", "requestsUsed", "maxStreams", "streams")] == [50, 7, 5, 3]

@@ -9,6 +9,7 @@ import pytest
 from tests.deciding import rule
 
 from narrowgate.core.identity import Kind
+from narrowgate.core.task_limits import Limits
 from narrowgate.core.tasks import TASK_TRANSITIONS, NotPossible, Task, TaskEvent, TaskState
 
 READ = rule("allow", "get list", "pods", namespaces="ci", id="allow-1")
@@ -86,3 +87,25 @@ def test_why_it_ended_is_kept() -> None:
     ended = ACTIVE.after(TaskEvent.REVOKED, 1_200.0, "by person:alice: wrong cluster")
     assert (ended.ended_at, ended.ended_because) == (1_200.0, "by person:alice: wrong cluster")
     assert TASK.after(TaskEvent.DENIED, 1_200.0).ended_because == "denied"
+
+
+LIMITED = msgspec.structs.replace(ACTIVE, max_requests=50)
+
+
+def test_its_grant_has_its_limits_and_its_link() -> None:
+    grant = msgspec.structs.replace(LIMITED, link="https://tickets.corp/1").grant()
+    assert grant is not None
+    assert (grant.limits, grant.link) == (Limits("t1", 50, None), "https://tickets.corp/1")
+    free = ACTIVE.grant()
+    assert free is not None
+    assert free.limits is None
+
+
+def test_limits_can_be_lowered_and_never_raised() -> None:
+    lower = LIMITED.narrowed(LIMITED.rules, 1_700.0, 10, 2)
+    assert (lower.max_requests, lower.max_streams, lower.ends_at) == (10, 2, 1_700.0)
+    same = lower.narrowed(lower.rules, 1_600.0)
+    assert (same.max_requests, same.max_streams) == (10, 2)
+    for requests, streams in ((11, None), (None, 3)):
+        with pytest.raises(NotPossible, match="never widened"):
+            lower.narrowed(lower.rules, 1_600.0, requests, streams)

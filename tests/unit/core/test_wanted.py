@@ -171,3 +171,37 @@ def test_the_longest_time_is_that_of_the_part_that_is_offered_for_the_shortest()
     }
     assert list(offered.values()) == [600, 0, 600, 0, 60]
     assert longest_offered(held, []) == 0
+
+
+def limited(requests: int | None = None, streams: int | None = None, **more: object) -> Policy:
+    widest = rule("grantable", "get list", "pods", namespaces="ci", max_requests=requests, max_streams=streams)
+    return policy(msgspec.structs.replace(widest, **more), name=str(more.get("id", "limited")))
+
+
+def test_an_offer_is_limited_as_the_tightest_rule_that_it_rests_on() -> None:
+    maps = policy(rule("grantable", "get", "configmaps", namespaces="ci", max_requests=50), name="maps")
+    assert offer("get pods -n ci", limited()).max_requests is None
+    both = offer("get pods -n ci; get configmaps -n ci", limited(200, 3), maps)
+    assert (both.max_requests, both.max_streams) == (50, 3)
+
+
+def test_of_several_rules_that_ask_nobody_it_rests_on_the_widest() -> None:
+    found = offer("get pods -n ci", limited(5, id="a"), limited(500, id="b"), limited(500, 2, id="c"))
+    assert (found.rules, found.max_requests, found.max_streams) == (("b/b",), 500, None)
+    # Whom it asks matters more than how much it gives.
+    asking = limited(id="a", approval=TWO_OF_SRE)
+    assert offer("get pods -n ci", asking, limited(5, id="b")).rules == ("b/b",)
+
+
+def test_a_rule_that_asks_for_a_link_offers_nothing_without_it_and_says_which() -> None:
+    wanted = [read_wanted("get pods -n ci", 1)]
+    linked = limited(id="read", links=("https://tickets.corp/", "https://bugs.corp/"))
+    with pytest.raises(NotOffered) as caught:
+        offer_of(holding(linked), wanted, 60.0, "https://tickets.corp.evil.example/1")
+    assert str(caught.value) == (
+        "get pods -n ci: rule read/read asks for a link that begins with https://tickets.corp/ or https://bugs.corp/; "
+        "name the ticket with --link"
+    )
+    assert offer_of(holding(linked), wanted, 60.0, "https://bugs.corp/1").rules == ("read/read",)
+    # Another rule that asks for none is enough.
+    assert offer_of(holding(linked, limited(7, id="z")), wanted, 60.0).rules == ("z/z",)

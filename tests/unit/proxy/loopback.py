@@ -32,6 +32,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalState
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.discovery import Discovery, ResourceType
+from narrowgate.core.grants import Grant
 from narrowgate.core.policy_file import parse_policies
 from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.proxy.accounts import account_for
@@ -41,6 +42,7 @@ from narrowgate.proxy.listener import Listener, ask_for_certificates, server_con
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.state import Loaded, ServedCluster, State
+from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.waiting import HOLD_SECONDS, Waiting
 from narrowgate.store.sqlite import SQLiteStore
@@ -340,12 +342,15 @@ class InProcess:
         self.running = RunningRequests(self.state)
         self.store = SQLiteStore(folder / "gate.db")
         self.waiting = Waiting(self.state, self.store, hold_seconds)
-        self.pipeline = Pipeline(self.state, self.trail, self.running, self.waiting)
+        self.counting = Counting(self.store.task_limits, "gate-0-test")
+        self.pipeline = Pipeline(self.state, self.trail, self.running, self.waiting, self.counting)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
         self.agent = AGENT
         self.authenticator: Callable[[AgentRecord], Authenticator] = lambda agent: AgentCredentials.of([agent])
         """Who is believed, made anew with each snapshot."""
+        self.grants: dict[str, Grant] = {}
+        """Of each task, by its id; taken over with the next snapshot."""
         self.store_hangs = False
         self.hanging = asyncio.Event()
 
@@ -414,12 +419,13 @@ async def gate(
 
     async def load() -> Loaded:
         pending = (one.id for one in made.store.approvals.open() if one.state is ApprovalState.PENDING)
-        return Loaded(made.authenticator(made.agent), made.rulebook, pending=frozenset(pending))
+        return Loaded(made.authenticator(made.agent), made.rulebook, made.grants, frozenset(pending))
 
     async with asyncio.TaskGroup() as tasks:
         followers = [
             tasks.create_task(made.state.follow(stamp, load)),
             tasks.create_task(made.running.watch_over()),
+            tasks.create_task(made.counting.follow()),
             tasks.create_task(made.listener.sweep()),
         ]
         await until(lambda: made.state.number > 0)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.unit.proxy.loopback import (
     JSON,
+    PATIENCE,
     POD,
     PODS,
+    POLICY,
     SECRETS,
     UPSTREAM_TOKEN,
     Message,
@@ -273,3 +275,62 @@ def test_a_client_that_leaves_before_the_answer_ends_its_request_too(tmp_path: P
 
     run(main())
     assert left == [True]
+
+
+READ_ONLY = '    - {id: pods, effect: allow, verbs: [get], apiGroups: [""], resources: [pods], namespaces: [ci]}\n'
+NOTHING_PROXIED = POLICY[: POLICY.index("    - {id: pods")] + READ_ONLY
+
+
+def test_a_body_that_is_streamed_ends_with_the_permission_to_send_it(tmp_path: Path) -> None:
+    arrived, over = asyncio.Event(), asyncio.Event()
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        await peer.head()
+        try:
+            while await peer.reader.read(100):
+                arrived.set()
+        finally:
+            over.set()
+
+    async def main() -> tuple[int, str]:
+        async with api_server(tmp_path, play) as server, gate(tmp_path, server) as made:
+            client = await made.client()
+            head = request("POST", f"{PODS}/p/proxy/upload", b"", "Transfer-Encoding: chunked")
+            await client.send(head + b"3\r\nabc\r\n")
+            await asyncio.wait_for(arrived.wait(), PATIENCE)
+            await made.change_policy(NOTHING_PROXIED)
+            await asyncio.wait_for(over.wait(), PATIENCE)
+            answer = await client.message()
+            await client.close()
+            event = await made.finished("upload")
+            return answer.status, event["annotations"]["narrowgate.dev/decision"]
+
+    assert run(main()) == (403, "deny")
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 403), ("DELETE", 200)])
+def test_an_answer_that_comes_after_the_end_of_the_permission_tells_nothing_that_is_read(
+    method: str, status: int, tmp_path: Path
+) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        asked.set()
+        await answer.wait()
+        await peer.send(ok(b'{"late":true}'))
+
+    async def main() -> Message:
+        async with api_server(tmp_path, play) as server, gate(tmp_path, server) as made:
+            client = await made.client()
+            await client.send(request(method, f"{PODS}/p"))
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            await made.change_policy(NOTHING_PROXIED.replace("[get]", "[create]"))
+            answer.set()
+            found = await client.message()
+            await client.close()
+            return found
+
+    found = run(main())
+    # What was written is written, and its sender is told so.
+    assert (found.status, b"late" in found.body) == (status, status == 200)

@@ -278,3 +278,18 @@ def test_a_credential_of_a_cluster_that_is_gone_is_told_so(tmp_path: Path) -> No
     answer = misdirected(tmp_path, "gone", PODS)
     assert answer.status == 400
     assert "'gone'" in told(answer)
+
+
+def test_a_refusal_names_its_request_and_is_kept_for_asking_for_just_that(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
+            client = await made.client()
+            await client.send(request("GET", f"{SECRETS}/key"))
+            refused = await client.message()
+            await client.close()
+            (denied,) = await made.pipeline.denied.taken()
+            causes = {each["reason"]: each["message"] for each in json.loads(refused.body)["details"]["causes"]}
+            assert causes["NarrowgateRequest"] == dict(refused.headers)["audit-id"] == denied.audit_id
+            assert (denied.holder, denied.cluster, denied.wanted) == ("agent:ci", "dev", ("get secrets/key -n ci",))
+
+    run(main())

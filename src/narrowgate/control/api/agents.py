@@ -25,6 +25,7 @@ from narrowgate.core.agent_credential import (
     LONGEST_LIFETIME,
     LONGEST_OVERLAP,
     NextCredential,
+    handed_over,
     with_credential,
 )
 from narrowgate.core.agent_document import AgentDocument, agent_document
@@ -143,9 +144,11 @@ def create_agent(parts: ApiParts, sent: Sent) -> Answered:
         ends_at=_end(asked.ends_at, sent.now),
         keys=tuple(_key(key, sent.now) for key in asked.keys),
         certificate_names=asked.certificate_names,
+        handed_to=(sent.by,) if asked.keys or asked.certificate_names else (),
     )
     if asked.credential:
-        agent = with_credential(agent, NextCredential(id=made.id, hash=made.hash, until=until), sent.now)
+        given = NextCredential(id=made.id, hash=made.hash, to=sent.by, until=until)
+        agent = with_credential(agent, given, sent.now)
     _refuse_problem(agent)
     parts.store.add_agent(agent, by=sent.by, at=sent.now)
     answer = _shown_once(agent, made.text if asked.credential else "", sent)
@@ -172,6 +175,8 @@ def change_agent(parts: ApiParts, sent: Sent) -> Answered:
             told["labels"] = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
         if asked.ends_at is not msgspec.UNSET:
             told["ends_at"] = _end(asked.ends_at, sent.now)
+        if asked.certificate_names and not set(asked.certificate_names) <= set(agent.certificate_names):
+            agent = handed_over(agent, sent.by)
         return msgspec.structs.replace(agent, **told)
 
     return _answer(_change(parts, sent, changed), sent)
@@ -204,7 +209,7 @@ def rotate_agent(parts: ApiParts, sent: Sent) -> Answered:
 
     def rotated(agent: AgentRecord) -> AgentRecord:
         ends = until if sent.reaches_all else _owners_end(agent, until, sent.now)
-        given = NextCredential(id=made.id, hash=made.hash, until=ends, old_until=sent.now + overlap)
+        given = NextCredential(id=made.id, hash=made.hash, to=sent.by, until=ends, old_until=sent.now + overlap)
         return with_credential(agent, given, sent.now)
 
     return _shown_once(_change(parts, sent, rotated), made.text, sent)
@@ -217,7 +222,7 @@ def add_key(parts: ApiParts, sent: Sent) -> Answered:
     def added(agent: AgentRecord) -> AgentRecord:
         if any(one.id == key.id for one in agent.keys):
             raise Problem(Trouble.CONFLICT, f'agent "{agent.name}" has this key already')
-        return msgspec.structs.replace(agent, keys=(*agent.keys, key))
+        return msgspec.structs.replace(handed_over(agent, sent.by), keys=(*agent.keys, key))
 
     return _answer(_change(parts, sent, added), sent)
 

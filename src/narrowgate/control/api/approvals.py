@@ -31,7 +31,7 @@ from narrowgate.core.approvals import (
 from narrowgate.core.call_rights import Action, Reach, right_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.tasks import TaskEvent, TaskState
-from narrowgate.store.approvals import groups_now
+from narrowgate.store.people import PeopleNow
 from narrowgate.store.port import ChangedMeanwhile, NotThere
 
 ATTEMPTS = 5
@@ -76,7 +76,8 @@ class ApprovalList(msgspec.Struct, frozen=True, kw_only=True):
 def list_approvals(parts: ApiParts, sent: Sent) -> Answered:
     """What waits for the caller, and what is their own; all, for whoever sees all."""
     query: ApprovalQuery = sent.query
-    groups = _groups(parts, sent)
+    people = PeopleNow(parts.store, sent.now)
+    groups = _groups(people, sent)
     states = None if query.all else (ApprovalState.PENDING,)
     found: list[ApprovalQuestion] = []
     behind = read_token(query, _LIST)
@@ -87,14 +88,14 @@ def list_approvals(parts: ApiParts, sent: Sent) -> Answered:
             break
         behind = batch[-1].id
     shown, meta = page_of(found, query, _LIST, lambda one: one.id)
-    items = tuple(brief_document(one, sent.now, may_answer=_may_answer(one, sent, groups)) for one in shown)
+    items = tuple(brief_document(one, sent.now, may_answer=_may_answer(one, sent, people)) for one in shown)
     return Answered(document=ApprovalList(items=items, metadata=meta))
 
 
 def get_approval(parts: ApiParts, sent: Sent) -> Answered:
     """One question."""
-    groups = _groups(parts, sent)
-    return Answered(document=_document(_found(parts, sent, groups), sent, groups))
+    people = PeopleNow(parts.store, sent.now)
+    return Answered(document=_document(_found(parts, sent, people), sent, people))
 
 
 def approve(parts: ApiParts, sent: Sent) -> Answered:
@@ -123,30 +124,29 @@ def withdraw(parts: ApiParts, sent: Sent) -> Answered:
 
     question = _change(parts, sent, withdrawn)
     _end_task(parts, sent, question, TaskEvent.LAPSED)
-    return Answered(document=_document(question, sent, _groups(parts, sent)))
+    return Answered(document=_document(question, sent, PeopleNow(parts.store, sent.now)))
 
 
 def _answer(parts: ApiParts, sent: Sent, voice: Voice, comment: str) -> Answered:
     who = sent.caller.identity
 
     def heard(question: ApprovalQuestion) -> ApprovalQuestion:
-        people = {who.name, *(said.person for said in question.said)}
-        groups = groups_now(parts.store.sign_ins, people, sent.now)
-        if problem := refusal_to_answer(question, who, groups.get(who.name, frozenset())):
+        people = PeopleNow(parts.store, sent.now).about(question, who.name)
+        if problem := refusal_to_answer(question, who, people):
             raise Problem(Trouble.FORBIDDEN, problem)
-        _require_sign_in(parts, who, sent.now)
-        return answered(question, Said(person=who.name, voice=voice, comment=comment, at=sent.now), groups, sent.now)
+        require_sign_in(parts, who, sent.now)
+        return answered(question, Said(person=who.name, voice=voice, comment=comment, at=sent.now), people, sent.now)
 
     question = _change(parts, sent, heard)
     if question.state is ApprovalState.DENIED:
         _end_task(parts, sent, question, TaskEvent.DENIED)
-    return Answered(document=_document(question, sent, _groups(parts, sent)))
+    return Answered(document=_document(question, sent, PeopleNow(parts.store, sent.now)))
 
 
 def _change(parts: ApiParts, sent: Sent, change: Callable[[ApprovalQuestion], ApprovalQuestion]) -> ApprovalQuestion:
     """The question of the path, changed and kept. Raises Problem where it lapsed: that is kept, too."""
     for _ in range(ATTEMPTS):
-        was = _found(parts, sent, _groups(parts, sent))
+        was = _found(parts, sent, PeopleNow(parts.store, sent.now))
         try:
             question = change(was)
             parts.store.approvals.change(question, was=was, by=sent.by, at=sent.now)
@@ -178,14 +178,14 @@ def _end_task(parts: ApiParts, sent: Sent, question: ApprovalQuestion, event: Ta
         return
 
 
-def _found(parts: ApiParts, sent: Sent, groups: frozenset[str]) -> ApprovalQuestion:
+def _found(parts: ApiParts, sent: Sent, people: PeopleNow) -> ApprovalQuestion:
     """The question of the path. Whoever may not see it is told what they would be told if it were not there."""
     wanted = sent.path["id"]
     try:
         question = parts.store.approvals.get(wanted)
     except NotThere:
         question = None
-    if question is None or not (_sees_all(sent) or may_see(question, sent.caller.identity, groups)):
+    if question is None or not (_sees_all(sent) or may_see(question, sent.caller.identity, _groups(people, sent))):
         more = "" if _sees_all(sent) else ", or it is not asked of you"
         raise Problem(Trouble.NOT_FOUND, f'there is no approval "{wanted}"{more}; look at the list of approvals')
     return question
@@ -203,15 +203,13 @@ def _is_listed(question: ApprovalQuestion, sent: Sent, groups: frozenset[str], *
     return sent.reaches_all or may_see(question, sent.caller.identity, groups)
 
 
-def _groups(parts: ApiParts, sent: Sent) -> frozenset[str]:
-    """The caller's groups as they are known now; an agent has none here, whatever its record says."""
+def _groups(people: PeopleNow, sent: Sent) -> frozenset[str]:
+    """Those in which the caller is asked, as they are known now; an agent has none here, whatever its record says."""
     who = sent.caller.identity
-    if who.kind is not Kind.PERSON:
-        return frozenset()
-    return groups_now(parts.store.sign_ins, (who.name,), sent.now).get(who.name, frozenset())
+    return people.groups(who.name) if who.kind is Kind.PERSON else frozenset()
 
 
-def _require_sign_in(parts: ApiParts, who: Identity, now: float) -> None:
+def require_sign_in(parts: ApiParts, who: Identity, now: float) -> None:
     """Raise Problem where the caller did not come by a running sign-in of their own."""
     try:
         sign_in = parts.store.sign_ins.get(who.credential)
@@ -223,12 +221,13 @@ def _require_sign_in(parts: ApiParts, who: Identity, now: float) -> None:
         )
 
 
-def _document(question: ApprovalQuestion, sent: Sent, groups: frozenset[str]) -> ApprovalDocument:
-    return approval_document(question, sent.now, may_answer=_may_answer(question, sent, groups))
+def _document(question: ApprovalQuestion, sent: Sent, people: PeopleNow) -> ApprovalDocument:
+    return approval_document(question, sent.now, may_answer=_may_answer(question, sent, people))
 
 
-def _may_answer(question: ApprovalQuestion, sent: Sent, groups: frozenset[str]) -> bool:
-    return not refusal_to_answer(question, sent.caller.identity, groups)
+def _may_answer(question: ApprovalQuestion, sent: Sent, people: PeopleNow) -> bool:
+    who = sent.caller.identity
+    return not refusal_to_answer(question, who, people.about(question, who.name))
 
 
 def _line(field: str, text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from narrowgate.control.api.calls import Sent
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
+from narrowgate.core.agent import AgentRecord
 from narrowgate.core.answering import question_for_task
-from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, unanswerable
 from narrowgate.core.duration import duration_text
 from narrowgate.core.request_question import DENIED_SECONDS, is_refused_still
 from narrowgate.core.tasks import Task
@@ -19,13 +20,16 @@ MOST_DENIED = 200
 """The newest denied questions that are looked through: more are not denied by people within ten minutes."""
 
 
-def ask_people(parts: ApiParts, sent: Sent, task: Task, offer: Offer, owner: str) -> None:
+def ask_people(parts: ApiParts, sent: Sent, task: Task, offer: Offer, agent: AgentRecord) -> None:
     """Keep a task that waits, and the question about it.
 
-    Raises Problem where the agent has too many that wait, or where people denied it the same a moment ago. The task
+    Raises Problem where nobody could answer, where the agent has too many that wait, or where people denied it the same
+    a moment ago. The task
     goes first: should the gate fail in between, it lapses without anybody having been asked.
     """
-    question = question_for_task(task, offer, owner, sent.now)
+    question = question_for_task(task, offer, agent, sent.now)
+    if nobody := unanswerable(question):
+        raise Problem(Trouble.FORBIDDEN, nobody)
     with parts.requesting:
         kept = parts.store.approvals.listed({question.holder}, states={ApprovalState.PENDING}, limit=10 * MOST_WAITING)
         waiting = [one for one in kept if one.at(sent.now).state is ApprovalState.PENDING]

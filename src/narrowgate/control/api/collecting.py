@@ -19,9 +19,10 @@ from narrowgate.core.approvals import ApprovalEvent, ApprovalQuestion, ApprovalS
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.identity import Kind
 from narrowgate.core.task_document import task_document
+from narrowgate.core.task_limits import least
 from narrowgate.core.tasks import Task, TaskEvent, TaskState
-from narrowgate.core.wanted import NotOffered, offer_of
-from narrowgate.store.approvals import groups_now
+from narrowgate.core.wanted import NotOffered, Offer, offer_of
+from narrowgate.store.people import PeopleNow
 from narrowgate.store.port import ChangedMeanwhile, NotThere
 
 
@@ -32,11 +33,18 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
         raise Problem(Trouble.CONFLICT, f"task {task.id} is {task.state.value}: only one that waits is collected")
     question = parts.store.approvals.get(task.id)
     _refuse_unanswered(parts, question, sent.now)
-    _refuse_withdrawn_offer(sent, task, agent, question)
+    offer = _offer_now(sent, task, agent, question)
     made = new_credential_of(task.id)
     seconds = task.seconds if agent.ends_at is None else min(task.seconds, agent.ends_at - sent.now)
     given = msgspec.structs.replace(
-        task, credential_id=made.task, credential_hash=made.hash, seconds=seconds, approved=question.asks
+        task,
+        credential_id=made.task,
+        credential_hash=made.hash,
+        max_requests=least(task.max_requests, offer.max_requests),
+        max_streams=least(task.max_streams, offer.max_streams),
+        handed_to=(task.requested_by, *agent.handed_to),
+        seconds=seconds,
+        approved=question.asks,
     )
     active = given.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
@@ -81,16 +89,16 @@ def _refuse_unanswered(parts: ApiParts, question: ApprovalQuestion, now: float) 
     if state is not ApprovalState.APPROVED:
         because = f" ({question.ended_because})" if question.ended_because else ""
         raise Problem(Trouble.CONFLICT, f"approval {question.id} is {state.value}{because}; ask anew")
-    groups = groups_now(parts.store.sign_ins, (said.person for said in question.said), now)
-    if not still_approved(question, groups, now):
+    if not still_approved(question, PeopleNow(parts.store, now).about(question), now):
         raise Problem(
             Trouble.CONFLICT,
-            f"somebody whose yes approval {question.id} needs is signed in no more, or not in the group; ask anew",
+            f"somebody whose yes approval {question.id} needs is signed in no more, or not in the group, or has been "
+            "shown a credential of the agent since; ask anew",
         )
 
 
-def _refuse_withdrawn_offer(sent: Sent, task: Task, agent: AgentRecord, question: ApprovalQuestion) -> None:
-    """Raise Problem where the agent or the policies do not allow any more what people said yes to."""
+def _offer_now(sent: Sent, task: Task, agent: AgentRecord, question: ApprovalQuestion) -> Offer:
+    """What the policies offer by now. Raises Problem where they, or the agent, do not allow what people said yes to."""
     if refusal := refusal_of(agent, sent.now):
         raise Problem(Trouble.CONFLICT, refusal)
     if agent.cluster != task.cluster:
@@ -98,8 +106,9 @@ def _refuse_withdrawn_offer(sent: Sent, task: Task, agent: AgentRecord, question
     if sent.rulebook is None:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     try:
-        offer = offer_of(sent.rulebook.holding(holder_of(agent), agent.cluster), task.rules, task.seconds)
+        offer = offer_of(sent.rulebook.holding(holder_of(agent), agent.cluster), task.rules, task.seconds, task.link)
     except NotOffered as error:
         raise Problem(Trouble.FORBIDDEN, str(error)) from None
     if not set(offer.approvals) <= set(question.asks):
         raise Problem(Trouble.CONFLICT, "the policies ask other people for this by now; ask anew")
+    return offer

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from narrowgate.control.api import agents, approvals, collecting, policies, roles, sign_ins, tasks, whoami
+from narrowgate.control.api import (
+    agents,
+    approvals,
+    collecting,
+    delegations,
+    denied,
+    policies,
+    roles,
+    sign_ins,
+    tasks,
+    whoami,
+)
 from narrowgate.control.api.calls import Call
 from narrowgate.control.api.paging import Page
 from narrowgate.core.agent_document import AgentDocument
 from narrowgate.core.approval_document import ApprovalDocument
 from narrowgate.core.call_rights import Action
+from narrowgate.core.delegation_document import DelegationDocument
 from narrowgate.core.task_document import TaskDocument
 
 CALLS: tuple[Call, ...] = (
@@ -391,6 +403,17 @@ CALLS: tuple[Call, ...] = (
         changes=True,
     ),
     Call(
+        id="getDenied",
+        method="GET",
+        path="/denied/{id}",
+        action=Action.GET_DENIED,
+        verb="get",
+        resource="denied",
+        summary="What a refused request of yours lacked, within an hour, in the words that a task asks for it with.",
+        work=denied.get_denied,
+        answer=denied.DeniedDocument,
+    ),
+    Call(
         id="listApprovals",
         method="GET",
         path="/approvals",
@@ -449,6 +472,44 @@ CALLS: tuple[Call, ...] = (
         summary="Take a question back that you asked, or that somebody asked whom you answer for.",
         work=approvals.withdraw,
         answer=ApprovalDocument,
+        changes=True,
+    ),
+    Call(
+        id="listDelegations",
+        method="GET",
+        path="/delegations",
+        action=Action.LIST_DELEGATIONS,
+        verb="list",
+        resource="delegations",
+        summary="Who answers in your place, and in whose place you do; all, for admins and auditors.",
+        work=delegations.list_delegations,
+        query=delegations.DelegationQuery,
+        answer=delegations.DelegationList,
+    ),
+    Call(
+        id="delegate",
+        method="POST",
+        path="/delegations",
+        action=Action.DELEGATE,
+        verb="create",
+        resource="delegations",
+        summary="Say who answers in your place, for 30 days at most.",
+        work=delegations.delegate,
+        body=delegations.NewDelegation,
+        answer=DelegationDocument,
+        status=201,
+        changes=True,
+    ),
+    Call(
+        id="endDelegation",
+        method="POST",
+        path="/delegations/{id}/end",
+        action=Action.END_DELEGATION,
+        verb="end",
+        resource="delegations",
+        summary="Take a delegation back; what was said by it and is not used yet counts no more.",
+        work=delegations.end_delegation,
+        answer=DelegationDocument,
         changes=True,
     ),
 )

@@ -25,8 +25,9 @@ from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.moment import moment_of
 from narrowgate.core.policy import Rule
-from narrowgate.core.task_document import TaskDocument, task_document
+from narrowgate.core.task_document import NOTHING_USED, TaskDocument, task_document
 from narrowgate.core.task_fields import DEFAULT_SECONDS, MOST_ACTIVE, link_problem, task_purpose_problem
+from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS, TaskUse, least
 from narrowgate.core.tasks import NotPossible, Task, TaskEvent
 from narrowgate.core.wanted import MOST_WANTED, NotOffered, Offer, WantedRefused, longest_offered, offer_of, read_wanted
 from narrowgate.store.port import ChangedMeanwhile, NotThere
@@ -35,6 +36,10 @@ ATTEMPTS = 5
 """A change is made anew where another one came first; more than five at once is nobody's work."""
 
 _LIST = "tasks"
+
+
+RequestLimit = Annotated[int, msgspec.Meta(ge=1, le=MOST_REQUESTS)]
+StreamLimit = Annotated[int, msgspec.Meta(ge=1, le=MOST_STREAMS)]
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +56,12 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         tuple[Annotated[str, msgspec.Meta(max_length=2000)], ...],
         msgspec.Meta(min_length=1, max_length=MOST_WANTED, description='Like "get,list pods -n ci".'),
     ]
+    max_requests: Annotated[
+        RequestLimit | None, msgspec.Meta(description="At most so many in all; fewer where a rule says so.")
+    ] = msgspec.field(name="maxRequests", default=None)
+    max_streams: Annotated[
+        StreamLimit | None, msgspec.Meta(description="At most so many at one time; fewer where a rule says so.")
+    ] = msgspec.field(name="maxStreams", default=None)
 
 
 class Because(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +77,12 @@ class Narrowing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         None
     )
     until: Annotated[str | None, msgspec.Meta(description="Its new end, RFC 3339, never later than the old.")] = None
+    max_requests: Annotated[
+        RequestLimit | None, msgspec.Meta(description="Requests in all, those of before counted; never more than now.")
+    ] = msgspec.field(name="maxRequests", default=None)
+    max_streams: Annotated[
+        StreamLimit | None, msgspec.Meta(description="Streams at one time, never more than now.")
+    ] = msgspec.field(name="maxStreams", default=None)
 
 
 class TaskWithCredential(TaskDocument, frozen=True, kw_only=True, rename="camel"):
@@ -75,7 +92,7 @@ class TaskWithCredential(TaskDocument, frozen=True, kw_only=True, rename="camel"
     """Shown this once. Left out while the task waits for people, and where an idempotency key replays the answer."""
 
 
-class OfferDocument(msgspec.Struct, frozen=True, kw_only=True):
+class OfferDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What would be granted, and by which rules."""
 
     agent: str
@@ -85,6 +102,10 @@ class OfferDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The grantable rules, `policy/rule`."""
     approvers: tuple[ApproversDocument, ...]
     """Everybody who would have to say yes; empty where it would begin at once."""
+    max_requests: int | None
+    """Requests that it would cover in all; null: any number."""
+    max_streams: int | None
+    """Streams that it would cover at one time; null: any number."""
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +122,9 @@ class _Asked(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...]
     seconds: float
     offer: Offer
+    max_requests: int | None
+    """What was asked for, or what the rules give where that is less."""
+    max_streams: int | None
 
 
 def check_task(parts: ApiParts, sent: Sent) -> Answered:
@@ -114,6 +138,8 @@ def check_task(parts: ApiParts, sent: Sent) -> Answered:
             lasts=duration_text(asked.seconds),
             rules=asked.offer.rules,
             approvers=tuple(ApproversDocument(group=one.group, count=one.count) for one in dict.fromkeys(needed)),
+            max_requests=asked.max_requests,
+            max_streams=asked.max_streams,
         )
     )
 
@@ -136,7 +162,10 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
         rules=asked.rules,
         credential_id=made.task,
         credential_hash=made.hash,
+        handed_to=(sent.by, *asked.agent.handed_to),
         seconds=asked.seconds,
+        max_requests=asked.max_requests,
+        max_streams=asked.max_streams,
         requested_at=sent.now,
         # Nobody is asked: it begins in this moment or never.
         lapses_at=sent.now + 1.0,
@@ -166,10 +195,12 @@ def _ask_people(parts: ApiParts, sent: Sent, asked: _Asked) -> Answered:
         link=wish.link,
         rules=asked.rules,
         seconds=asked.seconds,
+        max_requests=asked.max_requests,
+        max_streams=asked.max_streams,
         requested_at=sent.now,
         lapses_at=sent.now + min(approval.within for approval in asked.offer.approvals),
     )
-    ask_people(parts, sent, task, asked.offer, asked.agent.owner)
+    ask_people(parts, sent, task, asked.offer, asked.agent)
     fields = msgspec.structs.asdict(task_document(task, sent.now))
     return Answered(document=TaskWithCredential(**fields), headers={"Location": f"{PREFIX}/tasks/{task.id}"})
 
@@ -187,12 +218,15 @@ def list_tasks(parts: ApiParts, sent: Sent) -> Answered:
             break
         behind = read[-1].id
     shown, meta = page_of(found, page, _LIST, lambda task: task.id)
-    return Answered(document=TaskList(items=tuple(task_document(task, sent.now) for task in shown), metadata=meta))
+    used = _used(parts, shown, sent.now)
+    items = tuple(task_document(task, sent.now, used.get(task.id, NOTHING_USED)) for task in shown)
+    return Answered(document=TaskList(items=items, metadata=meta))
 
 
 def get_task(parts: ApiParts, sent: Sent) -> Answered:
     """One task."""
-    return Answered(document=task_document(_found(parts, sent), sent.now))
+    task = _found(parts, sent)
+    return Answered(document=task_document(task, sent.now, _used(parts, [task], sent.now).get(task.id, NOTHING_USED)))
 
 
 def complete_task(parts: ApiParts, sent: Sent) -> Answered:
@@ -218,7 +252,7 @@ def narrow_task(parts: ApiParts, sent: Sent) -> Answered:
             until = _moment(asked.until)
             if not sent.now < until:
                 raise Problem(Trouble.INVALID, "until: this has passed; complete or revoke the task to end it now")
-        return task.narrowed(_kept(task, asked.keep), until)
+        return task.narrowed(_kept(task, asked.keep), until, asked.max_requests, asked.max_streams)
 
     return _change(parts, sent, narrowed)
 
@@ -240,13 +274,15 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
     if sent.rulebook is None:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     holding = sent.rulebook.holding(holder_of(agent), agent.cluster)
-    seconds = _seconds(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules))
+    seconds = _seconds(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules, wish.link))
     if agent.ends_at is not None:
         seconds = min(seconds, agent.ends_at - sent.now)
     try:
-        return _Asked(agent, rules, seconds, offer_of(holding, rules, seconds))
+        offer = offer_of(holding, rules, seconds, wish.link)
     except NotOffered as error:
         raise Problem(Trouble.FORBIDDEN, str(error)) from None
+    requests, streams = least(wish.max_requests, offer.max_requests), least(wish.max_streams, offer.max_streams)
+    return _Asked(agent, rules, seconds, offer, requests, streams)
 
 
 def _agent(parts: ApiParts, sent: Sent, name: str) -> AgentRecord:
@@ -345,8 +381,15 @@ def _change(parts: ApiParts, sent: Sent, change: Callable[[Task], Task]) -> Answ
             parts.store.tasks.change(task, was=was, by=sent.by, at=sent.now)
         except ChangedMeanwhile:
             continue
-        return Answered(document=task_document(task, sent.now))
+        used = _used(parts, [task], sent.now).get(task.id, NOTHING_USED)
+        return Answered(document=task_document(task, sent.now, used))
     raise Problem(Trouble.CONFLICT, f'task "{sent.path["id"]}" is being changed by others again and again; wait')
+
+
+def _used(parts: ApiParts, tasks: Iterable[Task], now: float) -> dict[str, TaskUse]:
+    """What those that have limits have used of them."""
+    limited = [task.id for task in tasks if task.max_requests is not None or task.max_streams is not None]
+    return parts.store.task_limits.used(limited, now=now) if limited else {}
 
 
 def _kept(task: Task, keep: tuple[str, ...] | None) -> tuple[Rule, ...]:

@@ -126,6 +126,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(api: Api) -> None:
     assert (changed["labels"], changed["endsAt"]) == ({"b": "2", "c": "3"}, ends)
     after = api.store.agent("bot")
     told = {"purpose": "other", "labels": (("b", "2"), ("c", "3")), "certificate_names": ("cn:bot",)}
+    told |= {"handed_to": ("person:root",)}
     assert after == msgspec.structs.replace(before, **told, ends_at=after.ends_at)
     assert document(api.call("PATCH", "/agents/bot", {"endsAt": None}))["endsAt"] is None
     assert document(api.call("PATCH", "/agents/bot", {"groups": [], "cluster": "prod"}))["groups"] == []
@@ -248,3 +249,38 @@ def test_a_removed_agent_is_gone_with_its_credential(api: Api) -> None:
     assert api.call("DELETE", "/agents/bot", who=OWNER).status == 204
     assert api.call("GET", "/whoami", who=credential).status == 401
     assert api.call("GET", "/agents/bot", who=ROOT).status == 404
+
+
+def test_whoever_is_shown_a_credential_or_registers_a_key_is_kept_with_the_agent(api: Api) -> None:
+    made = document(api.call("POST", "/agents", NEW))
+    assert made["handedTo"] == ["person:root"]
+    kept = document(api.call("POST", "/agents/bot/rotate", {"keepOldFor": "10m"}, who=OWNER))
+    assert kept["handedTo"] == ["person:olga", "person:root"]
+    # Nothing that the first of them had is good any more.
+    assert document(api.call("POST", "/agents/bot/rotate", who=OWNER))["handedTo"] == ["person:olga"]
+    assert document(api.call("POST", "/agents/bot/keys", KEY))["handedTo"] == ["person:olga", "person:root"]
+    # The key may be the other's, and stays good.
+    assert document(api.call("POST", "/agents/bot/rotate", who=OWNER))["handedTo"] == ["person:olga", "person:root"]
+
+
+def test_a_certificate_name_is_registered_by_whoever_wrote_it(api: Api) -> None:
+    api.agent("bot")
+    for told, handed in (
+        ({"purpose": "other"}, []),
+        ({"certificateNames": []}, []),
+        ({"certificateNames": ["cn:ci"]}, ["person:root"]),
+    ):
+        assert document(api.call("PATCH", "/agents/bot", told))["handedTo"] == handed
+    bare = NEW | {"name": "other", "credential": False}
+    assert document(api.call("POST", "/agents", bare))["handedTo"] == []
+    by_key = NEW | {"name": "third", "credential": False, "keys": [KEY]}
+    assert document(api.call("POST", "/agents", by_key))["handedTo"] == ["person:root"]
+
+
+def test_nobody_is_shown_a_credential_whom_there_is_no_room_to_keep(api: Api) -> None:
+    crowd = tuple(f"person:p{number}" for number in range(64))
+    api.agent("bot", handed_to=crowd)
+    refused = api.call("POST", "/agents/bot/rotate", {"keepOldFor": "10m"}, who=OWNER)
+    assert (refused.status, "64 people were handed" in detail(refused)) == (422, True)
+    assert api.store.agent("bot").handed_to == crowd
+    assert document(api.call("POST", "/agents/bot/rotate", who=OWNER))["handedTo"] == ["person:olga"]

@@ -326,7 +326,7 @@ def test_everything_that_an_approver_needs_is_in_the_document(team: Api) -> None
         "namespace": "ci",
         "name": "deploy-key",
         "rules": ["ci/secrets-on-request"],
-        "asks": [{"from": [{"group": "sre", "count": 2}], "within": "10m"}],
+        "asks": [{"from": [{"group": "sre", "count": 2}], "within": "10m", "notByOwner": False}],
         "excluded": ["olga", "zoe"],
         "mayAnswer": True,
     }

@@ -15,6 +15,8 @@ from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.serving import Resource
 from narrowgate.control.api.table import CALLS
+from narrowgate.core.delegation import Delegation
+from narrowgate.core.moment import moment_text
 from narrowgate.store.port import RoleGrant
 
 NEW = {"name": "bot", "owner": "person:olga", "purpose": "restarts pods", "cluster": "prod"}
@@ -131,6 +133,11 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.task("hers", id="first")
     api.task("hers", id="second")
     approver = bearer_of(api, signed_in(api, "ada", "sre"))
+    signed_in(api, "ben")
+    gone = Delegation(
+        id="away", person="zoe", delegate="ben", groups=("sre",), made_at=now, begins_at=now, ends_at=now + 600
+    )
+    api.store.delegations.add(gone, by="person:zoe", at=now)
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -175,6 +182,9 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),
         ("deny", approver, "/approvals/q1/deny", {"reason": "odd"}),
         ("withdrawApproval", "owner", "/approvals/q2/withdraw", None),
+        ("delegate", approver, "/delegations", {"to": "ben", "until": moment_text(now + 600)}),
+        ("listDelegations", "auditor", "/delegations?all=true", None),
+        ("endDelegation", "admin", "/delegations/away/end", None),
     ]
 
 

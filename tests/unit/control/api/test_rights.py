@@ -13,6 +13,8 @@ from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.table import CALLS
 from narrowgate.core.approvals import ApprovalQuestion, Matter
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.delegation import Delegation
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.sign_in import Client, SignIn
@@ -57,6 +59,7 @@ EXPECTED = {
     "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "revokeTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "narrowTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
     # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
     "listApprovals":       "401 401 401  200 200 200  200 200 200 200 200  200 200",
@@ -64,6 +67,10 @@ EXPECTED = {
     "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "deny":                "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
+    # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
+    "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
+    "endDelegation":       "401 401 401  404 404 404  404 404 404 404 200  404 404",
 }  # fmt: skip
 
 KEY = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
@@ -79,6 +86,7 @@ BODIES: dict[str, Any] = {
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
+    "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
 
 TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask")
@@ -101,6 +109,8 @@ def target_of(path: str, caller: str) -> str:
         # One task for each call: each of them may end it.
         called = next(call.id for call in CALLS if call.path == path)
         return path.replace("{id}", f"{agent}-{called}")
+    if path.startswith("/denied/{id}"):
+        return path.replace("{id}", f"{agent}-refused")
     if path.startswith("/approvals/{id}"):
         return path.replace("{id}", "hers-asks")
     return (
@@ -121,6 +131,10 @@ def prepare(api: Api) -> None:
     for agent in ("hers", "theirs"):
         for called in TASK_CALLS:
             api.task(agent, id=f"{agent}-{called}")
+        refused = DeniedRequest(
+            audit_id=f"{agent}-refused", holder=f"agent:{agent}", cluster="dev", at=time.time(), wanted=("get nodes",)
+        )
+        api.store.denied_requests.tell([refused], now=now)
     question = ApprovalQuestion(
         id="hers-asks",
         asks=(Approval((Approvers("sre", 1),), 600.0),),
@@ -138,6 +152,10 @@ def prepare(api: Api) -> None:
         created_at=now, expires_at=now + 600,
     )  # fmt: skip
     api.store.sign_ins.add(zoes, by="person:zoe", at=now)
+    away = Delegation(
+        id="zoes", person="zoe", delegate="zed", groups=("sre",), made_at=now, begins_at=now, ends_at=now + 600
+    )
+    api.store.delegations.add(away, by="person:zoe", at=now)
 
 
 def proof_of(api: Api, caller: str) -> Identity | str | None:
@@ -185,7 +203,8 @@ def test_the_table_above_names_every_call_there_is() -> None:
 def test_by_a_cookie_the_same_holds_as_by_a_token(api: Api) -> None:
     prepare(api)
     for name in ("member", "approver", "policy-author", "auditor", "owner"):
-        for call in (call for call in CALLS if call.id != "deleteAgent"):
+        # A session is a sign-in that runs, which delegating takes.
+        for call in (call for call in CALLS if call.id not in ("deleteAgent", "delegate")):
             expected = int(EXPECTED[call.id].split()[CALLERS.index(name)])
             answer = api.by_cookie(PEOPLE[name], call.method, target_of(call.path, name), body_of(call.id, name))
             assert (name, call.id, answer.status) == (name, call.id, expected), answer.text

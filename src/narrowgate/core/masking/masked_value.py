@@ -1,0 +1,82 @@
+"""What stands in the place of a masked value: `[masked:<rule>:<8 hex>]`, the same for equal values under one key.
+
+The hex digits are a keyed hash, so that whoever reads two masked values sees whether they were equal, and cannot try
+out guesses without the key. They leave 32 bits of a value's identity, whatever its length: too few to find a value
+by, enough to compare by eye. The hash is of the value alone, not of the rule: a password is recognised in a Secret, an
+environment variable and a log alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import Final
+
+KEY_BYTES: Final = 32
+"""Bytes of the key: 256 bits, so that no amount of masked values tells it."""
+
+HASH_BYTES: Final = 4
+"""Bytes of the hash that are shown."""
+
+LONGEST: Final = 1 + len("masked:") + 253 + 1 + 63 + 1 + 2 * HASH_BYTES + 1
+"""Characters of a masked value at most: policy names have up to 253 characters, ids of masks up to 63."""
+
+MASKED: Final = re.compile(r"\[masked:[a-z0-9][a-z0-9.-]{0,252}/[A-Za-z0-9][A-Za-z0-9._-]{0,62}:[0-9a-f]{8}\]")
+"""One masked value, anywhere in a text."""
+
+MASKED_BYTES: Final = re.compile(MASKED.pattern.encode())
+"""The same in bytes."""
+
+_ENCODED_START: Final = base64.b64encode(b"[masked:!")[: len("W21hc2tlZDo")].decode()[:-1]
+"""How a masked value begins in base64, less the character that depends on what follows."""
+
+
+class ValueMasker:
+    """Makes masked values under one key. Raises ValueError for a key of another length than KEY_BYTES."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"the key of masked values has {len(key)} bytes: give it {KEY_BYTES}")
+        self._keyed: Final = hashlib.blake2b(key=key, digest_size=HASH_BYTES)
+
+    def of(self, rule: str, plain: bytes) -> str:
+        """What is written for `plain`, which `rule` (`policy/rule`) masks. What is masked already stays."""
+        if is_masked(plain):
+            return plain.decode()
+        hashed = self._keyed.copy()
+        hashed.update(plain)
+        return f"[masked:{rule}:{hashed.hexdigest()}]"
+
+    def of_base64(self, rule: str, encoded: str) -> str:
+        """The same for a value that is written in base64, and in base64: of what it decodes to, so that `data` and
+        `stringData` of a Secret compare as equal. What cannot be decoded is hashed as it is.
+        """
+        return base64.b64encode(self.of(rule, decoded(encoded)).encode()).decode()
+
+
+def is_masked(plain: bytes) -> bool:
+    """Whether all of the value is a masked one."""
+    return plain.startswith(b"[masked:") and MASKED_BYTES.fullmatch(plain) is not None
+
+
+def decoded(encoded: str) -> bytes:
+    """What base64 stands for, as Go reads `[]byte` (line breaks are skipped); the text itself where it is none."""
+    try:
+        return base64.b64decode(encoded.replace("\n", "").replace("\r", "").encode(), validate=True)
+    except (binascii.Error, ValueError):
+        return encoded.encode("utf-8", "surrogatepass")
+
+
+def masked_in(text: str) -> str:
+    """The first masked value in a text, also where all of the text is its base64; empty where there is none.
+
+    What carries one must never be stored: it would take the place of what it stands for.
+    """
+    found = MASKED.search(text)
+    if found is None and text.startswith(_ENCODED_START):
+        found = MASKED.search(decoded(text).decode("utf-8", "replace"))
+    return found[0] if found else ""
