@@ -11,6 +11,7 @@ from typing import Final
 
 import yaml
 
+from narrowgate.core.masking.field_paths import FieldPathInvalid, parse_field_path
 from narrowgate.core.policy import BUILT_IN, Approval, Mask, Reveal
 from narrowgate.core.rule_file import (
     ID_SHAPE,
@@ -51,8 +52,10 @@ def read_mask(reader: Reader, field: Field) -> Mask | None:
         reader.refuse(field, "has no fields, so it masks nothing", 'write fields: ["data.*password*"], for example')
     fields = reader.texts(entries["fields"], "fields") if "fields" in entries else []
     for item, path in fields:
-        if path.startswith((".", "$")) or ".." in path or path.endswith("."):
-            reader.refuse(item, f'"{path}" is no field', 'write it from the top of the object: "data.password"')
+        try:
+            parse_field_path(path)
+        except FieldPathInvalid as error:
+            reader.refuse(item, f'"{path}" {error}', error.suggestion)
     namespaces = read_namespaces(reader, entries)
     if len(reader.errors) > mistakes:
         return None

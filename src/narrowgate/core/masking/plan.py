@@ -26,7 +26,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from narrowgate.core.masking.secret_names import is_secret_header, is_secret_name
+from narrowgate.core.masking.secret_names import is_secret_field, is_secret_header, is_secret_name
 
 PLACES_LIMIT: Final = 4_096
 """Places that a plan remembers; a cluster's busiest plan has some hundred. Beyond it they are made each time."""
@@ -357,7 +357,7 @@ def _move(entry: Entry, index: int, at: int, key: str) -> _Position | None:
         case KeyGlob(glob=glob):
             return (index, at + 1) if _glob(glob).fullmatch(key) else None
         case SecretKey():
-            return (index, at + 1) if is_secret_name(key) else None
+            return (index, at + 1) if is_secret_field(key) else None
         case OtherThan(names=names):
             return (index, at + 1) if key not in names else None
         case Every():
@@ -414,5 +414,8 @@ def _strongest(ends: Sequence[Action]) -> TextAction | None:
     for kind in (Embedded, Arguments, Scan):
         said = [end for end in ends if isinstance(end, kind)]
         if said:
-            return min(said, key=repr)
+            # A copy of the object is that before it is any document: only so are its own places found in it.
+            return min(
+                said, key=lambda action: (not (isinstance(action, Embedded) and action.unreadable), repr(action))
+            )
     return None

@@ -16,13 +16,14 @@ NAME_LIMIT: Final = 256
 SECRET_PARTS: Final = (
     "password", "passwd", "passphrase", "passcode", "secret", "token", "credential", "apikey", "accesskey",
     "privatekey", "signingkey", "encryptionkey", "masterkey", "connectionstring", "htpasswd",
+    "keystore", "requirepass", "masterauth",
 )  # fmt: skip
 """Found anywhere in a name, once what is not a letter or digit is dropped: `PGPASSWORD`, `client-secret`, `authToken`,
 `API_KEY`."""
 
 SECRET_WORDS: Final = frozenset(
     {"pass", "pwd", "pw", "key", "keys", "dsn", "cred", "creds", "auth", "jwt", "pat", "otp", "pin", "salt", "pem",
-     "cookie", "authorization", "bearer", "privkey", "psk", "dockercfg", "dockerconfigjson"}
+     "cookie", "authorization", "bearer", "privkey", "psk", "jks", "pfx", "dockercfg", "dockerconfigjson"}
 )  # fmt: skip
 """Secret only as a word of its own: `SSH_KEY`, not `KEYBOARD`; `DB_PASS`, not `BYPASS`."""
 
@@ -38,6 +39,9 @@ A hash is not among them: it can be guessed at."""
 
 NOT_SECRET: Final = re.compile(r"tokeni[sz]|tokens?per|public_?key|secretary|author(?!iz)|key(board|space|word)", re.I)
 """Parts of names that only look like it: `TOKENIZERS_PARALLELISM`, `MAX_TOKENS_PER_MINUTE`, `PUBLIC_KEY`."""
+
+ONLY_KEYS: Final = frozenset({"key", "keys", "topologykey", "remotekey", "labelkey"})
+"""Fields, in lower case, that hold the key of something: of a label, of an entry in a Secret."""
 
 SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 """HTTP headers that carry credentials, besides those that are named like secrets (`X-Api-Key`, `X-Auth-Token`)."""
@@ -59,6 +63,13 @@ def is_secret_name(name: str) -> bool:
         return False
     joined = _OTHER.sub("", named.lower())
     return any(part in joined for part in SECRET_PARTS) or not SECRET_WORDS.isdisjoint(words)
+
+
+def is_secret_field(name: str) -> bool:
+    """Whether a key of an object or a ConfigMap is named like a secret. `key` alone is not: selectors, tolerations and
+    references to Secrets have one.
+    """
+    return is_secret_name(name) and name.lower() not in ONLY_KEYS
 
 
 def is_secret_header(name: str) -> bool:
