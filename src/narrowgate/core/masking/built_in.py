@@ -23,8 +23,10 @@ from narrowgate.core.masking.plan import (
     Encoded,
     Entry,
     Every,
+    Forget,
     Hide,
     Key,
+    OfKind,
     OtherThan,
     Prose,
     Root,
@@ -136,8 +138,6 @@ _PLAIN: Final = frozenset(
 )  # fmt: skip
 """Resources of names and numbers, whose objects have no place for a secret but one that nobody reads it from."""
 
-_KNOWN_GROUPS: Final = frozenset(group for groups in GROUPS_OF.values() for group in groups)
-
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 _HOOKS: Final = (
     ("livenessProbe",), ("readinessProbe",), ("startupProbe",), ("lifecycle", "postStart"), ("lifecycle", "preStop"),
@@ -162,7 +162,7 @@ def entries_of(group: str, resource: str, rules: Collection[str]) -> Iterator[En
     texts = not TEXT_RULES.keys().isdisjoint(rules)
     for entry in _entries(group, resource):
         match entry.action:
-            case Hide(rule=rule) if rule not in rules:
+            case Hide(rule=rule) | Forget(rule=rule) if rule not in rules:
                 pass
             case Arguments(rule=rule) if rule not in rules:
                 if texts:
@@ -194,7 +194,7 @@ def _entries(group: str, resource: str) -> Iterator[Entry]:
         yield from _pod_template(_TEMPLATES[(group, base)])
     elif (group, base) in _OPAQUE:
         yield from _custom(_keys(*_OPAQUE[(group, base)]))
-    elif group not in _KNOWN_GROUPS or not _is_known(group, base):
+    elif not is_known(group, base):
         yield from _custom((_TOP,))
         yield Entry(Root.CELL, (SecretKey(),), Hide(FIELD))
     match group, base:
@@ -212,8 +212,9 @@ def _entries(group: str, resource: str) -> Iterator[Entry]:
             pass
 
 
-def _is_known(group: str, resource: str) -> bool:
-    return group in GROUPS_OF.get(resource, ())
+def is_known(group: str, resource: str) -> bool:
+    """Whether a resource is Kubernetes' own, so that its shape is known."""
+    return group in GROUPS_OF.get(resource.partition("/")[0], ())
 
 
 def _everywhere() -> Iterator[Entry]:
@@ -225,6 +226,7 @@ def _everywhere() -> Iterator[Entry]:
     yield Entry(Root.ANYTHING, (Every(),), Scan())
     yield Entry(Root.ANYTHING, (Anywhere(), SecretKey()), Hide(FIELD, strings_only=True))
     yield Entry(Root.ANYTHING, (Anywhere(), Every(), SecretlyNamed(), Key("value")), Hide(ENV, strings_only=True))
+    yield from _secrets_within(Root.ANYTHING, ())
 
 
 def _config_map() -> Iterator[Entry]:
@@ -242,10 +244,22 @@ def _custom(top: tuple[Step, ...]) -> Iterator[Entry]:
     # Environment variables, HTTP headers, parameters of workflows and charts: {name: ..., value: ...}.
     yield _hide((*top, Anywhere(), Every(), SecretlyNamed(), Key("value")), ENV)
     yield _hide((*top, Anywhere(), Key("httpHeaders"), Every(), SecretHeader(), Key("value")), HEADER)
+    yield from _secrets_within(Root.OBJECT, top)
     for command in ("command", "args"):
         yield Entry(Root.OBJECT, (*top, Anywhere(), Key(command)), Arguments(ARGUMENT))
+    managed = _keys("metadata", "managedFields", "*", "fieldsV1")
+    yield Entry(Root.OBJECT, (*managed, Anywhere(), SecretKey()), Forget(FIELD))
+    yield Entry(Root.OBJECT, (*managed, Anywhere()), Forget(FIELD, secret_fields=True))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("annotations"), Every()), Embedded(Root.ANYTHING))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("caBundle")), Encoded())
+
+
+def _secrets_within(root: Root, top: tuple[Step, ...]) -> Iterator[Entry]:
+    """Secrets as parts of other objects: manifests that some controller applies elsewhere."""
+    within = (*top, Anywhere(), OfKind("Secret"))
+    yield Entry(root, (*within, Key("data"), Every()), Hide(SECRET_DATA))
+    yield Entry(root, (*within, Key("data"), Every()), Encoded())
+    yield Entry(root, (*top, Anywhere(), Key("stringData")), Hide(SECRET_DATA))
 
 
 def _pod_template(prefix: tuple[str, ...]) -> Iterator[Entry]:

@@ -84,8 +84,8 @@ class ObjectMasker:
                 self._count(forget.rule)
                 return {}
         if place.by_name:
-            name = value.get("name")
-            named = place.named(name if isinstance(name, str) else None)
+            name, kind = value.get("name", ""), value.get("kind", "")
+            named = place.named(name if isinstance(name, str) else None, kind if isinstance(kind, str) else None)
             if named is None:
                 return value
             place = named

@@ -50,7 +50,7 @@ TEXT_RULES: Final[dict[str, str]] = {
 
 _SECRET_NAME: Final = (
     r"[\w.-]*(?:pass|pwd|secret|token|credential|(?:api|access|private|signing|encryption|master|client|storage"
-    r"|account|shared)[_.-]?key|dsn|connection[_.-]?string)[\w.-]*"
+    r"|account|shared|preshared|certificate)[_.-]?key|dsn|connection[_.-]?string)[\w.-]*"
 )
 """Names before a value in a text: fewer than `secret_names` has, because in prose and manifests `key: ` is everywhere.
 """
@@ -95,6 +95,8 @@ _PATTERNS: Final = (
         r"LS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0Eg|BFQyBQ|BPUEVOU1NI|BFTkNSWVBURUQg|BEU0Eg|BQR1Ag)[A-Za-z0-9+/]*={0,2}",
     ),
     TextPattern(PRIVATE_KEY, r"AGE-SECRET-KEY-1[0-9A-Z]{20,}"),
+    # The private members of a JSON Web Key (RFC 7518, section 6).
+    TextPattern(PRIVATE_KEY, r"\\*\"(?:d|p|q|dp|dq|qi|k)\\*\"[ \t]*:[ \t]*\\*\"([A-Za-z0-9_-]{22,})"),
     TextPattern(CLOUD_KEY, r"\b(?:AKIA|ASIA|AROA|AIDA|ABIA|ACCA)[A-Z0-9]{16}\b"),
     TextPattern(CLOUD_KEY, r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{20,}|\bGOCSPX-[0-9A-Za-z_-]{20,}"),
     TextPattern(CLOUD_KEY, r"(?i)\b(?:AccountKey|SharedAccessKey)=([A-Za-z0-9+/=]{20,})"),
@@ -110,9 +112,17 @@ _PATTERNS: Final = (
         r"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{20,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
         r"|hv[sbr]\.[A-Za-z0-9_-]{20,}|do[opr]_v1_[a-f0-9]{64}|[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,})",
     ),
+    TextPattern(
+        ACCESS_TOKEN,
+        r"\bdiscord(?:app)?\.com/api/webhooks/[0-9]+/([A-Za-z0-9_-]+)|\b([0-9]{8,10}:AA[A-Za-z0-9_-]{33})"
+        r"|\b(SK[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|gl(?:c|sa)_[A-Za-z0-9_]{20,}|NRAK-[A-Z0-9]{27}"
+        r"|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{40}|K10[0-9a-f]{64}::[A-Za-z0-9:._-]+)"
+        r"|([A-Za-z0-9_~.]{3}8Q~[A-Za-z0-9_~.-]{31,34})",
+    ),
     TextPattern(ACCESS_TOKEN, r"\bng[a-z]?[0-9]_[A-Za-z0-9_-]{20,}[A-Za-z0-9_.-]*"),
     TextPattern(ACCESS_TOKEN, r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b", mixed=True),
     TextPattern(AUTHORIZATION, r"(?i)\bauthorization" + _QUOTE + _IS + _QUOTE + r"([^\"'\\\n]+)"),
+    TextPattern(AUTHORIZATION, r"(?i)\bcookie" + _QUOTE + r"[ \t]*:[ \t]*" + _QUOTE + r"([^\"'\\\n]+)"),
     TextPattern(AUTHORIZATION, r"(?i)\bbearer[ \t]+([A-Za-z0-9._~+/=-]{16,})"),
     TextPattern(AUTHORIZATION, r"\\*[\"']auth\\*[\"']" + _IS + r"\\*[\"']([A-Za-z0-9+/=_-]{4,})"),
     TextPattern(URL_PASSWORD, r"[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"'<>]*:([^\s/\"'<>]+)@"),
@@ -134,9 +144,16 @@ _PATTERNS: Final = (
         rf"(?i)\bname{_QUOTE}{_IS}{_QUOTE}({_SECRET_NAME}){_QUOTE}[ \t]*,?[ \t]*{_QUOTE}value{_QUOTE}{_IS}{_VALUE}",
         named=True,
     ),
-    TextPattern(
-        PASSWORD_HASH, r"\$(?:2[aby]?|5|6|1|y|apr1|argon2(?:id|i|d)|scrypt|pbkdf2[a-z0-9-]*)\$[^\s:\"'\\]{8,}"
-    ),
+    # Text of other kinds: XML, arguments of a function, netrc, pgpass, SQL, redis.conf.
+    TextPattern(NAMED_SECRET, rf"(?i)<({_SECRET_NAME})(?:[ \t][^<>\n]*)?>([^<\n]+)<", named=True),
+    TextPattern(NAMED_SECRET, rf"(?i)[\"']({_SECRET_NAME})[\"'][ \t]*,[ \t]*[\"']([^\"'\n]+)[\"']", named=True),
+    TextPattern(NAMED_SECRET, r"(?i)\blogin[ \t]+[^\s]+[ \t]+password[ \t]+([^\s]+)"),
+    TextPattern(NAMED_SECRET, r"(?m)^[^:\s]+:[0-9*]+:[^:\s]+:[^:\s]+:([^\s]+)$"),
+    TextPattern(NAMED_SECRET, r"(?i)\b(?:identified[ \t]+by|password)[ \t]+'([^'\n]*)'"),
+    TextPattern(NAMED_SECRET, r"(?im)^[ \t]*(?:requirepass|masterauth)[ \t]+([^\s]+)"),
+    TextPattern(PASSWORD_HASH, r"\{S?SHA\}[A-Za-z0-9+/]{20,}={0,2}"),
+    TextPattern(PASSWORD_HASH, r"\$(?:2[aby]?|5|6|1|y|apr1)\$[^\s:\"'\\]{8,}"),
+    TextPattern(PASSWORD_HASH, r"\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[a-z0-9-]*)\$[^\s:\"'\\]{8,}"),
     TextPattern(ARCHIVE, r"(?:H4sI|SDRzSU)[A-Za-z0-9+/_-]{60,}={0,2}"),
     TextPattern(COMMAND_LINE, r"\bmysql\w*(?:[ \t][^\n]*?)??[ \t]-p([^\s\"'\\]+)"),
     TextPattern(COMMAND_LINE, r"\bsshpass[ \t]+-p[ \t]*([^\s]+)|\bredis-cli(?:[ \t][^\n]*?)??[ \t]-a[ \t]+([^\s]+)"),
@@ -146,6 +163,7 @@ _PATTERNS: Final = (
 _OPENING: Final = (
     (PRIVATE_KEY, rf"-----BEGIN {_PEM_NAMES}-----"),
     (NAMED_SECRET, rf"(?im:^[ \t-]*[\"']?{_SECRET_NAME}[\"']?[ \t]*:[ \t]*[|>][0-9+-]{{0,2}}[ \t\r]*(?:#[^\n]*)?$)"),
+    (NAMED_SECRET, r"(?m:^[ \t-]*[\"']?stringData[\"']?:[ \t\r]*$)"),
     (NAMED_SECRET, rf"(?im:^[ \t{{-]*[\"']?name[\"']?[ \t]*[:=][ \t]*[\"']?{_SECRET_NAME}[\"']?[ \t]*,?[ \t\r]*$)"),
 )
 """What goes on in the lines that follow; `text` reads them."""
@@ -182,6 +200,7 @@ class TextPatterns:
         """
         if not self._compiled or not (near := self._any.Match(text)):
             return []
+        text = text.replace(b"\0", b"\1")
         if b"[masked:" in text:
             # A masked value names its rule, and rules are named like secrets: nothing is to be found in one, and no
             # value goes on behind one.

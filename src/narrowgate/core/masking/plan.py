@@ -4,8 +4,8 @@ Two engines walk the same plan and must agree: `objects` over Python values, whi
 `wire/json_mask` over bytes. Both begin at one of a plan's roots and ask each `Place` on their way
 
 * `child(key)` for a value of an object, `element` for a value of a list. None: nothing below is masked, copy it;
-* `by_name`, before anything else of an object: what is masked depends on the text under its key `name` (env variables,
-  HTTP headers). Then `named(that text, or None where it is no text)` is the place to go on with;
+* `by_name`, before anything else of an object: what is masked depends on the texts under its keys `name` (environment
+  variables, HTTP headers) and `kind` (objects within objects). Then `named(name, kind)` is the place to go on with;
 * `hides`: whatever is here goes, of any type and to any depth; keys and lengths of lists stay;
 * `text`: what becomes of a string here. With `Arguments`, also of a list of strings, all of it at once;
 * `forgets`: an object here whose keys tell something of a masked value becomes `{}` (managed fields do).
@@ -94,7 +94,13 @@ class SecretHeader(msgspec.Struct, frozen=True):
     """No step down: an object whose `name` is that of an HTTP header that carries credentials."""
 
 
-Step = Key | KeyGlob | SecretKey | Every | Anywhere | OtherThan | SecretlyNamed | SecretHeader
+class OfKind(msgspec.Struct, frozen=True):
+    """No step down: an object whose `kind` is this."""
+
+    kind: str
+
+
+Step = Key | KeyGlob | SecretKey | Every | Anywhere | OtherThan | SecretlyNamed | SecretHeader | OfKind
 
 
 class Hide(msgspec.Struct, frozen=True):
@@ -146,12 +152,20 @@ class Forget(msgspec.Struct, frozen=True):
     rule: str
     field: str = ""
     """The masked field of the list's elements; empty where all of an element is masked."""
+    secret_fields: bool = False
+    """Whether it is every field of them that is named like a secret."""
 
     def tells(self, key: str) -> bool:
         """Whether this key of the object repeats a masked value."""
+        if self.secret_fields:
+            return key.startswith("k:") and any(is_secret_field(name) for name in _FIELD_OF_KEY.findall(key))
         if key.startswith("v:"):
             return not self.field
         return key.startswith("k:") and (not self.field or f'"{self.field}"' in key)
+
+
+_FIELD_OF_KEY: Final = re.compile(r'[{,]"([^"]*)":')
+"""The fields in a list element's key."""
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -180,13 +194,15 @@ class Place:
     """One place of a document. Its meaning never changes; what it remembers is only sooner found."""
 
     __slots__ = (
-        "_children", "_element", "_machine", "_positions", "by_name", "encoded", "exact", "forgets", "hides", "text",
+        "_children", "_element", "_machine", "_named", "_positions",
+        "by_name", "encoded", "exact", "forgets", "hides", "text",
     )  # fmt: skip
 
     def __init__(self, machine: _Machine, positions: frozenset[_Position]) -> None:
         self._machine: Final = machine
         self._positions: Final = positions
         self._children: Final[dict[str, Place | None]] = {}
+        self._named: Final[dict[tuple[str | None, str | None], Place | None]] = {}
         self._element: Place | _Unasked | None = _UNASKED
         ends = machine.ends(positions)
         hidden = [end for end in ends if isinstance(end, Hide)]
@@ -219,11 +235,17 @@ class Place:
             self._element = self._machine.after_element(self._positions)
         return self._element
 
-    def named(self, name: str | None) -> Place | None:
-        """The place of an object here whose `name` is this; None as the name means that it may be any. None as the
-        answer: nothing of the object is masked.
+    def named(self, name: str | None, kind: str | None = None) -> Place | None:
+        """The place of an object here with these texts under `name` and `kind`: "" where it has no such key, None where
+        that is no text, so that it may mean any. None as the answer: nothing of the object is masked.
         """
-        return self._machine.after_name(self._positions, name)
+        try:
+            return self._named[name, kind]
+        except KeyError:
+            found = self._machine.after_name(self._positions, name, kind)
+            if len(self._named) < CHILDREN_LIMIT:
+                self._named[name, kind] = found
+            return found
 
 
 class Plan:
@@ -260,7 +282,9 @@ class Plan:
         whose first was missed, is "".
         """
         row = self._roots[Root.CELL]
-        return tuple(row.child(column) if row is not None else None for column in columns)
+        # A second column of the same name, which a CRD may well have, does not show what the first one does.
+        names = [name if name not in columns[:at] else "" for at, name in enumerate(columns)]
+        return tuple(row.child(name) if row is not None else None for name in names)
 
 
 def compile_plan(entries: Iterable[Entry], text_rules: Iterable[str] = ()) -> Plan | None:
@@ -292,8 +316,8 @@ class _Machine:
     def after_element(self, positions: frozenset[_Position]) -> Place | None:
         return self._place(_enter(self._entries[index], index, at) for index, at in positions)
 
-    def after_name(self, positions: frozenset[_Position], name: str | None) -> Place | None:
-        return self._place(_judge(self._entries[index], index, at, name) for index, at in positions)
+    def after_name(self, positions: frozenset[_Position], name: str | None, kind: str | None) -> Place | None:
+        return self._place(_judge(self._entries[index], index, at, name, kind) for index, at in positions)
 
     def ends(self, positions: frozenset[_Position]) -> list[Action]:
         """What is said about the values of a place, in an order that does not depend on how it was reached."""
@@ -301,14 +325,14 @@ class _Machine:
         return [entry.action for entry in done]
 
     def waits_for_name(self, positions: frozenset[_Position]) -> bool:
-        return any(isinstance(step, SecretlyNamed | SecretHeader) for step in self._steps(positions))
+        return any(isinstance(step, SecretlyNamed | SecretHeader | OfKind) for step in self._steps(positions))
 
     def exact_keys(self, positions: frozenset[_Position]) -> frozenset[str] | None:
         keys = set()
         for index, at in positions:
             entry = self._entries[index]
             if at == len(entry.steps):
-                if isinstance(entry.action, Scan):
+                if isinstance(entry.action, _BELOW):
                     return None
             elif isinstance(step := entry.steps[at], Key):
                 keys.add(step.name)
@@ -345,10 +369,14 @@ class _Machine:
         return place
 
 
+_BELOW: Final = (Scan, Embedded, Arguments)
+"""What holds for all text below its place: what should be a text, and turns out to hold some."""
+
+
 def _move(entry: Entry, index: int, at: int, key: str) -> _Position | None:
     """Where one path stands after a key of an object; None where that is not on it."""
     if at == len(entry.steps):
-        return (index, at) if isinstance(entry.action, Scan) else None
+        return (index, at) if isinstance(entry.action, _BELOW) else None
     match entry.steps[at]:
         case Anywhere():
             return (index, at)
@@ -362,7 +390,7 @@ def _move(entry: Entry, index: int, at: int, key: str) -> _Position | None:
             return (index, at + 1) if key not in names else None
         case Every():
             return (index, at + 1)
-        case SecretlyNamed() | SecretHeader():
+        case SecretlyNamed() | SecretHeader() | OfKind():
             return None
         case step:
             assert_never(step)
@@ -377,8 +405,8 @@ def _enter(entry: Entry, index: int, at: int) -> _Position:
     return (index, at)
 
 
-def _judge(entry: Entry, index: int, at: int, name: str | None) -> _Position | None:
-    """Where one path stands once an object's name is known."""
+def _judge(entry: Entry, index: int, at: int, name: str | None, kind: str | None) -> _Position | None:
+    """Where one path stands once an object's name and kind are known."""
     if at == len(entry.steps):
         return (index, at)
     match entry.steps[at]:
@@ -386,6 +414,8 @@ def _judge(entry: Entry, index: int, at: int, name: str | None) -> _Position | N
             return (index, at + 1) if name is None or is_secret_name(name) else None
         case SecretHeader():
             return (index, at + 1) if name is None or is_secret_header(name) else None
+        case OfKind(kind=wanted):
+            return (index, at + 1) if kind is None or kind == wanted else None
         case _:
             return (index, at)
 

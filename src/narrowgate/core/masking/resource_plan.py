@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from narrowgate.core.masking.built_in import BUILT_IN_RULES, entries_of, structure_of
+from narrowgate.core.masking.built_in import BUILT_IN_RULES, entries_of, is_known, structure_of
 from narrowgate.core.masking.field_paths import parse_field_path
 from narrowgate.core.masking.patterns import TEXT_RULES
 from narrowgate.core.masking.plan import (
@@ -42,6 +42,9 @@ SHOWN_COLUMNS: Final = frozenset({
 """Columns of a Table that stay where a policy masks fields: which field a column shows is not in the answer, and these
 show none that anybody would mask."""
 
+SHOWN_CUSTOM: Final = frozenset({"Name", "Namespace", "Age", "Created At"})
+"""The same for resources whose columns are somebody else's to define."""
+
 _MANAGED: Final[tuple[Step, ...]] = (Key("metadata"), Key("managedFields"), Every(), Key("fieldsV1"))
 
 
@@ -64,18 +67,19 @@ def plan_for(group: str, resource: str, held: tuple[HeldMask, ...]) -> Plan | No
     for mask in held:
         if not mask.fields and mask.rule not in BUILT_IN_RULES:
             raise LookupError(f'there is no built-in mask "{mask.rule}"')
+    shown = SHOWN_COLUMNS if is_known(group, resource) else SHOWN_CUSTOM
     rules = frozenset(mask.rule for mask in held if not mask.fields)
-    written = [entry for mask in held for field in mask.fields for entry in _entries_of_field(mask.rule, field)]
+    written = [entry for mask in held for field in mask.fields for entry in _entries_of_field(mask.rule, field, shown)]
     return compile_plan(
         (*structure_of(group, resource), *entries_of(group, resource, rules), *written), rules & TEXT_RULES.keys()
     )
 
 
-def _entries_of_field(rule: str, field: str) -> Iterator[Entry]:
+def _entries_of_field(rule: str, field: str, shown: frozenset[str]) -> Iterator[Entry]:
     steps = parse_field_path(field)
     yield Entry(Root.OBJECT, steps, Hide(rule))
     yield from _managed(rule, steps)
-    yield Entry(Root.CELL, (OtherThan(SHOWN_COLUMNS),), Hide(rule))
+    yield Entry(Root.CELL, (OtherThan(shown),), Hide(rule))
     for path in ((Key("message"),), (Key("details"), Key("causes"), Every(), Key("message"))):
         yield Entry(Root.STATUS, path, Scan(Prose.STATUS))
 

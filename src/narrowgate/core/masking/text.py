@@ -49,6 +49,9 @@ LONG_LINE: Final = "narrowgate/long-line"
 _VALUE_LINE: Final = re.compile(rb"([ \t]*[\"']?value[\"']?[ \t]*[:=][ \t]*)(.*)", re.IGNORECASE | re.DOTALL)
 _BLOCK: Final = re.compile(rb"[|>][0-9+-]{0,2}[ \t\r]*(?:#[^\n]*)?\n?\Z")
 
+_STRING_DATA: Final = re.compile(rb"stringData[\"']?:[ \t\r]*\n?\Z")
+"""All of a Secret's manifest that is below it."""
+
 
 class _Going(enum.Enum):
     """What goes on over lines."""
@@ -174,7 +177,7 @@ class TextMasker:
         for start in self._patterns.opens_in(line):
             key = PEM_BEGINS.match(line, start)
             if key is None:
-                if _BLOCK.search(line) is not None:
+                if _BLOCK.search(line) is not None or _STRING_DATA.search(line) is not None:
                     self._open = _Open(_Going.BLOCK, NAMED_SECRET, _indent(line))
                 else:
                     self._expects_value = True
