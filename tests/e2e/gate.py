@@ -49,6 +49,7 @@ ALLOW_ALL_RULES: tuple[Mapping[str, Any], ...] = (
         "namespaces": ["*"],
     },
     {"id": "every-path", "effect": "allow", "verbs": ["*"], "nonResourceURLs": ["*"]},
+    {"id": "as-it-is", "effect": "reveal", "apiGroups": ["*"], "resources": ["*"], "approval": "none"},
 )
 
 

@@ -129,7 +129,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     bytes_out: int = 0
     """Body bytes sent to the caller, streams included."""
     masked: tuple[str, ...] = ()
-    """Ids of the mask rules that hid something."""
+    """What was hidden: `policy/mask=count`, sorted."""
     task: str = ""
     ended_because: str = ""
     """Why a stream was ended from our side, in a sentence; empty where it simply finished."""

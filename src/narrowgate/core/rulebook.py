@@ -85,6 +85,7 @@ class Holding:
         "_by_namespace",
         "_candidates",
         "_everywhere",
+        "_is_person",
         "_masks",
         "_masks_on",
         "_of_urls",
@@ -101,6 +102,8 @@ class Holding:
         built_in: Sequence[CompiledRule],
         masks: Iterable[CompiledMask] = (),
         reveals: Iterable[CompiledReveal] = (),
+        *,
+        is_person: bool = True,
     ) -> None:
         rules = sorted(written, key=lambda rule: (rule.ref.policy, rule.ref.rule))
         self.holds: Final = any(rule.effect is Effect.ALLOW for rule in rules)
@@ -109,6 +112,7 @@ class Holding:
         self.offered: Final = any(rule.effect in (Effect.GRANTABLE, Effect.APPROVE) for rule in self.rules)
         self._masks: Final = tuple(masks)
         self._reveals: Final = tuple(reveals)
+        self._is_person: Final = is_person
         self._masks_on: dict[tuple[str, str], MemberMasks | None] = {}
         self._candidates: dict[object, Candidates] = {}
         self._of_urls: list[int] = []
@@ -157,7 +161,7 @@ class Holding:
         if key not in self._masks_on:
             if len(self._masks_on) >= MAX_CANDIDATES:
                 self._masks_on.clear()
-            self._masks_on[key] = masks_of_member(self._masks, self._reveals, group, resource)
+            self._masks_on[key] = masks_of_member(self._masks, self._reveals, key, is_person=self._is_person)
         return self._masks_on[key]
 
     def on_resource(self, question: Question) -> list[CompiledRule]:
@@ -222,6 +226,7 @@ class Rulebook:
                 self.built_in,
                 (mask for index in named for mask in self._masks[index]),
                 (reveal for index in named for reveal in self._reveals[index]),
+                is_person=identity.kind is Kind.PERSON,
             )
             if len(self._holdings) >= MAX_HOLDINGS:
                 self._holdings.clear()
@@ -245,7 +250,9 @@ class Rulebook:
         if not members:
             return None
         asked = {reveal.ref for member in members for reveal in member.reveals if reveal.asks}
-        return MaskChoice(members, tuple(sorted(asked.intersection(approved), key=str)))
+        return MaskChoice(
+            question.group, question.combined, members, tuple(sorted(asked.intersection(approved), key=str))
+        )
 
     def object_needs(self, chain: Chain, what: Intent) -> ObjectNeeds:
         """Which objects must be fetched before `decide` is asked: those that some rule's condition would look at."""

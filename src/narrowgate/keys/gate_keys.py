@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from narrowgate.keys.secret_files import PRIVATE, KeysUnusable, SecretFiles, read, read_if_present, write_whole
@@ -38,6 +39,11 @@ RENEW_BEFORE = timedelta(days=30)
 
 BACKDATED = timedelta(minutes=5)
 """Certificates are valid from a little earlier: clients' clocks are not all exact."""
+
+
+MASK_KEY_BYTES = 32
+MASK_KEY_USE = b"narrowgate.dev/masked-values/v1"
+"""What sets the key of masked values apart from whatever else is ever derived."""
 
 
 class TLSFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +81,14 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
         key = serialization.load_pem_private_key(self.access_key_pem, password=None)
         assert isinstance(key, ed25519.Ed25519PrivateKey)
         return key
+
+    @property
+    def mask_key(self) -> bytes:
+        """32 bytes that key the hashes in masked values: of the access key, so that it is the same wherever that is,
+        and no other secret has to be kept (RFC 5869).
+        """
+        secret = self.access_key.private_bytes_raw()
+        return HKDF(algorithm=hashes.SHA256(), length=MASK_KEY_BYTES, salt=None, info=MASK_KEY_USE).derive(secret)
 
     @classmethod
     def load_or_make(

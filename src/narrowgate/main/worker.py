@@ -29,7 +29,9 @@ from narrowgate.main.shared_sightings import share
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.denied_requests import DeniedRequests
+from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
+from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sightings import Sightings
@@ -153,7 +155,12 @@ class Worker:
         self._waiting = Waiting(self._state, self._store, self._config.hold)
         self._counting = Counting(self._store.task_limits, self._name)
         pipeline = Pipeline(
-            self._state, self._trail, self._running, self._waiting, self._counting, keeps_reads=keeps_reads
+            self._state,
+            self._trail,
+            Forwarder(self._running, Masking(self._keys.mask_key)),
+            self._waiting,
+            self._counting,
+            keeps_reads=keeps_reads,
         )
         self._sightings = pipeline.sightings
         self._denied = pipeline.denied

@@ -139,6 +139,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong on the way, in a sentence; empty when the answer is complete."""
     ended_because: str = ""
     """Why the gate ended a stream that could have gone on."""
+    masked: tuple[str, ...] = ()
+    """What was masked in it, `policy/mask=count`."""
 
 
 def is_bare(head: RequestHead) -> bool:

@@ -15,8 +15,10 @@ from narrowgate.core.task_limits import TELL_SECONDS
 from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
+from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.splice import Splice
+from narrowgate.proxy.transform import MaskedSink, masked_request
 from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
 from narrowgate.wire.http1 import (
     MAX_REMEMBERED_HEAD,
@@ -41,9 +43,10 @@ class NoLongerAllowed(Exception):
 class Forwarder:
     """Sends what was allowed, relays what is answered, and lets go when the permission ends."""
 
-    def __init__(self, running: RunningRequests) -> None:
+    def __init__(self, running: RunningRequests, masking: Masking) -> None:
         self._running = running
-        self._beginnings: dict[tuple[bytes, str], bytes] = {}
+        self._masking = masking
+        self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
 
     async def forward(
         self,
@@ -62,6 +65,7 @@ class Forwarder:
         decide_again, started = judged
         info = what.intent.info
         is_long = is_long_running(what)
+        masks = self._masking.of(allowed.masks, info)
 
         def running(end: Callable[[str], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
@@ -82,6 +86,7 @@ class Forwarder:
         try:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
+            _require_readable(head, masks)
             if _is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
@@ -91,11 +96,10 @@ class Forwarder:
                 await started(head.status)
             elif (whole := connection.body_at_hand()) is not None:
                 # The usual small answer is here already: one write, and nothing that could be ended in between.
-                client = exchange.client
-                client.write(write_response_head(head, close=client.must_close) + whole)
+                done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
-                return Response(code=head.status, bytes_out=len(whole))
-            response = Answering(exchange, connection, head, watches_json=info.verb == "watch")
+                return done
+            response = Answering(exchange, connection, head, watches_json=info.verb == "watch", masks=masks)
             with self._running.entered(running(response.end)):
                 done = await (response.splice() if head.status == 101 else response.relay())
         except BaseException:
@@ -125,22 +129,23 @@ class Forwarder:
         authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
-        begin = self._begin_remembered(exchange, what) if is_bare(head) and not upgrade else None
+        masked = self._masking.is_needed(allowed.masks, what.intent.info)
+        begin = self._begin_remembered(exchange, what, masked=masked) if is_bare(head) and not upgrade else None
         if begin is None:
-            begin = _begin(exchange, what, upgrade, framing)
+            begin = _begin(exchange, what, upgrade, framing, masked=masked)
         lines = b"".join([b"%b: %b\r\n" % pair for pair in authentication])
         request = b"%b%baudit-id: %b\r\n\r\n" % (begin, lines, exchange.audit_id.encode("ascii"))
         bears_token = any(name == b"authorization" for name, _ in authentication)
         return what.served.cluster.pool_for(bears_token=bears_token), request
 
-    def _begin_remembered(self, exchange: Exchange, what: Understood) -> bytes | None:
+    def _begin_remembered(self, exchange: Exchange, what: Understood, *, masked: bool) -> bytes | None:
         """The beginning of a request that is a head and nothing else: the same for the same bytes and cluster."""
         if len(exchange.head.block) > MAX_REMEMBERED_HEAD:
             return None
-        key = (exchange.head.block, what.intent.cluster)
+        key = (exchange.head.block, what.intent.cluster, masked)
         found = self._beginnings.get(key)
         if found is None:
-            found = _begin(exchange, what, "", NO_BODY)
+            found = _begin(exchange, what, "", NO_BODY, masked=masked)
             if len(self._beginnings) >= REMEMBERED_HEADS:
                 self._beginnings.clear()
             self._beginnings[key] = found
@@ -185,10 +190,30 @@ class Forwarder:
             raise
 
 
-def _begin(exchange: Exchange, what: Understood, upgrade: str, framing: Framing) -> bytes:
+def _require_readable(head: ResponseHead, masks: AnswerMasks | None) -> None:
+    """Raise UpstreamBroken where an answer that must be masked cannot be."""
+    if masks is not None:
+        masks.require_readable(head)
+
+
+def _written_at_once(exchange: Exchange, head: ResponseHead, whole: bytes, masks: AnswerMasks | None) -> Response:
+    """Pass on an answer that is here already, masked where it must be. Raises UpstreamBroken before anything left."""
+    client = exchange.client
+    told: tuple[str, ...] = ()
+    if masks is not None:
+        head, whole = masks.whole(head, whole)
+        told = masks.told()
+    client.write(write_response_head(head, close=client.must_close) + whole)
+    return Response(code=head.status, bytes_out=len(whole), masked=told)
+
+
+def _begin(exchange: Exchange, what: Understood, upgrade: str, framing: Framing, *, masked: bool) -> bytes:
     """The upstream request up to where its authentication follows."""
     cluster = what.served.cluster
-    headers = [(b"host", cluster.host_header), *upstream_headers(exchange.head, what.intent.info, upgrade)]
+    headers = upstream_headers(exchange.head, what.intent.info, upgrade)
+    if masked:
+        headers = masked_request(headers, what.intent.info)
+    headers = [(b"host", cluster.host_header), *headers]
     target = cluster.access.path_prefix.encode("ascii") + rebuild(what.target)
     return write_request_head(exchange.head.method, target, headers, framing)[:-2]
 
@@ -197,34 +222,64 @@ class Answering:
     """One answer on its way to the client."""
 
     def __init__(
-        self, exchange: Exchange, connection: UpstreamConnection, head: ResponseHead, *, watches_json: bool
+        self,
+        exchange: Exchange,
+        connection: UpstreamConnection,
+        head: ResponseHead,
+        *,
+        watches_json: bool,
+        masks: AnswerMasks | None,
     ) -> None:
         self._client = exchange.client
         self._connection = connection
         self._head = head
+        self._masks = masks
+        self._sink: MaskedSink | None = None
         self._watches_json = watches_json and head.field(b"content-type").startswith(b"application/json")
         self._ended_because = ""
         self._splice: Splice | None = None
 
     async def relay(self) -> Response:
-        """Relay an ordinary answer, byte for byte."""
-        client, connection, head = self._client, self._connection, self._head
-        if head.framing.until_close:
-            client.must_close = True
-        first = write_response_head(head, close=client.must_close)
-        client.write(first)
+        """Relay an ordinary answer, byte for byte, or masked."""
+        client, connection = self._client, self._connection
+        sink = self._begin()
         client.bind(connection)
         try:
-            await connection.relay_to(client)
+            await connection.relay_to(client if sink is None else sink)
+            if sink is not None:
+                sink.finish()
             # The connection stays ours until the client has caught up: a slow client may have paused it, and `end` may
             # still break it off. Given back sooner, both would hit whoever has it next.
             await client.flushed()
         except UpstreamBroken as error:
+            if sink is not None and not sink.is_begun and not self._ended_because:
+                # Nothing has left: the caller is told in a Status.
+                raise
             return self._broken_off(str(error))
         finally:
             client.bind(None)
         connection.release()
-        return Response(code=head.status, bytes_out=connection.received)
+        return self._done()
+
+    def _begin(self) -> MaskedSink | None:
+        """Send the head, unless what is masked is to be told with it; what masks the body, where it is masked."""
+        client, head = self._client, self._head
+        if self._masks is not None and not head.framing.empty:
+            self._sink = self._masks.sink(client, head, self._connection.break_off)
+            return self._sink
+        if head.framing.until_close:
+            client.must_close = True
+        client.write(write_response_head(head, close=client.must_close))
+        return None
+
+    def _done(self, failed: str = "") -> Response:
+        return Response(
+            code=self._head.status,
+            bytes_out=self._connection.received if self._sink is None else self._sink.sent,
+            failed=failed,
+            ended_because=self._ended_because,
+            masked=self._masks.told() if self._masks is not None else (),
+        )
 
     async def splice(self) -> Response:
         """Switch protocols and pass bytes both ways until one side ends."""
@@ -248,15 +303,14 @@ class Answering:
     def _broken_off(self, reason: str) -> Response:
         """The answer cannot be completed. A watch is told why in its own words; everything else just breaks."""
         client, connection = self._client, self._connection
-        code, sent = self._head.status, connection.received
         connection.abort()
-        if self._ended_because and self._watches_json and connection.at_boundary:
+        at_boundary = connection.at_boundary if self._sink is None else self._sink.is_begun and self._sink.at_boundary
+        if self._ended_because and self._watches_json and at_boundary:
             client.write(_watch_error(status.failure(403, self._ended_because)) + LAST_CHUNK)
             client.must_close = True
         else:
             client.abort()
-        failed = "" if self._ended_because else reason
-        return Response(code=code, bytes_out=sent, failed=failed, ended_because=self._ended_because)
+        return self._done("" if self._ended_because else reason)
 
 
 def _watch_error(why: Status) -> bytes:

@@ -27,6 +27,7 @@ from narrowgate.core.digest import request_digest
 from narrowgate.core.identity import Chain, Identity, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.masking.choosing import same_masks
 from narrowgate.core.request_question import HeldRequest, told
 from narrowgate.core.request_summary import Seen
 from narrowgate.core.status import Status
@@ -41,7 +42,6 @@ from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.rule_uses import CountedRuleUses
-from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.shown import seen_by_sender
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import ServedCluster, Snapshot, State, StateStale
@@ -100,7 +100,7 @@ class Pipeline:
         self,
         state: State,
         trail: TrailWriter,
-        running: RunningRequests,
+        forwarder: Forwarder,
         waiting: Waiting,
         counting: Counting,
         *,
@@ -114,7 +114,7 @@ class Pipeline:
         self._counting = counting
         self._keeps_reads = keeps_reads
         self._facts = Facts()
-        self._forwarder = Forwarder(running)
+        self._forwarder = forwarder
         self._reviews = Reviews()
         self._recent = Recent()
         self.sightings = Sightings()
@@ -367,7 +367,11 @@ class Pipeline:
             await self._count(exchange, who, what, allowed)
 
         async def decide_again() -> Decision:
-            return await self._decide_again(exchange, who, what)
+            decision = await self._decide_again(exchange, who, what)
+            if isinstance(decision, Allow) and not same_masks(allowed.masks, decision.masks):
+                # What is under way is masked as it began; what it should be now is found by sending it again.
+                return Deny(message="what is masked in this answer has changed: send it again")
+            return decision
 
         async def started(code: int) -> None:
             await self._trail.record(events.started(allowed, code, time.time(), exchange.noticed), durable=False)
@@ -487,6 +491,7 @@ class Pipeline:
             at=time.time(),
             bytes_out=response.bytes_out,
             ended_because=response.ended_because,
+            masked=response.masked,
             noticed=noticed,
         )
         self._trail.note(events.finished(verdict, outcome))

@@ -8,13 +8,14 @@ of `json_spans` is taken. What becomes of a value is said by `core.masking.objec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 import orjson
 from msgspec import Raw
 
+from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.plan import DEPTH_LIMIT, Arguments, Place
 from narrowgate.wire.json_spans import Span, Unreadable, elements_of, members_of, spliced
 
@@ -54,6 +55,8 @@ def mask_checked(document: bytes, place: Place | None, mask: MaskValue) -> bytes
         changed = _value(body, place, mask, 0)
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError) as error:
         raise Unreadable(f"it is not valid JSON: {error}") from None
+    except Malformed as error:
+        raise Unreadable(error.message) from None
     if changed is None:
         return document
     before = len(document) - len(document.lstrip(WHITESPACE))
@@ -121,12 +124,16 @@ def _leading(place: Place, members: dict[str, Any]) -> list[str]:
     return [key for key in exact if key in members]
 
 
-def _named(place: Place, members: dict[str, Any]) -> Place | None:
+def _named(place: Place, members: Mapping[str, bytes | Raw]) -> Place | None:
     if not place.by_name:
         return place
-    raw = members.get("name")
-    name = orjson.loads(bytes(raw)) if raw is not None else None
-    return place.named(name if isinstance(name, str) else None)
+    return place.named(_text(members.get("name")), _text(members.get("kind")))
+
+
+def _text(raw: bytes | Raw | None) -> str | None:
+    """The text under a key, "" where there is no such key; None where it is no text."""
+    value = orjson.loads(bytes(raw)) if raw is not None else ""
+    return value if isinstance(value, str) else None
 
 
 def _is_compact(data: bytes, members: dict[str, Raw]) -> bool:
@@ -144,7 +151,7 @@ def _spaced_object(data: bytes, place: Place, mask: MaskValue, depth: int) -> by
     spans = members_of(data)
     if any(forget.tells(key) for forget in place.forgets for key in spans):
         return _whole(data, place, mask)
-    here = _named(place, {key: data[span.start : span.end] for key, span in spans.items() if key == "name"})
+    here = _named(place, {key: data[spans[key].start : spans[key].end] for key in ("name", "kind") if key in spans})
     if here is None:
         return None
     changed: list[tuple[Span, bytes]] = []
@@ -160,12 +167,12 @@ def _spaced_object(data: bytes, place: Place, mask: MaskValue, depth: int) -> by
 def _list(data: bytes, place: Place, mask: MaskValue, depth: int) -> bytes | None:
     if depth > DEPTH_LIMIT:
         raise Unreadable(f"it is nested more than {DEPTH_LIMIT} deep")
-    if isinstance(place.text, Arguments):
+    elements = _elements(data)
+    if isinstance(place.text, Arguments) and all(bytes(element).startswith(b'"') for element in elements):
         return _arguments(data, place, mask)
     below = place.element
     if below is None:
         return None
-    elements = _elements(data)
     masked = [_value(element, below, mask, depth) for element in elements]
     if all(new is None for new in masked):
         return None

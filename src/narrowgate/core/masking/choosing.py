@@ -11,7 +11,10 @@ from typing import Final
 
 import msgspec
 
-from narrowgate.core.policy import EVERYTHING, Mask, Reveal
+from narrowgate.core.masking.built_in import built_in_rules
+from narrowgate.core.masking.plan import Plan
+from narrowgate.core.masking.resource_plan import HeldMask, plan_for
+from narrowgate.core.policy import BUILT_IN, EVERYTHING, Mask, Reveal
 from narrowgate.core.rule_ref import RuleRef
 
 
@@ -25,14 +28,33 @@ class Where(msgspec.Struct, frozen=True):
 ANYWHERE: Final = Where(None, None)
 
 
+class BuiltInMask(msgspec.Struct, frozen=True):
+    """A mask that the gate brings along, for everybody but people."""
+
+    ref: RuleRef
+    fields: tuple[str, ...] = ()
+    is_everywhere: bool = True
+
+    @property
+    def meaning(self) -> object:
+        """All that it says."""
+        return self.ref
+
+    def may_be_in(self, where: Where) -> bool:  # noqa: ARG002 (wherever that is)
+        """It holds everywhere."""
+        return True
+
+
 class CompiledMask:
     """A mask ready to be asked whether it speaks of something."""
 
-    __slots__ = ("_groups", "_namespaces", "_resources", "fields", "ref")
+    __slots__ = ("_groups", "_namespaces", "_resources", "fields", "meaning", "ref")
 
     def __init__(self, policy: str, mask: Mask, revision: int) -> None:
         self.ref: Final = RuleRef(policy, mask.id, revision)
         self.fields: Final = mask.fields
+        self.meaning: Final = (policy, msgspec.structs.replace(mask, line=0))
+        """All that it says, whatever revision it is in."""
         self._groups: Final = frozenset(mask.api_groups)
         self._resources: Final = frozenset(mask.resources)
         self._namespaces: Final = _listed(mask.namespaces)
@@ -54,10 +76,12 @@ class CompiledMask:
 class CompiledReveal:
     """A reveal ready to be asked what it lifts."""
 
-    __slots__ = ("_groups", "_masks", "_names", "_namespaces", "_resources", "asks", "ref")
+    __slots__ = ("_groups", "_masks", "_names", "_namespaces", "_resources", "asks", "meaning", "ref")
 
     def __init__(self, policy: str, reveal: Reveal, revision: int) -> None:
         self.ref: Final = RuleRef(policy, reveal.id, revision)
+        self.meaning: Final = (policy, msgspec.structs.replace(reveal, line=0))
+        """All that it says, whatever revision it is in."""
         self.asks: Final = reveal.approval is not None
         """Whether it counts only where people have said yes to the very request."""
         self._groups: Final = frozenset(reveal.api_groups)
@@ -78,6 +102,10 @@ class CompiledReveal:
             return False
         return self._names is None or where.name in self._names
 
+    def lifts_always(self, mask: RuleRef) -> bool:
+        """Whether it takes that mask off every object of its resources, and asks nobody."""
+        return not self.asks and self.is_everywhere and self.lifts(mask, ANYWHERE)
+
     @property
     def is_everywhere(self) -> bool:
         """Whether it holds for every object of its resources."""
@@ -87,15 +115,15 @@ class CompiledReveal:
 class MemberMasks(msgspec.Struct, frozen=True):
     """What masks one member of a chain meets on one resource, and what is revealed to it."""
 
-    masks: tuple[CompiledMask, ...]
+    masks: tuple[BuiltInMask | CompiledMask, ...]
     reveals: tuple[CompiledReveal, ...]
 
-    def held(self, where: Where, approved: Collection[RuleRef]) -> Iterable[RuleRef]:
+    def held(self, where: Where, approved: Collection[RuleRef]) -> Iterable[HeldMask]:
         """The masks that hold for this member there."""
         usable = [reveal for reveal in self.reveals if not reveal.asks or reveal.ref in approved]
         for mask in self.masks:
             if mask.may_be_in(where) and not any(reveal.lifts(mask.ref, where) for reveal in usable):
-                yield mask.ref
+                yield HeldMask(str(mask.ref), mask.fields)
 
     @property
     def varies(self) -> bool:
@@ -107,29 +135,53 @@ class MemberMasks(msgspec.Struct, frozen=True):
 class MaskChoice(msgspec.Struct, frozen=True):
     """The masks of one answer: an obligation of an `Allow`."""
 
+    group: str
+    resource: str
+    """With its subresource, if it has one: `pods/log`."""
     members: tuple[MemberMasks, ...]
     approved: tuple[RuleRef, ...] = ()
     """The reveals that people have said yes to, for this one request."""
+
+    def meaning(self) -> object:
+        """All that it says, whatever revision of the policies it is from."""
+        said = [[each.meaning for each in (*member.masks, *member.reveals)] for member in self.members]
+        return said, [(ref.policy, ref.rule) for ref in self.approved]
 
     @property
     def varies(self) -> bool:
         """Whether namespace and name of each object must be looked at."""
         return any(member.varies for member in self.members)
 
-    def held(self, where: Where) -> tuple[RuleRef, ...]:
+    def held(self, where: Where) -> tuple[HeldMask, ...]:
         """The masks that hold for an object there, sorted; each once, however many members it holds for."""
-        found = {ref for member in self.members for ref in member.held(where, self.approved)}
-        return tuple(sorted(found, key=str))
+        found = {mask for member in self.members for mask in member.held(where, self.approved)}
+        return tuple(sorted(found, key=lambda mask: mask.rule))
+
+    def plan(self, where: Where) -> Plan | None:
+        """What is masked of an object there; None where nothing is."""
+        return plan_for(self.group, self.resource, self.held(where))
+
+
+def same_masks(one: MaskChoice | None, other: MaskChoice | None) -> bool:
+    """Whether two answers are masked the same way."""
+    if one is None or other is None:
+        return one is other
+    return one.meaning() == other.meaning()
 
 
 def masks_of_member(
-    masks: Sequence[CompiledMask], reveals: Sequence[CompiledReveal], group: str, resource: str
+    masks: Sequence[CompiledMask], reveals: Sequence[CompiledReveal], question: tuple[str, str], *, is_person: bool
 ) -> MemberMasks | None:
-    """What one member meets on that resource; None where it meets nothing."""
-    near = tuple(mask for mask in masks if mask.is_about(group, resource))
-    if not near:
-        return None
-    return MemberMasks(near, tuple(reveal for reveal in reveals if reveal.is_about(group, resource)))
+    """What one member meets on a resource in its group; None where it meets nothing."""
+    group, resource = question
+    of_gate = () if is_person else built_in_rules(group, resource)
+    near: list[BuiltInMask | CompiledMask] = [
+        BuiltInMask(RuleRef(BUILT_IN, rule.partition("/")[2])) for rule in of_gate
+    ]
+    near += [mask for mask in masks if mask.is_about(group, resource)]
+    about = tuple(reveal for reveal in reveals if reveal.is_about(group, resource))
+    left = tuple(mask for mask in near if not any(reveal.lifts_always(mask.ref) for reveal in about))
+    return MemberMasks(left, about) if left else None
 
 
 def _is_about(groups: Collection[str], resources: Collection[str], group: str, resource: str) -> bool:

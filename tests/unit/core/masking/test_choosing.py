@@ -11,8 +11,8 @@ from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
-from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where
-from narrowgate.core.policy import Mask, Policy, Reveal
+from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, same_masks
+from narrowgate.core.policy import Mask, Policy, Reveal, Subject, SubjectKind
 from narrowgate.core.rulebook import compile_policies
 
 GET = asks("get", "configmaps", "app", namespace="ci")
@@ -49,19 +49,56 @@ def choice(*policies: Policy, what: Intent = GET, by: Chain | None = None) -> Ma
 
 
 def held(found: MaskChoice | None, where: Where = HERE) -> list[str]:
-    return [] if found is None else [str(ref) for ref in found.held(where)]
+    """The masks of policies that hold there."""
+    masks = () if found is None else found.held(where)
+    return [mask.rule for mask in masks if not mask.rule.startswith("narrowgate/")]
 
 
 def test_a_mask_holds_for_the_subjects_of_its_policy_and_its_resources() -> None:
     assert held(choice(with_masks(mask()))) == ["test/dsn"]
-    assert choice(with_masks(mask(resources=("pods",)))) is None
-    assert choice(with_masks(mask(api_groups=("apps",)))) is None
+    assert held(choice(with_masks(mask(resources=("pods",))))) == []
+    assert held(choice(with_masks(mask(api_groups=("apps",))))) == []
     others = msgspec.structs.replace(with_masks(mask()), name="others", rules=(), subjects=())
-    assert choice(policy(READ), others) is None
+    assert held(choice(policy(READ), others)) == []
+
+
+def test_what_the_gate_masks_by_itself_holds_for_everybody_but_people() -> None:
+    of_agent = choice(policy(READ))
+    assert of_agent is not None
+    assert "narrowgate/config-secret" in [one.rule for one in of_agent.held(HERE)]
+    assert of_agent.plan(HERE) is not None
+    reveals = msgspec.structs.replace(policy(READ), reveals=(reveal(masks=("narrowgate/config-secret",)),))
+    revealed = choice(reveals)
+    assert revealed is not None
+    assert "narrowgate/config-secret" not in [one.rule for one in revealed.held(HERE)]
+    assert choice(msgspec.structs.replace(policy(READ), reveals=(reveal(),))) is None
+    assert choice(policy(READ, subjects="Person/alice"), by=chain_of(person("alice"))) is None
+
+
+def test_resources_without_a_place_for_secrets_are_not_masked_at_all() -> None:
+    leases = asks("get", "leases", "a", namespace="ci", group="coordination.k8s.io")
+    found = choice(policy(rule("allow", "get", "leases", groups="coordination.k8s.io", namespaces="*")), what=leases)
+    assert found is None
+
+
+def test_two_choices_are_the_same_where_they_say_the_same_in_any_revision() -> None:
+    def of(revision: int, *policies: Policy) -> MaskChoice | None:
+        decision = decide(chain_of(agent()), GET, compile_policies(policies, revision), (), (), NOW)
+        assert isinstance(decision, Allow)
+        return decision.masks
+
+    assert same_masks(of(1, with_masks(mask())), of(2, with_masks(mask(line=9))))
+    assert not same_masks(of(1, with_masks(mask())), of(1, with_masks(mask(fields=("data",)))))
+    assert not same_masks(of(1, with_masks(mask())), of(1, with_masks(mask(), reveals=(reveal(),))))
+    assert same_masks(None, None)
+    assert not same_masks(of(1, with_masks(mask())), None)
 
 
 def test_a_mask_of_an_object_holds_for_what_its_subresources_answer() -> None:
-    found = compile_policies([with_masks(mask(resources=("pods",)))], 3).holding(agent(), "prod")
+    masked = msgspec.structs.replace(
+        with_masks(mask(resources=("pods",))), subjects=(Subject(SubjectKind.PERSON, "*"),)
+    )
+    found = compile_policies([masked], 3).holding(person("alice"), "prod")
     assert found.masks_on("", "pods/status") is not None
     assert found.masks_on("", "pods") is not None
     assert found.masks_on("", "services") is None

@@ -1,0 +1,123 @@
+"""The masks of one answer: from what `decide` obliges to, to what masks the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where
+from narrowgate.core.masking.masked_value import ValueMasker
+from narrowgate.core.masking.objects import ObjectMasker
+from narrowgate.core.masking.patterns import text_patterns
+from narrowgate.core.masking.plan import Plan
+from narrowgate.core.masking.text import TextMasker
+from narrowgate.core.request_info import RequestInfo
+from narrowgate.proxy.transform import (
+    Client,
+    MaskedSink,
+    form_of,
+    is_masked,
+    length_of,
+    masked_whole,
+    unmaskable,
+    warnings_for,
+)
+from narrowgate.proxy.upstream import UpstreamBroken
+from narrowgate.wire.http1 import ResponseHead, reframed
+from narrowgate.wire.json_mask import MaskValue
+from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
+
+
+class Masking:
+    """Makes what masks answers. One per process."""
+
+    def __init__(self, key: bytes) -> None:
+        """`key` is that of masked values, the same in every process of the gate."""
+        self._values = ValueMasker(key)
+
+    def is_needed(self, choice: MaskChoice | None, info: RequestInfo) -> bool:
+        """Whether an answer to this request must be masked."""
+        return choice is not None and is_masked(info)
+
+    def of(self, choice: MaskChoice | None, info: RequestInfo) -> AnswerMasks | None:
+        """What masks one answer to this request; None where it is passed on as it is."""
+        if choice is None or not is_masked(info):
+            return None
+        return AnswerMasks(choice, self._values, info)
+
+
+class AnswerMasks:
+    """Masks one answer, and counts what it masks."""
+
+    def __init__(self, choice: MaskChoice, values: ValueMasker, info: RequestInfo) -> None:
+        self._choice = choice
+        self._values = values
+        self._info = info
+        self._form = form_of(info)
+        self._counts: dict[str, int] = {}
+        self._maskers: dict[int, tuple[Plan, MaskValue]] = {}
+
+    def require_readable(self, head: ResponseHead) -> None:
+        """Raise UpstreamBroken where an answer with this head cannot be masked."""
+        if problem := unmaskable(head, self._info):
+            raise UpstreamBroken(f"the API server's answer cannot be masked, and is not passed on: {problem}")
+
+    def whole(self, head: ResponseHead, body: bytes) -> tuple[ResponseHead, bytes]:
+        """A whole answer, masked. Raises UpstreamBroken where it cannot be read."""
+        if head.framing.empty:
+            return head, body
+        masked = masked_whole(self._answer(head), body)
+        return reframed(head, length_of(masked), warnings_for(self._counts)), masked
+
+    def sink(self, client: Client, head: ResponseHead, fail: Callable[[str], None]) -> MaskedSink:
+        """Where the body of an answer goes that has not come whole."""
+        sink = MaskedSink(client, head, self._answer(head), fail, lambda: warnings_for(self._counts))
+        if self._form in (Form.WATCH, None):
+            # Whoever follows something waits for the head before there is anything to mask.
+            sink.begin()
+        return sink
+
+    def told(self) -> tuple[str, ...]:
+        """What was masked so far: `policy/mask=count`, sorted."""
+        return tuple(f"{rule}={count}" for rule, count in sorted(self._counts.items()))
+
+    # --- what `wire.masked_answer` asks
+
+    @property
+    def varies(self) -> bool:
+        """See `Masks`."""
+        return self._choice.varies
+
+    def plan(self, where: Where) -> Plan | None:
+        """See `Masks`."""
+        return self._choice.plan(where)
+
+    def mask(self, plan: Plan) -> MaskValue:
+        """See `Masks`."""
+        known = self._maskers.get(id(plan))
+        if known is None:
+            # The plan is kept with what was made of it, so that its id stays its own.
+            known = self._maskers[id(plan)] = plan, ObjectMasker(plan, self._values, self._counts).mask
+        return known[1]
+
+    def _answer(self, head: ResponseHead) -> MaskedAnswer:
+        if self._form is None and not head.field(b"content-type").startswith(b"application/json"):
+            plan = self._choice.plan(ANYWHERE)
+            rules = plan.text_rules if plan is not None else frozenset[str]()
+            return _Text(TextMasker(text_patterns(rules), self._values, self._counts))
+        return masked_answer(self._form or Form.OBJECT, self)
+
+
+class _Text:
+    """Lines of a log as an answer."""
+
+    def __init__(self, masker: TextMasker) -> None:
+        self._masker = masker
+        self.at_boundary = False
+
+    def feed(self, data: bytes) -> bytes:
+        """See `MaskedAnswer`."""
+        return self._masker.feed(data)
+
+    def finish(self) -> bytes:
+        """See `MaskedAnswer`."""
+        return self._masker.finish()
