@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from narrowgate.core.known_resources import GROUPS_OF
-from narrowgate.core.masking.patterns import TEXT_RULES
+from narrowgate.core.masking.patterns import PRIVATE_KEY, TEXT_RULES
 from narrowgate.core.masking.plan import (
     Anywhere,
     Arguments,
@@ -227,6 +227,9 @@ def _everywhere() -> Iterator[Entry]:
     yield Entry(Root.ANYTHING, (Anywhere(), SecretKey()), Hide(FIELD, strings_only=True))
     yield Entry(Root.ANYTHING, (Anywhere(), Every(), SecretlyNamed(), Key("value")), Hide(ENV, strings_only=True))
     yield from _secrets_within(Root.ANYTHING, ())
+    for member in ("d", "dp", "dq", "qi"):
+        # The private members of a JSON Web Key (RFC 7518, section 6.3.2).
+        yield Entry(Root.ANYTHING, (Anywhere(), Key(member)), Hide(PRIVATE_KEY, strings_only=True))
 
 
 def _config_map() -> Iterator[Entry]:

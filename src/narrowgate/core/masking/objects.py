@@ -61,7 +61,7 @@ class ObjectMasker:
 
     def _value(self, value: Any, place: Place, depth: int) -> Any:
         if depth > DEPTH_LIMIT:
-            raise Malformed(f"the object is nested deeper than {DEPTH_LIMIT} levels, and cannot be masked")
+            raise _too_deep()
         if place.hides is not None:
             return self._hidden(value, place, place.hides.rule, depth)
         match value:
@@ -113,7 +113,7 @@ class ObjectMasker:
     def _hidden(self, value: Any, place: Place | None, rule: str, depth: int) -> Any:
         """The value with everything in it masked: keys, lengths and nothing else stay."""
         if depth > DEPTH_LIMIT:
-            return self._replaced(rule, orjson.dumps(value).decode())
+            raise _too_deep()
         match value:
             case None:
                 return value
@@ -149,7 +149,6 @@ class ObjectMasker:
 
     def _document(self, value: str, action: Embedded) -> str:
         """A JSON document within a string, written anew only where something of it is masked."""
-        masked = value
         if value.lstrip()[:1] in ("{", "["):
             place = self.plan.root(action.root)
             if self._embedded >= EMBEDDED_LIMIT:
@@ -157,19 +156,15 @@ class ObjectMasker:
             self._embedded += 1
             try:
                 document = parse_json(value.encode("utf-8", "surrogatepass"))
-                below = self._value(document, place, 0) if place is not None else document
+                masked = self._value(document, place, 0) if place is not None else document
             except Malformed:
-                if action.unreadable:
-                    return self._replaced(action.unreadable, value)
+                pass  # It is a text like any other, then, or hidden.
             else:
-                if below is not document:
-                    masked = orjson.dumps(below).decode() + value[len(value.rstrip()) :]
+                unchanged = masked is document
+                return value if unchanged else orjson.dumps(masked).decode() + value[len(value.rstrip()) :]
             finally:
                 self._embedded -= 1
-        elif action.unreadable:
-            return self._replaced(action.unreadable, value)
-        # What stands in keys, between documents, or in what is no document at all.
-        return self._text(masked)
+        return self._replaced(action.unreadable, value) if action.unreadable else self._text(value)
 
     def _bytes(self, value: str) -> str:
         """Text in base64, scanned as what it decodes to."""
@@ -263,6 +258,10 @@ def _table(
         shown = row | ({"cells": masked} if cells else {})
         rows.append(shown | {"object": _at(row["object"], plan.objects, masker)} if row.get("object") else shown)
     return table | {"rows": rows} if rows else table
+
+
+def _too_deep() -> Malformed:
+    return Malformed(f"the object is nested deeper than {DEPTH_LIMIT} levels, and cannot be masked")
 
 
 def _at(value: Any, place: Place | None, masker: ObjectMasker) -> Any:

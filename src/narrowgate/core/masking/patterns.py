@@ -146,7 +146,11 @@ _PATTERNS: Final = (
     ),
     # Text of other kinds: XML, arguments of a function, netrc, pgpass, SQL, redis.conf.
     TextPattern(NAMED_SECRET, rf"(?i)<({_SECRET_NAME})(?:[ \t][^<>\n]*)?>([^<\n]+)<", named=True),
-    TextPattern(NAMED_SECRET, rf"(?i)[\"']({_SECRET_NAME})[\"'][ \t]*,[ \t]*[\"']([^\"'\n]+)[\"']", named=True),
+    TextPattern(
+        NAMED_SECRET,
+        rf"(?i)[\"']({_SECRET_NAME})[\"'][ \t]*,[ \t]*[\"']([^\"'\n]+)[\"'][ \t]*[)\],;]",
+        named=True,
+    ),
     TextPattern(NAMED_SECRET, r"(?i)\blogin[ \t]+[^\s]+[ \t]+password[ \t]+([^\s]+)"),
     TextPattern(NAMED_SECRET, r"(?m)^[^:\s]+:[0-9*]+:[^:\s]+:[^:\s]+:([^\s]+)$"),
     TextPattern(NAMED_SECRET, r"(?i)\b(?:identified[ \t]+by|password)[ \t]+'([^'\n]*)'"),
