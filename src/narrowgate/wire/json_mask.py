@@ -75,12 +75,22 @@ def _value(raw: bytes | Raw, place: Place, mask: MaskValue, depth: int) -> bytes
     """The value as it leaves; None where it stays as it is."""
     data = bytes(raw)
     kind = data[:1]
+    if place.marks is not None and kind in (b"{", b"[") and b"\\u" not in data and not _has_any(data, place.marks):
+        return None
     if not place.hides:
         if kind == b"{":
             return _object(data, place, mask, depth + 1)
         if kind == b"[":
             return _list(data, place, mask, depth + 1)
     return _whole(data, place, mask)
+
+
+def _has_any(data: bytes, marks: tuple[bytes, ...]) -> bool:
+    # A loop, not `any`: this is asked of every value, and a generator costs more than most of the answers.
+    for mark in marks:  # noqa: SIM110
+        if mark in data:
+            return True
+    return False
 
 
 def _whole(data: bytes, place: Place, mask: MaskValue) -> bytes | None:

@@ -195,7 +195,7 @@ class Place:
 
     __slots__ = (
         "_children", "_element", "_machine", "_named", "_positions",
-        "by_name", "encoded", "exact", "forgets", "hides", "text",
+        "by_name", "encoded", "exact", "forgets", "hides", "marks", "text",
     )  # fmt: skip
 
     def __init__(self, machine: _Machine, positions: frozenset[_Position]) -> None:
@@ -217,6 +217,10 @@ class Place:
         """Whether an object here must be asked for with `named` first."""
         self.exact: Final[frozenset[str] | None] = machine.exact_keys(positions)
         """The only keys that lead on from here; None where any key may."""
+        self.marks: Final[tuple[bytes, ...] | None] = machine.marks(positions)
+        """Keys in their quotes, one of which is in the bytes of a value here in which something is masked, unless a key
+        there is written with escapes; None where nothing is known of its keys.
+        """
 
     def child(self, key: str) -> Place | None:
         """The place of an object's value; None where nothing of it is masked."""
@@ -339,6 +343,16 @@ class _Machine:
             else:
                 return None
         return frozenset(keys)
+
+    def marks(self, positions: frozenset[_Position]) -> tuple[bytes, ...] | None:
+        """The last key of each path that goes on from here: the one that the fewest values have."""
+        found = set()
+        for index, at in positions:
+            ahead = [step.name for step in self._entries[index].steps[at:] if isinstance(step, Key)]
+            if not ahead or not ahead[-1].isascii() or not ahead[-1].isprintable() or {*ahead[-1]} & {*'"\\'}:
+                return None
+            found.add(ahead[-1])
+        return tuple(f'"{name}"'.encode("ascii") for name in sorted(found))
 
     def _steps(self, positions: frozenset[_Position]) -> Iterable[Step]:
         for index, at in positions:
