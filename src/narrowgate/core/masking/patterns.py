@@ -69,8 +69,8 @@ PEM_BEGINS: Final = re.compile(rb"-----BEGIN " + _PEM_NAMES.encode() + rb"-----"
 PEM_ENDS: Final = re.compile(rb"-----END " + _PEM_NAMES.encode() + rb"-----")
 
 _NOTHING: Final = re.compile(
-    rb"(?:null|nil|none|true|false|~|<none>|<nil>|<unset>|\{\}|\[\]|[{\[(]|[|>][0-9+-]{0,2}|\*+|\$\([\w.-]+\)|\$\{[A-Za-z_]\w*\}"
-    rb"|\{\{[^{}]*\}\})[,;.)\]}]*\Z",
+    rb"(?:null|nil|none|true|false|~|<none>|<nil>|<unset>|\{\}|\[\]|[{\[(]|\{\{-?|[|>][0-9+-]{0,2}|\*+"
+    rb"|\$\([\w.-]+\)|\$\{[A-Za-z_]\w*\}|\{\{[^{}]*\}\})[,;.)\]}]*\Z",
     re.IGNORECASE,
 )
 """Values that are none: words for nothing, the beginning of a structure, a variable that is put in elsewhere."""

@@ -80,9 +80,10 @@ def _hides(objects: Place | None, path: str, *, whole: bool) -> bool:
 
 
 def _place_at(objects: Place, path: str) -> Place | None:
+    """The place of a field, or the one above it that hides all that lies below."""
     place: Place | None = objects
     for step, (index, key) in enumerate(_PATH.findall(path)):
-        if place is None or step >= PATH_LIMIT:
+        if place is None or place.hides is not None or step >= PATH_LIMIT:
             break
         if place.by_name:
             place = place.named(None)
