@@ -37,7 +37,9 @@ ONLY_ABOUT: Final = frozenset(
 """As the last word: the name speaks of a secret, its value is none (a URL with a password in it is found by patterns).
 A hash is not among them: it can be guessed at."""
 
-NOT_SECRET: Final = re.compile(r"tokeni[sz]|tokens?[_.-]?per|public[_.-]?key|secretary|author(?!iz)|key(board|space|word)", re.I)
+NOT_SECRET: Final = re.compile(
+    r"tokeni[sz]|tokens?[_.-]?per|public[_.-]?key|secretary|author(?!iz)|key(board|space|word)", re.I
+)
 """Parts of names that only look like it: `TOKENIZERS_PARALLELISM`, `MAX_TOKENS_PER_MINUTE`, `PUBLIC_KEY`."""
 
 ONLY_KEYS: Final = frozenset({"key", "keys", "topologykey", "remotekey", "labelkey"})
