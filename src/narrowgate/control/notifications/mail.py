@@ -99,9 +99,13 @@ class MailSender:
                 self._under_way = None
 
     def _unconnected(self) -> smtplib.SMTP:
+        server = smtplib.SMTP(timeout=ANSWER_SECONDS)
         if self._receiver.security is MailSecurity.TLS:
-            return smtplib.SMTP_SSL(timeout=ANSWER_SECONDS, context=self._context)
-        return smtplib.SMTP(timeout=ANSWER_SECONDS)
+            server = smtplib.SMTP_SSL(timeout=ANSWER_SECONDS, context=self._context)
+        # Whom the certificate must be for. The library sets it only where it connects at once, and then there is
+        # nothing that could be broken off.
+        server._host = self._receiver.host  # type: ignore[attr-defined]
+        return server
 
 
 def recipients(receiver: MailReceiver, message: Message) -> tuple[str, ...]:
@@ -127,7 +131,8 @@ def mail_of(message: Message, receiver: MailReceiver, to: tuple[str, ...], domai
     lines = [message.title, "", *(f"{label}: {text}" for label, text in message.lines)]
     if message.commands:
         lines += ["", *message.commands]
-    mail.set_content("\n".join([*lines, ""]))
+    # For servers that take seven bits only, too.
+    mail.set_content("\n".join([*lines, ""]), cte="quoted-printable")
     return mail
 
 
