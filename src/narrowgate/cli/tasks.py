@@ -19,6 +19,7 @@ from narrowgate.cli.oauth_client import GateUnreachable
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
 from narrowgate.cli.private_text import Unusable
+from narrowgate.cli.standing import list_standing
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
 from narrowgate.cli.task_waiting import collected
 from narrowgate.core.duration import seconds_of
@@ -106,12 +107,16 @@ def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) 
 
 
 @tasks.command("list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, MOST_LISTED), help="The newest so many.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, MOST_LISTED), help="The first so many.")
+@click.option("--standing", is_flag=True, help="What rules open at any time, without a task: the least used first.")
 @proof_options
 @output_option
-def list_tasks(limit: int, output: str, **options: Any) -> None:
+def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
     """List your tasks and those of the agents you answer for, newest first."""
     caller = TaskCaller(_proof(options))
+    if standing:
+        list_standing(caller, limit, output)
+        return
     found: list[Any] = []
     more = ""
     while len(found) < limit:

@@ -54,6 +54,7 @@ class Action(enum.Enum):
     GET_APPROVAL = "look at an approval"
     ANSWER_APPROVAL = "answer approvals"
     WITHDRAW_APPROVAL = "withdraw approvals"
+    LIST_STANDING = "list standing access"
     LIST_DELEGATIONS = "list delegations"
     DELEGATE = "delegate their answers"
     END_DELEGATION = "end delegations"
@@ -121,6 +122,7 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         # No role lets anybody answer: the policies name groups, and only who is in one of them does.
         Action.ANSWER_APPROVAL: _row(member=Reach.OWN),
         Action.WITHDRAW_APPROVAL: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_STANDING: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.LIST_DELEGATIONS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         # Nobody says for another one who answers in their place, no admin either.
         Action.DELEGATE: _row(member=Reach.OWN),

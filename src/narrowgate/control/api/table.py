@@ -16,6 +16,7 @@ from narrowgate.control.api import (
 )
 from narrowgate.control.api.calls import Call
 from narrowgate.control.api.paging import Page
+from narrowgate.control.api.standing import StandingList, list_standing
 from narrowgate.core.agent_document import AgentDocument
 from narrowgate.core.approval_document import ApprovalDocument
 from narrowgate.core.call_rights import Action
@@ -299,6 +300,19 @@ CALLS: tuple[Call, ...] = (
         work=whoami.list_changes,
         query=Page,
         answer=whoami.ChangeList,
+    ),
+    Call(
+        id="listStanding",
+        method="GET",
+        path="/standing",
+        action=Action.LIST_STANDING,
+        verb="list",
+        resource="standing",
+        summary="What rules open at any time: for you and the agents you answer for; all, for admins and auditors.",
+        work=list_standing,
+        by_policies=True,
+        query=Page,
+        answer=StandingList,
     ),
     Call(
         id="checkTask",

@@ -169,6 +169,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("checkPolicies", "policy-author", "/policies/check", {"files": [{"name": "b.yaml", "text": POLICY}]}),
         ("listClusters", "admin", "/clusters", None),
         ("listChanges", "auditor", "/changes", None),
+        ("listStanding", "admin", "/standing?limit=1", None),
         ("checkTask", "owner", "/tasks/check", WISH),
         ("requestTask", "owner", "/tasks", WISH),
         ("listTasks", "owner", "/tasks", None),

@@ -67,6 +67,7 @@ EXPECTED = {
     "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "deny":                "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
+    "listStanding":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
     "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
