@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from narrowgate.cli.denied_requests import read_ids, with_denied
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.kubeconfig_file import InlineToken, kubeconfig_document, refuse_foreign
 from narrowgate.cli.oauth_client import GateUnreachable
@@ -52,9 +53,14 @@ def tasks() -> None:
 @click.option(
     "--allow",
     multiple=True,
-    required=True,
     metavar="WORDS",
     help='What it takes, like "get,list pods -n ci"; can be given again.',
+)
+@click.option(
+    "--from-denied",
+    multiple=True,
+    metavar="ID",
+    help="What a refused request lacked, by the id that its refusal has (NarrowgateRequest); can be given again.",
 )
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
 @click.option("--max-requests", type=REQUESTS, help="At most so many requests in all (default: what the rules give).")
@@ -70,10 +76,15 @@ def request(**options: Any) -> None:
     An agent asks for itself with its credential (--credential-file, $NARROWGATE_CREDENTIAL) or its key; a person asks
     for an agent that they answer for, named with --agent.
     """
+    refused = read_ids(options["from_denied"])
+    if not refused and not options["allow"]:
+        raise click.UsageError("say what it takes: --allow WORDS, or --from-denied ID of a refused request")
     wish = _wish(options)
     kubeconfig, output = options["kubeconfig"], options["output"]
     # It is to be written, and proves nobody.
     caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    if refused:
+        wish = with_denied(caller, wish, refused)
     if options["dry_run"]:
         _tell_offer(caller.post("/tasks/check", wish), output)
         return
