@@ -19,6 +19,7 @@ from narrowgate.authenticators.port import Answer, Authenticator, Presented, Una
 from narrowgate.config import Config, control_url, kubernetes_url, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.notifications.receivers import SlackReceiver
 from narrowgate.control.notifications.telling import tell_receivers
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.control.recorder import Recorder
@@ -117,6 +118,7 @@ class ControlProcess:
             saml_key=saml_key(config),
             bindings=config.roles,
             modes={cluster.name: cluster.mode for cluster in config.clusters},
+            slack=[receiver for receiver in config.receivers if isinstance(receiver, SlackReceiver)],
         )
 
     def _authenticator(self) -> Authenticator:
