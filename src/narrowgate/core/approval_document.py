@@ -88,6 +88,9 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """Of the request's entry in the trail; empty for a task."""
     excluded_groups: tuple[str, ...]
     """Groups that answer for the agent: their members may not answer where `notByOwner` is true."""
+    review: bool
+    """Whether it is about an emergency that has begun already: a yes says that it was in order and gives nothing, a
+    no ends what is left of it."""
 
 
 BRIEF_LINES = 8
@@ -149,6 +152,7 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         digest=question.digest,
         audit_id=about.audit_id,
         excluded_groups=question.excluded_groups,
+        review=about.review,
     )
 
 

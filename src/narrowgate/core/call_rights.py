@@ -44,6 +44,8 @@ class Action(enum.Enum):
     CHECK_TASK = "ask what would be granted"
     REQUEST_TASK = "ask for tasks"
     COLLECT_TASK = "collect tasks"
+    CHECK_EMERGENCY = "ask what an emergency would open"
+    TAKE_EMERGENCY = "take emergency access"
     LIST_TASKS = "list tasks"
     GET_TASK = "look at a task"
     COMPLETE_TASK = "complete tasks"
@@ -111,6 +113,9 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.CHECK_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REQUEST_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.COLLECT_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        # For themselves, whatever they are: no role takes one for somebody else.
+        Action.CHECK_EMERGENCY: _row(member=Reach.OWN),
+        Action.TAKE_EMERGENCY: _row(member=Reach.OWN),
         Action.LIST_TASKS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_TASK: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),

@@ -345,8 +345,9 @@ def _is_own(sent: Sent, task: Task, agent: AgentRecord | None) -> bool:
 
 
 def _names(who: Identity, agents: Iterable[AgentRecord]) -> list[str]:
-    """The agents whose tasks are listed for the caller: itself, or those that a person answers for now."""
-    return [agent.name for agent in agents if _is(who, agent) or answers_for(who, agent)]
+    """Whose tasks are listed for the caller: its own, or a person's and those of the agents they answer for now."""
+    own = [who.name] if who.kind is Kind.PERSON else []
+    return own + [agent.name for agent in agents if _is(who, agent) or answers_for(who, agent)]
 
 
 def _found(parts: ApiParts, sent: Sent) -> Task:

@@ -134,6 +134,8 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.task("hers", id="second")
     approver = bearer_of(api, signed_in(api, "ada", "sre"))
     signed_in(api, "ben")
+    on_call = bearer_of(api, signed_in(api, "oskar", "on-call"))
+    taken = {"cluster": "dev", "purpose": "the web is down", "allow": ["patch deployments.apps/web -n ci"]}
     gone = Delegation(
         id="away", person="zoe", delegate="ben", groups=("sre",), made_at=now, begins_at=now, ends_at=now + 600
     )
@@ -172,6 +174,8 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("listStanding", "admin", "/standing?limit=1", None),
         ("checkTask", "owner", "/tasks/check", WISH),
         ("requestTask", "owner", "/tasks", WISH),
+        ("checkEmergency", on_call, "/emergencies/check", taken),
+        ("takeEmergency", on_call, "/emergencies", taken),
         ("listTasks", "owner", "/tasks", None),
         ("getTask", "owner", "/tasks/first", None),
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),

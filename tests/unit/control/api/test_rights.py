@@ -62,6 +62,9 @@ EXPECTED = {
     "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
     # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
+    # An emergency takes a sign-in that runs, and no role takes one for somebody else: see test_emergencies.
+    "checkEmergency":      "401 401 401  403 403 403  403 403 403 403 403  403 403",
+    "takeEmergency":       "401 401 401  403 403 403  403 403 403 403 403  403 403",
     "listApprovals":       "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "getApproval":         "401 401 401  404 404 404  404 200 404 200 200  200 404",
     "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
@@ -84,6 +87,8 @@ BODIES: dict[str, Any] = {
     "checkPolicies": {"files": [{"name": "a.yaml", "text": "x"}]},
     "checkTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
     "requestTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
+    "checkEmergency": {"cluster": "dev", "purpose": "it is down", "allow": ["get deployments.apps -n ci"]},
+    "takeEmergency": {"cluster": "dev", "purpose": "it is down", "allow": ["get deployments.apps -n ci"]},
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
