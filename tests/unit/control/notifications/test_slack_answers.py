@@ -136,13 +136,13 @@ def test_where_the_record_cannot_be_written_nothing_is_done(slack: Slack) -> Non
     ("user", "groups", "reason"),
     [
         # Whoever may not see it is told what they would be told if it were not there.
-        ("UADA", ("developers",), 'there is no approval "q1", or it is not asked of you'),
+        ("UMIA", ("developers",), 'there is no approval "q1", or it is not asked of you'),
         ("UOLGA", ("sre",), "nobody answers what was asked by or for themselves"),
         ("UNOBODY", ("sre",), "nobody is mapped to the Slack user UNOBODY"),
     ],
 )
 def test_a_button_gives_nobody_a_right(slack: Slack, user: str, groups: tuple[str, ...], reason: str) -> None:
-    for name in ("ada", "olga"):
+    for name in ("mia", "olga"):
         signed_in(slack.api, name, *groups)
     assert slack.press(user, DENY).status == 200
     assert reason in slack.said
