@@ -22,7 +22,7 @@ from narrowgate.cli.private_file import written_together
 from narrowgate.cli.private_text import Unusable
 from narrowgate.cli.standing import list_standing
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
-from narrowgate.cli.task_waiting import collected
+from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.core.task_fields import link_problem, task_purpose_problem
@@ -98,7 +98,7 @@ def request(**options: Any) -> None:
             note(f"this waits for people; once they have answered: narrowgate tasks collect {_text(task, 'id')}")
             _tell(task, output)
             return
-        task = collected(caller, _text(task, "id"))
+        task = collected(caller, _text(task, "id"), interval_of(task))
     _hand_over(caller, task, kubeconfig, server, output)
 
 

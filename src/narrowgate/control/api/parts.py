@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from narrowgate.control.api.collect_pace import CollectPace
 from narrowgate.control.api.standing_ages import StandingAges
 from narrowgate.control.callers import Callers
 from narrowgate.control.recorder import Recorder
@@ -40,3 +41,5 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """Since when rules stand."""
     requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while a task is counted and kept, so that two at once are not both the last one allowed."""
+    pace: CollectPace = msgspec.field(default_factory=CollectPace)
+    """When each task that waits was last asked about."""

@@ -16,6 +16,7 @@ from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.serving import Resource
 from narrowgate.control.api.table import CALLS
 from narrowgate.core.delegation import Delegation
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.moment import moment_text
 from narrowgate.store.port import RoleGrant
 
@@ -140,6 +141,10 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         id="away", person="zoe", delegate="ben", groups=("sre",), made_at=now, begins_at=now, ends_at=now + 600
     )
     api.store.delegations.add(gone, by="person:zoe", at=now)
+    denied = DeniedRequest(
+        audit_id="refused", holder="agent:hers", cluster="dev", at=time.time(), wanted=("get nodes",)
+    )
+    api.store.denied_requests.tell([denied], now=now)
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -182,6 +187,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
         ("collectTask", bot, "/tasks/waitswaitswaitsw/collect", None),
+        ("getDenied", "owner", "/denied/refused", None),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),
