@@ -31,6 +31,7 @@ from narrowgate.main.approval_ends import ApprovalEnds
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
+from narrowgate.main.retention import Retention
 from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
@@ -84,6 +85,7 @@ class ControlProcess:
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
+                    tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
