@@ -248,17 +248,17 @@ def still_approved(question: ApprovalQuestion, people: People, now: float) -> bo
     return in_time and not question.about.review and verdict(question, people) is ApprovalEvent.APPROVED
 
 
-def unanswerable(question: ApprovalQuestion) -> str:
-    """Why nobody could ever fulfil it, in words; empty where somebody might.
+def unanswerable(asks: Iterable[Approval], owner_groups: Collection[str]) -> str:
+    """Why nobody could ever say yes to all of `asks`, in words; empty where somebody might.
 
     That is so where a rule asks the very group that answers for the agent, and keeps its members out.
     """
-    for ask, rule in zip(question.asks, question.rules, strict=False):
+    for ask in asks:
         for approvers in ask.approvers:
-            if ask.not_by_owner and approvers.group in question.excluded_groups:
+            if ask.not_by_owner and approvers.group in owner_groups:
                 return (
-                    f"nobody can answer: rule {rule} asks {approvers.group}, which answers for the agent, "
-                    "and keeps its members out (notByOwner); another group has to be asked, or to own the agent"
+                    f"nobody can answer: {approvers.group} is asked, which answers for the agent, and the rule keeps "
+                    "its members out (notByOwner); another group has to be asked, or to own the agent"
                 )
     return ""
 

@@ -157,7 +157,7 @@ def test_what_nobody_could_answer_is_refused_at_once_and_asks_nobody(tmp_path: P
         refused = await world.send(request("GET", KEY))
         assert refused.status == 403
         told = json.loads(refused.body)["message"]
-        assert "nobody can answer: rule test/key asks sre, which answers for the agent" in told
+        assert "nobody can answer: sre is asked, which answers for the agent" in told
         assert world.store.approvals.listed() == ()
 
     in_world(tmp_path, scene)

@@ -20,7 +20,9 @@ from narrowgate.control.api.paging import LONGEST_PAGE, ListMeta, Page, page_of,
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
+from narrowgate.core.answering import owner_groups
 from narrowgate.core.approval_document import ApproversDocument
+from narrowgate.core.approvals import unanswerable
 from narrowgate.core.authorization_details import TaskDetails, locations_of, words_of
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.duration import duration_text, seconds_of
@@ -140,6 +142,8 @@ class _Asked(msgspec.Struct, frozen=True):
 def check_task(parts: ApiParts, sent: Sent) -> Answered:
     """Say what would be granted; nothing is changed."""
     asked = _asked(parts, sent)
+    if nobody := unanswerable(asked.offer.approvals, owner_groups((asked.agent.owner,))):
+        raise Problem(Trouble.FORBIDDEN, nobody)
     needed = [one for approval in asked.offer.approvals for one in approval.approvers]
     return Answered(
         document=OfferDocument(

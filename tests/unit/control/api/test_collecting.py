@@ -292,7 +292,9 @@ def test_a_yes_in_the_place_of_somebody_is_looked_at_again_when_it_is_collected(
 
 def test_what_nobody_could_answer_is_not_asked(api: Api) -> None:
     kept_out = Alone(api, ONE.replace("within: 10m}", "within: 10m, notByOwner: true}"))
-    refused(kept_out.ask(), 403, "nobody can answer: rule offered/secrets asks sre, which answers for the agent")
+    refused(kept_out.ask(), 403, "nobody can answer: sre is asked, which answers for the agent")
+    dry = api.call("POST", "/tasks/check", {"agent": "hers", **WISH}, who=kept_out.agent)
+    refused(dry, 403, "nobody can answer: sre is asked, which answers for the agent")
     assert api.store.tasks.listed() == ()
     assert api.store.approvals.listed() == ()
 
