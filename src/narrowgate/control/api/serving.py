@@ -128,6 +128,7 @@ class Exchange:
             await self._parts.recorder.received(self._asked)
         answered = await asyncio.to_thread(call.work, self._parts, sent)
         self._done = call.changes
+        self._asked = _made(self._asked, answered)
         return answered
 
     async def _do_once(self, call: Call, sent: Sent, key: IdempotencyKey) -> Response:
@@ -187,6 +188,14 @@ def _acts_on(call: Call, request: Request, body: object) -> ActsOn:
         name=redact(name)[:_MOST_NAME],
         emergency=call.action is Action.TAKE_EMERGENCY,
     )
+
+
+def _made(asked: Asked, answered: Answered) -> Asked:
+    """With the id of what the call has made, which had none before: the end of the entry names it."""
+    made = getattr(answered.document, "id", "")
+    if asked.acts_on is None or asked.acts_on.name or not isinstance(made, str):
+        return asked
+    return msgspec.structs.replace(asked, acts_on=msgspec.structs.replace(asked.acts_on, name=made))
 
 
 def _problem_of(error: Exception, asked: Asked) -> Problem:
