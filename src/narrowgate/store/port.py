@@ -367,10 +367,6 @@ class TaskLimits(Protocol):
         """What each of these tasks has used."""
         ...
 
-    def forget(self, tasks: Collection[str]) -> None:
-        """Drop what is kept of these tasks, which are over."""
-        ...
-
 
 class RuleUseLog(Protocol):
     """When rules last let somebody through, for people to read. No change that anybody is told of."""

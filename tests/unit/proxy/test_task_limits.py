@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -259,9 +259,6 @@ class Faulty(TaskLimitTable):
     def tell_streams(self, running: Mapping[str, int], *, by: str, now: float) -> None:
         self._pass()
         super().tell_streams(running, by=by, now=now)
-
-    def forget(self, tasks: Collection[str]) -> None:
-        raise NotImplementedError
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
