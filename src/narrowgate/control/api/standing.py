@@ -66,7 +66,7 @@ def list_standing(parts: ApiParts, sent: Sent) -> Answered:
         found = standing_of(_own(sent.caller.identity, agents), policies, aged, known)
     numbered = list(enumerate(found, 1))[behind : behind + page.limit + 1]
     shown, meta = page_of(numbered, page, _LIST, lambda one: str(one[0]))
-    return Answered(document=StandingList(items=tuple(_document(line) for _, line in shown), metadata=meta))
+    return Answered(document=StandingList(items=tuple(document_of(line) for _, line in shown), metadata=meta))
 
 
 def _own(who: Identity, agents: tuple[AgentRecord, ...]) -> list[Identity]:
@@ -74,7 +74,8 @@ def _own(who: Identity, agents: tuple[AgentRecord, ...]) -> list[Identity]:
     return [who, *(holder_of(agent) for agent in agents if answers_for(who, agent))]
 
 
-def _document(line: Standing) -> StandingDocument:
+def document_of(line: Standing) -> StandingDocument:
+    """One line as the API tells it."""
     access, age, last = line.access, line.age, line.last_use
     return StandingDocument(
         holder=line.holder,
