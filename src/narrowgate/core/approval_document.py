@@ -70,6 +70,10 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """The rules that a task asks for, in words; none for a request."""
     duration: str
     """How long a task is to last, like 20m; empty for a request."""
+    max_requests: int | None
+    """Requests that a task would cover in all; null: any number."""
+    max_streams: int | None
+    """Streams that it would cover at one time; null: any number."""
     rules: tuple[str, ...]
     """The rules that ask, `policy/rule`."""
     asks: tuple[AskDocument, ...]
@@ -91,6 +95,8 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     review: bool
     """Whether it is about an emergency that has begun already: a yes says that it was in order and gives nothing, a
     no ends what is left of it."""
+    credential: str
+    """Public id of the credential whose request it is about, by which those of one command are found; empty for a task."""
 
 
 BRIEF_LINES = 8
@@ -131,6 +137,8 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         summary=about.summary,
         wanted=about.wanted,
         duration=duration_text(about.seconds) if about.seconds else "",
+        max_requests=about.max_requests,
+        max_streams=about.max_streams,
         rules=tuple(map(str, question.rules)),
         asks=tuple(map(_ask, question.asks)),
         excluded=question.excluded,
@@ -153,6 +161,7 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         audit_id=about.audit_id,
         excluded_groups=question.excluded_groups,
         review=about.review,
+        credential=question.credential,
     )
 
 

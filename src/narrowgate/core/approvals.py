@@ -107,6 +107,10 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The rules that a task asks for, in words (`patch deployments.apps/web -n ci`); none for a request."""
     seconds: float = 0.0
     """How long a task is to last; 0 for a request."""
+    max_requests: int | None = None
+    """Requests that a task would cover in all; None: any number."""
+    max_streams: int | None = None
+    """Streams that it would cover at one time; None: any number."""
     summary: tuple[str, ...] = ()
     """What is in the request's object, in lines; never data of a Secret."""
     review: bool = False

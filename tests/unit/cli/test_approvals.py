@@ -223,3 +223,10 @@ def test_several_are_answered_each_by_itself_and_what_was_heard_before_a_refusal
     before = len(gate.calls)
     assert shell.bare("approvals", "approve", "q1", "../q2").code == 2
     assert len(gate.calls) == before
+
+
+def test_limits_of_a_task_are_shown_to_whoever_answers(shell: Terminal, gate: ScriptedGate) -> None:
+    gate.answers("/api/v1/approvals/t1", told(TASK | {"maxRequests": 50, "maxStreams": None}))
+    shown = shell.bare("approvals", "show", "t1").out
+    assert "lasts: 20m\nrequests at most: 50\n" in shown
+    assert "streams at most" not in shown

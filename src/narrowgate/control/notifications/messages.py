@@ -116,6 +116,8 @@ def _of_question(message: Message, change: Change, question: ApprovalQuestion, u
             ("request", f"{about.verb} {about.path}" if about.path else ""),
             *(("wants", text) for text in about.wanted[:MOST_LINES]),
             ("lasts", duration_text(about.seconds) if about.seconds else ""),
+            ("requests at most", str(about.max_requests or "")),
+            ("streams at most", str(about.max_streams or "")),
             *(("object", text) for text in question.about.summary[:MOST_LINES]),
             *(("asked of", text) for text in asks_in_words(question)),
             *((f"{said.person} said", f"{said.voice.value} {said.comment}") for said in question.said),
