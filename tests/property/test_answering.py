@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import tempfile
 import time
 from collections import Counter
@@ -10,13 +12,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.unit.control.api.calling import OFFERED, ROOT, Api, document
 from tests.unit.control.api.questions import bearer_of, signed_in
 
-from narrowgate.core.approvals import ApprovalState, Voice
+from narrowgate.core.approvals import ApprovalEvent, ApprovalQuestion, ApprovalState, Said, Voice, verdict
+from narrowgate.core.decision import RuleRef
 from narrowgate.core.moment import moment_text
+from narrowgate.core.people import People, Seat
+from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.policy_set import check_files
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.tasks import TaskState
@@ -277,3 +283,100 @@ def test_what_somebody_else_asks_alice_lets_begin() -> None:
                 scheme.move(name, 0 if name != "eve says yes" else 1)
             scheme.move("the agent collects", 1)
             assert scheme.began == 2
+
+
+names = ("ann", "ben", "cat", "dan")
+some_groups = st.frozensets(st.sampled_from(("sre", "sec", "team")), max_size=2)
+
+
+@st.composite
+def crowds(draw: Any) -> tuple[People, dict[str, tuple[str, frozenset[str], frozenset[str]]]]:
+    """People as they are known, and of each who is away who fills their place, for what, and what they are in."""
+    signed = {name: draw(some_groups) for name in names if draw(st.booleans())}
+    away = {}
+    for name in names:
+        if draw(st.booleans()):
+            member_of = draw(some_groups)
+            filled_by = draw(st.sampled_from([other for other in names if other != name]))
+            away[name] = (filled_by, member_of & draw(some_groups), member_of)
+    seats = {
+        name: tuple(
+            Seat(person=gone, groups=groups, member_of=member_of)
+            for gone, (filled_by, groups, member_of) in away.items()
+            if filled_by == name
+        )
+        for name in names
+    }
+    known = People(
+        groups=signed, seats=seats, excluded=draw(st.frozensets(st.sampled_from(names), max_size=1)),
+        owner_groups=draw(st.frozensets(st.just("team"))),
+    )  # fmt: skip
+    return known, away
+
+
+asked_of = st.lists(
+    st.builds(
+        lambda places, kept_out: Approval(tuple(Approvers(*place) for place in places), 60.0, kept_out),
+        st.lists(st.tuples(st.sampled_from(("sre", "sec")), st.integers(1, 2)), min_size=1, max_size=2),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=2,
+)
+voices = st.dictionaries(st.sampled_from(names), st.sampled_from(Voice), max_size=4)
+
+
+@settings(max_examples=400, deadline=None)
+@given(crowds(), asked_of, voices, st.frozensets(st.sampled_from(names), max_size=1), st.randoms())
+def test_every_place_is_filled_by_another_person_for_another_member(
+    crowd: Any, asks: list[Approval], said: dict[str, Voice], excluded: frozenset[str], chance: random.Random
+) -> None:
+    people, away = crowd
+    answers = [
+        Said(person=name, voice=voice, at=1.0, stands_for=tuple(one.person for one in people.seats[name]))
+        for name, voice in said.items()
+    ]
+    question = ApprovalQuestion(
+        id="a",
+        asks=tuple(asks),
+        rules=(RuleRef("p", "r"),),
+        excluded=tuple(excluded),
+        asked_at=0.0,
+        lapses_at=100.0,
+        said=tuple(answers),
+    )
+    barred = excluded | people.excluded
+
+    def fills(person: str, member: str, group: str, ask: Approval) -> bool:
+        """Whether this person may fill a place of that group as that member of it."""
+        if person in barred or member in barred or person not in people.groups:
+            return False
+        own = people.groups[person]
+        if person == member:
+            given, all_of_theirs = own, own
+        else:
+            filled_by, given, all_of_theirs = away.get(member, ("", frozenset(), frozenset()))
+            if filled_by != person or member in said:
+                return False
+        kept_out = ask.not_by_owner and not people.owner_groups.isdisjoint(own | all_of_theirs)
+        return group in given and not kept_out
+
+    def speaks(person: str, ask: Approval) -> bool:
+        return any(fills(person, member, one.group, ask) for member in names for one in ask.approvers)
+
+    def seated(ask: Approval) -> bool:
+        places = [one.group for one in ask.approvers for _ in range(one.count)]
+        yes = [name for name, voice in said.items() if voice is Voice.YES]
+        return any(
+            len(set(members)) == len(places)
+            and all(fills(*filled, ask) for filled in zip(persons, members, places, strict=True))
+            for persons in itertools.permutations(yes, len(places))
+            for members in itertools.product(names, repeat=len(places))
+        )
+
+    denied = any(voice is Voice.NO and speaks(name, ask) for name, voice in said.items() for ask in asks)
+    approved = ApprovalEvent.APPROVED if all(map(seated, asks)) else None
+    expected = ApprovalEvent.DENIED if denied else approved
+    assert verdict(question, people) is expected
+    shuffled = tuple(chance.sample(answers, len(answers)))
+    assert verdict(msgspec.structs.replace(question, said=shuffled), people) is expected
