@@ -40,6 +40,10 @@ def gate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+_REVIEWED = {"approved": "approved: the emergency was in order", "denied": "denied: the emergency is over"}
+"""What the answers to a review have come to, in words: nothing was let through by it."""
+
+
 @click.group()
 def approvals() -> None:
     """Questions that wait for people: list, show, approve, deny, delegate.
@@ -165,6 +169,8 @@ def _answered(document: dict[str, Any], output: str) -> None:
         return
     state, name = _text(document, "state"), _text(document, "id")
     missing = "; more people must say yes" if state == "pending" else ""
+    if document.get("review") is True and state in _REVIEWED:
+        state = _REVIEWED[state]
     click.echo(f"approval {name} is {state}{missing}")
 
 
@@ -174,6 +180,7 @@ def _tell(document: dict[str, Any], output: str) -> None:
         return
     lines: list[tuple[str, str]] = [
         ("approval", _text(document, "id")),
+        ("review of", f"emergency task {_text(document, 'task')}" if document.get("review") is True else ""),
         ("state", _text(document, "state")),
         ("because", _text(document, "endedBecause") if document.get("endedAt") else ""),
         ("asked by", _text(document, "askedBy")),
@@ -187,6 +194,8 @@ def _tell(document: dict[str, Any], output: str) -> None:
         ("path", _text(document, "path")),
         *(("wants", line) for line in _texts(document, "wanted")),
         ("lasts", _text(document, "duration")),
+        ("requests at most", _text(document, "maxRequests")),
+        ("streams at most", _text(document, "maxStreams")),
         *(("object", line) for line in _texts(document, "summary")),
         *(("rule", line) for line in _texts(document, "rules")),
         *(("needs", _ask(one)) for one in _objects(document, "asks")),
@@ -205,7 +214,7 @@ def _tell(document: dict[str, Any], output: str) -> None:
 def _what(document: dict[str, Any]) -> str:
     """What is asked for, in a line: the request, or a task's rules."""
     if not document.get("verb"):
-        return _text(document, "wanted", "; ")
+        return ("review of emergency: " if document.get("review") is True else "") + _text(document, "wanted", "; ")
     group, resource = _text(document, "apiGroup"), _text(document, "resource")
     kind, slash, subresource = resource.partition("/")
     name, namespace = _text(document, "name"), _text(document, "namespace")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from narrowgate.cli.denied_requests import read_ids, with_denied
+from narrowgate.cli.emergency import check_emergency, review_shown, state_shown, tell_emergency, tell_emergency_offer
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.kubeconfig_file import InlineToken, kubeconfig_document, refuse_foreign
 from narrowgate.cli.oauth_client import GateUnreachable
@@ -65,6 +66,7 @@ def tasks() -> None:
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
 @click.option("--max-requests", type=REQUESTS, help="At most so many requests in all (default: what the rules give).")
 @click.option("--max-streams", type=STREAMS, help="At most so many watches, execs and such at one time.")
+@click.option("--emergency", is_flag=True, help="For yourself, at once; people are told, and look at it afterwards.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be granted, and who would be asked.")
 @click.option("--no-wait", is_flag=True, help="Where people must answer: do not wait for them, `collect` it later.")
@@ -74,11 +76,14 @@ def request(**options: Any) -> None:
     """Ask for access; what needs nobody's approval begins at once, and people are waited for.
 
     An agent asks for itself with its credential (--credential-file, $NARROWGATE_CREDENTIAL) or its key; a person asks
-    for an agent that they answer for, named with --agent.
+    for an agent that they answer for, named with --agent, or in an --emergency for themselves.
     """
     refused = read_ids(options["from_denied"])
     if not refused and not options["allow"]:
         raise click.UsageError("say what it takes: --allow WORDS, or --from-denied ID of a refused request")
+    if options["emergency"]:
+        _take_emergency(options)
+        return
     wish = _wish(options)
     kubeconfig, output = options["kubeconfig"], options["output"]
     # It is to be written, and proves nobody.
@@ -145,11 +150,15 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
         write_json(found)
         return
     rows = [
-        [_text(task, name) for name in ("id", "name", "cluster", "state", "endsAt", "purpose")]
+        [
+            *(_text(task, name) for name in ("id", "name", "cluster")),
+            state_shown(task),
+            *(_text(task, name) for name in ("endsAt", "purpose")),
+        ]
         for task in found
         if isinstance(task, dict)
     ]
-    write_table(("ID", "AGENT", "CLUSTER", "STATE", "ENDS", "PURPOSE"), rows, "there are no tasks to see")
+    write_table(("ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"), rows, "there are no tasks to see")
 
 
 @tasks.command()
@@ -206,6 +215,22 @@ def narrow(task_id: str, output: str, **options: Any) -> None:
         raise click.UsageError("say what stays: --keep RULE, --until TIME, --max-requests N or --max-streams N")
     caller = TaskCaller(_proof(options))
     _tell(caller.post(_path(caller, task_id) + "/narrow", document), output)
+
+
+def _take_emergency(options: Mapping[str, Any]) -> None:
+    """Begin an emergency of the person who is signed in, or say what would begin."""
+    check_emergency(options)
+    wish, kubeconfig, output = _wish(options), options["kubeconfig"], options["output"]
+    caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    if options["dry_run"]:
+        tell_emergency_offer(caller.post("/emergencies/check", wish), output)
+        return
+    if kubeconfig is not None:
+        refuse_foreign(kubeconfig)
+    server = caller.kubernetes_url()
+    task = caller.post("/emergencies", wish)
+    tell_emergency(task)
+    _hand_over(caller, task, kubeconfig, server, output)
 
 
 def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,7 +345,7 @@ def _tell(task: dict[str, Any], output: str) -> None:
         return
     shown = {
         "id": "id",
-        "agent": "name",
+        "for": "name",
         "state": "state",
         "cluster": "cluster",
         "purpose": "purpose",
@@ -335,6 +360,8 @@ def _tell(task: dict[str, Any], output: str) -> None:
     for label, name in shown.items():
         if text := _text(task, name):
             click.echo(f"{label}: {text}")
+    if review := review_shown(task):
+        click.echo(f"emergency: {review}")
     for label, used, most in (("requests", "requestsUsed", "maxRequests"), ("streams", "streams", "maxStreams")):
         if limit := _text(task, most):
             click.echo(f"{label}: {_text(task, used) or '0'} of {limit}")

@@ -161,7 +161,7 @@ def test_a_list_goes_on_page_by_page(tasks: Tasks) -> None:
     tasks.gate.answers("/api/v1/tasks?limit=10&continue=abc_-1", told({"items": [TASK], "metadata": {"continue": ""}}))
     assert len(tasks("list", "-o", "json").json) == 11
     done = tasks("list")
-    assert done.out.splitlines()[0].split() == ["ID", "AGENT", "CLUSTER", "STATE", "ENDS", "PURPOSE"]
+    assert done.out.splitlines()[0].split() == ["ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"]
     assert len(done.out.splitlines()) == 12
 
 
@@ -169,7 +169,7 @@ def test_a_task_is_shown_line_by_line_and_cannot_move_the_cursor(tasks: Tasks) -
     tasks.gate.answers(ONE, told(TASK | {"purpose": "\x1b[2Jlook"}))
     done = tasks("show", MADE.task)
     assert "\x1b" not in done.out
-    assert {"agent: bot", "state: active", "allow-1: get pods -n ci"} <= set(done.out.splitlines())
+    assert {"for: bot", "state: active", "allow-1: get pods -n ci"} <= set(done.out.splitlines())
     assert tasks("show", MADE.task, "-o", "json").json["id"] == MADE.task
 
 
