@@ -15,10 +15,19 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.hearing import CUT, Answer, HTTPReceiver, MailServer, until
+from tests.unit.control.notifications.samples import QUESTION
 
-from narrowgate.control.notifications.receivers import AnyReceiver, MailReceiver, MailSecurity, WebhookReceiver
+from narrowgate.control.notifications.flood import MOST_ASKED
+from narrowgate.control.notifications.receivers import (
+    AnyReceiver,
+    MailReceiver,
+    MailSecurity,
+    SlackReceiver,
+    WebhookReceiver,
+)
 from narrowgate.control.notifications.telling import OLDEST_SECONDS, tell_receivers
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.approvals import ApprovalEvent, after
 from narrowgate.store.port import NotificationCursor, RoleGrant, Store
 from narrowgate.store.sqlite import SQLiteStore
 
@@ -223,6 +232,47 @@ def test_a_receiver_hears_only_what_it_asked_for_and_every_emergency(store: Stor
     store.change_agent(msgspec.structs.replace(agent, paused=True), by="person:olga", at=time.time())
     tell_until(store, lambda: len(receiver.told) >= 1, quiet)
     assert [one.document["type"] for one in receiver.told] == ["agent.paused"]
+
+
+def test_an_agent_that_asks_and_takes_back_all_the_time_wears_nobody_down(store: Store, receiver: HTTPReceiver) -> None:
+    with HTTPReceiver() as channel:
+        slack = SlackReceiver(
+            name="chat", events=("*",), channel="C1", token="t", url=channel.url.removesuffix("/hook")
+        )
+        known(store, slack, webhook(receiver))
+        for number in range(MOST_ASKED + 5):
+            ask = msgspec.structs.replace(
+                QUESTION, id=f"q{number}", digest=f"{number:064}", lapses_at=time.time() + 600
+            )
+            store.approvals.add(ask, by="agent:bot", at=time.time())
+        happen(store, "a")
+        tell_until(
+            store,
+            lambda: len(receiver.told) > MOST_ASKED + 5 and b"given a role" in channel.heard[-1].body,
+            slack,
+            webhook(receiver),
+        )
+        # Programs get everything; people get so many, the word that there is no more, and what others do.
+        assert len(receiver.told) == MOST_ASKED + 6
+        assert len(channel.told) == MOST_ASKED + 1
+        assert b"no more are sent here" in channel.told[-2].body
+        assert b"no more are sent here" not in channel.told[-3].body
+
+
+def test_what_was_answered_meanwhile_is_told_without_the_command_to_answer(
+    store: Store, receiver: HTTPReceiver
+) -> None:
+    known(store, webhook(receiver))
+    question = msgspec.structs.replace(QUESTION, lapses_at=time.time() + 600)
+    store.approvals.add(question, by="agent:bot", at=time.time())
+    receiver.answers = [Answer(503)]
+    tell_until(store, lambda: len(receiver.heard) == 1, webhook(receiver))
+    withdrawn = after(question, ApprovalEvent.WITHDRAWN, time.time())
+    store.approvals.change(withdrawn, was=question, by="agent:bot", at=time.time())
+    tell_until(store, lambda: len(receiver.told) == 2, webhook(receiver))
+    first, second = (one.document for one in receiver.told)
+    assert (first["type"], second["type"]) == ("approval.asked", "approval.withdrawn")
+    assert first["data"]["commands"] == ["narrowgate approvals show q1"]
 
 
 def test_a_test_goes_to_the_receiver_that_it_names(store: Store, receiver: HTTPReceiver) -> None:

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from narrowgate import __version__
 from narrowgate.control.notifications.outcomes import NotNow
@@ -53,7 +54,9 @@ class Posting:
         held against.
         """
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 content = await _first_bytes(answer.content, MOST_ANSWER_BYTES)
                 wait = retry_after(answer.headers.get("Retry-After", ""), now)
                 return Posted(status=answer.status, wait=wait, body=content)

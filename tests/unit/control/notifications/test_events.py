@@ -79,7 +79,7 @@ def test_sign_ins_and_what_nobody_knows_are_told_to_nobody() -> None:
 def test_every_type_of_the_table_comes_of_some_change() -> None:
     assert event_of(change(TEST, "pager"), None) == TEST
     assert TEST not in EVENTS
-    for kind in ("agent.added", "agent.removed", "policies.revised", "role.given", "role.taken"):
+    for kind in ("agent.added", "agent.removed", "policies.revised", "role.given", "role.taken", "delegation.added"):
         assert event_of(change(kind), None) == kind
 
 
