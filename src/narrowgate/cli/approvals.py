@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
 from narrowgate.cli.api_calls import called_by_person
+from narrowgate.cli.approvals_together import answerable, in_groups, together_with
 from narrowgate.cli.delegations import delegate, list_delegations, undelegate
+from narrowgate.cli.failure import Failed
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
@@ -62,10 +65,11 @@ for command in (delegate, list_delegations, undelegate):
 @output_option
 def list_approvals(over: bool, output: str, **options: Any) -> None:
     """List what waits for you, and what you or your agents have asked."""
-    found = _listed(_caller(options), over=over)
+    found = _pages(_caller(options).get, over=over)
     if output == "json":
         write_json(found)
         return
+    groups = in_groups(found)
     heads = ("ID", "STATE", "FOR", "CLUSTER", "WHAT", "PURPOSE", "LAPSES", "YOURS TO ANSWER")
     rows = [
         (
@@ -77,9 +81,14 @@ def list_approvals(over: bool, output: str, **options: Any) -> None:
             _text(one, "lapsesAt"),
             "yes" if one.get("mayAnswer") is True else "no",
         )
-        for one in found
+        for one in chain.from_iterable(groups)
     ]
     write_table(heads, rows, "nothing waits for you" if not over else "there are no approvals that you may see")
+    for group in map(answerable, groups):
+        if len(group) > 1:
+            asker = _text(group[0], "askedBy")
+            answer = f"narrowgate approvals approve {_text(group[0], 'id')} --together"
+            note(f"{len(group)} questions of {asker} were asked together: {answer}")
 
 
 @approvals.command()
@@ -95,10 +104,14 @@ def show(approval: str, output: str, **options: Any) -> None:
 @approvals.command()
 @click.argument("approvals_", metavar="APPROVAL...", nargs=-1, required=True)
 @click.option("--comment", default="", help="One line, kept with the answer.")
+@click.option("--together", is_flag=True, help="Show all that was asked with this one, and answer each of them.")
 @gate_option
 @output_option
-def approve(approvals_: tuple[str, ...], comment: str, gate: str, output: str) -> None:
+def approve(approvals_: tuple[str, ...], comment: str, together: bool, gate: str, output: str) -> None:
     """Say yes: to one question, or to each of several, as one command of a client often asks them."""
+    if together:
+        _answer_together(approvals_, comment, gate_in_use(gate), output)
+        return
     paths = [_path(one, "approve") for one in dict.fromkeys(approvals_)]
     document = {"comment": comment} if comment else {}
     heard: list[dict[str, Any]] = []
@@ -133,6 +146,32 @@ def withdraw(approval: str, output: str, **options: Any) -> None:
     _answered(_caller(options).post(path), output)
 
 
+def _answer_together(named: tuple[str, ...], comment: str, gate: str, output: str) -> None:
+    """Show every question that belongs to the one that is named, and say yes to those, once they have been seen."""
+    if len(named) != 1 or output == "json":
+        raise click.UsageError("--together shows all that belongs to one question and asks; without it, name each")
+    questions = together_with(
+        called_by_person(gate, "GET", _path(named[0])),
+        _pages(lambda path: called_by_person(gate, "GET", path), over=False),
+    )
+    shown = [_text(one, "id") for one in questions]
+    for number, approval in enumerate(shown, 1):
+        click.echo(f"--- {number} of {len(shown)}")
+        _tell(called_by_person(gate, "GET", _path(approval)), output)
+    click.confirm(f"approve {'these ' + str(len(shown)) if len(shown) > 1 else 'this'}?", abort=True)
+    # What came while they were read is not among these.
+    document = {"ids": shown, "answer": "yes"} | ({"comment": comment} if comment else {})
+    answered = _objects(called_by_person(gate, "POST", "/approvals/answers", document), "items")
+    for one in answered:
+        heard = one.get("approval")
+        if isinstance(heard, dict):
+            _answered(heard, output)
+        else:
+            click.echo(f"approval {_text(one, 'id')} was not answered: {_text(one, 'problem')}")
+    if len(answered) != len(shown) or any(_text(one, "problem") for one in answered):
+        raise Failed("not all of them were answered", ", ".join(shown), "see what was said of each")
+
+
 def _caller(options: Mapping[str, Any]) -> TaskCaller:
     """Whoever asks: an agent by its credential or key, else the person who is signed in."""
     return TaskCaller(
@@ -146,13 +185,13 @@ def _caller(options: Mapping[str, Any]) -> TaskCaller:
     )
 
 
-def _listed(caller: TaskCaller, *, over: bool) -> list[dict[str, Any]]:
+def _pages(get: Callable[[str], dict[str, Any]], *, over: bool) -> list[dict[str, Any]]:
     """Every page of the list, the newest MOST_SHOWN. Raises Unusable."""
     found: list[dict[str, Any]] = []
     behind = ""
     while len(found) < MOST_SHOWN:
         query = {"limit": str(PAGE)} | ({"all": "true"} if over else {}) | ({"continue": behind} if behind else {})
-        page = caller.get(f"/approvals?{urlencode(query)}")
+        page = get(f"/approvals?{urlencode(query)}")
         items, meta = page.get("items"), page.get("metadata")
         found += [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
         behind = str(meta.get("continue") or "") if isinstance(meta, dict) else ""

@@ -6,6 +6,8 @@ end and never taken away: programs outside depend on them.
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Voice
@@ -95,8 +97,8 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     review: bool
     """Whether it is about an emergency that has begun already: a yes says that it was in order and gives nothing, a
     no ends what is left of it."""
-    credential: str
-    """Public id of the credential whose request it is about, by which those of one command are found; empty for a task."""
+    asked_with: str
+    """The same for all that was asked with one credential, which it does not tell; empty for a task."""
 
 
 BRIEF_LINES = 8
@@ -161,8 +163,13 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         audit_id=about.audit_id,
         excluded_groups=question.excluded_groups,
         review=about.review,
-        credential=question.credential,
+        asked_with=_mark(question.credential),
     )
+
+
+def _mark(credential: str) -> str:
+    # Sixteen digits: nobody finds another credential with the same, and two in one list never have it.
+    return hashlib.sha256(b"asked with " + credential.encode()).hexdigest()[:16] if credential else ""
 
 
 def _ask(ask: Approval) -> AskDocument:

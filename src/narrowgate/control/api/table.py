@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from narrowgate.control.api import (
     agents,
+    answering_together,
     approvals,
     collecting,
     delegations,
@@ -503,6 +504,19 @@ CALLS: tuple[Call, ...] = (
         work=approvals.deny,
         body=approvals.No,
         answer=ApprovalDocument,
+        changes=True,
+    ),
+    Call(
+        id="answerApprovals",
+        method="POST",
+        path="/approvals/answers",
+        action=Action.ANSWER_APPROVAL,
+        verb="answer",
+        resource="approvals",
+        summary="Say yes or no to each of several questions, all named; each is answered by itself.",
+        work=answering_together.answer_together,
+        body=answering_together.Answers,
+        answer=answering_together.AnswersDocument,
         changes=True,
     ),
     Call(

@@ -192,6 +192,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),
         ("deny", approver, "/approvals/q1/deny", {"reason": "odd"}),
+        ("answerApprovals", approver, "/approvals/answers", {"ids": ["q2", "q1"], "answer": "yes"}),
         ("withdrawApproval", "owner", "/approvals/q2/withdraw", None),
         ("delegate", approver, "/delegations", {"to": "ben", "until": moment_text(now + 600)}),
         ("listDelegations", "auditor", "/delegations?all=true", None),

@@ -69,6 +69,8 @@ EXPECTED = {
     "getApproval":         "401 401 401  404 404 404  404 200 404 200 200  200 404",
     "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "deny":                "401 401 401  404 404 404  404 403 404 403 403  403 404",
+    # Each is answered by itself: what nobody may answer is said there, and nothing of it is changed.
+    "answerApprovals":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
     "listStanding":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
@@ -92,6 +94,7 @@ BODIES: dict[str, Any] = {
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
+    "answerApprovals": {"ids": ["hers-asks"], "answer": "yes"},
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
 
