@@ -289,6 +289,8 @@ class Counting:
         first = not len(self)
         asked_at, now = self._loop.time(), time.time()
         own = task.streams
+        if own >= limit or task.was_refused(_What.STREAM, limit, asked_at):
+            return False
         # Whatever ends meanwhile is told afterwards: what the store has is never less than what runs.
         if not await asyncio.to_thread(self._store.add_stream, name, limit, own, by=self._name, now=now):
             task.refused_at[_What.STREAM] = self._loop.time(), limit
