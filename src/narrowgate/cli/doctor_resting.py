@@ -58,7 +58,7 @@ def resting(way: Way, gate: KnownGate | None, *, runs_plugins: bool) -> Looked:
     except CannotUse as error:
         line = Line(check=check, where=way.name, outcome=Outcome.NOT_TRIED, found=_at(way, str(error)))
         return Looked((line,))
-    lines = [_line(check, way, tries)]
+    lines = [_line(check, way, tries, gate)]
     if isinstance(shown, str) and gate is not None and at_gate:
         lines += why_open(gate, shown, way)
     return Looked(tuple(lines), tries)
@@ -76,7 +76,7 @@ def why_open(gate: KnownGate, token: str, way: Way) -> list[Line]:
         # It proves nobody there: a task that is over, or a credential for the clusters' port alone.
         return []
     except GateUnreachable as error:
-        line = Line(check=STANDING, where=way.name, outcome=Outcome.NOT_TRIED, found=plain(error), counts=False)
+        line = Line(check=STANDING, where=way.name, outcome=Outcome.NOT_TRIED, found=plain(error))
         return [line]
     return [*standing_lines(_documents(standing)), *(line for one in _documents(tasks) for line in _of_task(one, None))]
 
@@ -121,7 +121,7 @@ def _of_task(task: Mapping[str, Any], way: Way | None) -> list[Line]:
     ]
 
 
-def _line(check: str, way: Way, tries: Tries) -> Line:
+def _line(check: str, way: Way, tries: Tries, gate: KnownGate | None) -> Line:
     opened = [
         one.request.name + (f" ({one.said})" if one.request.method == "POST" else "")
         for one in tries.those(Came.OPENED)
@@ -133,7 +133,7 @@ def _line(check: str, way: Way, tries: Tries) -> Line:
             where=way.name,
             outcome=Outcome.FINDING,
             found=_at(way, f"{way.kind} opens: {', '.join(opened)}"),
-            to_do=_to_do(check, way),
+            to_do=_to_do(check, way, gate),
         )
     if unknown or not tries.tried:
         said = "; ".join(f"{one.request.name}: {one.said}" for one in unknown) or "nothing could be tried"
@@ -143,10 +143,12 @@ def _line(check: str, way: Way, tries: Tries) -> Line:
     return Line(check=check, where=way.name, outcome=Outcome.OK, found=_at(way, said))
 
 
-def _to_do(check: str, way: Way) -> str:
+def _to_do(check: str, way: Way, gate: KnownGate | None) -> str:
     if check == AROUND:
         return f"revoke it in the cluster, and remove it from {plain(way.file)}: what it opens, no policy sees"
-    return "see the task or the rules below; without --gate: narrowgate tasks list, narrowgate tasks list --standing"
+    if gate is None:
+        return "name the gate with --gate URL to see which task or rule it is; no gate there means a road around it"
+    return "complete the task, or change the rule, that is named below; see narrowgate tasks list --standing"
 
 
 def _at(way: Way, said: str) -> str:

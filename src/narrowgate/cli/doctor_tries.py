@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import http.client
 import secrets
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +22,12 @@ from narrowgate.cli.kubeconfig_contexts import CannotUse, Certificate, Way, trus
 TRY_SECONDS = 5.0
 """For connecting, and for each answer. A request that waits for people (an approve rule) takes longer: it is not
 waited for."""
+
+WHOLE_SECONDS = 10.0
+"""For a whole answer, however slowly it comes."""
+
+ALL_SECONDS = 30.0
+"""After which no more is tried with one credential: each of its requests had to be waited for."""
 
 LARGEST_ANSWER = 256 << 10
 """Bytes of an answer that are read."""
@@ -102,7 +110,11 @@ def tries_of(way: Way, shown: str | Certificate) -> Tries:
 
 def _all_tried(way: Way, shown: str | Certificate, user_agent: str) -> Iterator[Tried]:
     context = trusting(way, shown)
+    give_up_at = time.monotonic() + ALL_SECONDS
     for number, request in enumerate(requests_in(way.namespace)):
+        if time.monotonic() > give_up_at:
+            yield Tried(request, Came.UNKNOWN, f"given up after {ALL_SECONDS:g} s")
+            continue
         try:
             status, content = _answered(way, context, request, shown, user_agent)
         except _NoAnswer as error:
@@ -166,10 +178,10 @@ def _answered(
     connection = _Connection(way, context)
     try:
         _connect(connection)
-        deadline = time.monotonic() + TRY_SECONDS
-        connection.request(request.method, way.prefix + request.path, request.body or None, headers)
-        response = connection.getresponse()
-        return response.status, _body(response, deadline)
+        with _broken_off_in_time(connection):
+            connection.request(request.method, way.prefix + request.path, request.body or None, headers)
+            response = connection.getresponse()
+            return response.status, _body(response)
     except TimeoutError:
         raise _NoAnswer(f"nothing within {TRY_SECONDS:g} s; it may be waiting for people") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -191,12 +203,28 @@ def _connect(connection: _Connection) -> None:
         raise _NoAnswer(f"cannot be reached ({plain(why).lower()})", is_unreachable=True) from None
 
 
-def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:
+@contextlib.contextmanager
+def _broken_off_in_time(connection: http.client.HTTPSConnection) -> Iterator[None]:
+    """Let no server keep us, a byte now and a byte then."""
+    taken: Any = connection.sock
+
+    def break_off() -> None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(taken, socket.SHUT_RDWR)
+
+    timer = threading.Timer(WHOLE_SECONDS, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
     content = bytearray()
     while len(content) < LARGEST_ANSWER and (piece := response.read1(LARGEST_ANSWER)):
         content += piece
-        if time.monotonic() > deadline:
-            break
     return bytes(content)
 
 

@@ -7,8 +7,10 @@ be understood is told as such instead of being passed over.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import ssl
+import stat
 import subprocess
 from collections.abc import Mapping
 from itertools import product
@@ -117,8 +119,7 @@ def ways_in(path: Path) -> list[Way]:
     Each context, and whoever is in no context at each cluster; where somebody has several credentials, each by itself.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+        content = _content(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except OSError as error:
@@ -301,10 +302,23 @@ def _data_or_file(entry: Mapping[str, Any], name: str, path: Path) -> bytes:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(LARGEST)
-    except OSError as error:
-        raise CannotUse(f"{plain(path)}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        return _content(path)
+    except (OSError, ValueError) as error:
+        raise CannotUse(
+            f"{plain(path)}: cannot be read ({plain(getattr(error, 'strerror', '') or error).lower()})"
+        ) from None
+
+
+def _content(path: Path) -> bytes:
+    """One byte more than the largest at most. Raises OSError, ValueError for a path that is none."""
+    # Not blocking: a named pipe that nobody writes would hold this up for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return os.read(descriptor, LARGEST + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _text_of(path: Path) -> str:

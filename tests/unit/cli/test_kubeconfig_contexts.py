@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,16 @@ def test_certificates_that_are_none_cannot_be_used(tmp_path: Path) -> None:
     (way,) = ways_in(written(tmp_path, pair))
     with pytest.raises(CannotUse, match="its certificates cannot be used"):
         trusting(way, shown_by(way, runs_plugins=False))
+
+
+def test_what_is_no_file_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config")
+    os.mkfifo(tmp_path / "token")
+    for path in (tmp_path / "config", tmp_path, Path("/dev/zero")):
+        with pytest.raises(CannotUse, match="not a file"):
+            ways_in(path)
+    (tmp_path / "config").unlink()
+    (way,) = ways_in(written(tmp_path, {"tokenFile": "token"}))
+    assert isinstance(way.proof, Nothing)
+    (way,) = ways_in(written(tmp_path, {"tokenFile": "a\0b"}))
+    assert isinstance(way.proof, Nothing)
