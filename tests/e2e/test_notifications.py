@@ -40,6 +40,8 @@ class Hearing(NamedTuple):
     kubectl: Kubectl
     bob: PersonsTerminal
     hook: HTTPReceiver
+    quiet: HTTPReceiver
+    """Asked for pauses of agents alone."""
     slack: HTTPReceiver
     mail: MailServer
 
@@ -88,9 +90,12 @@ def hearing(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathF
     (secrets / "hook.secret").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
     (secrets / "slack.token").write_text("xoxb-test\n")
     (secrets / "slack.signing").write_text(SIGNING + "\n")
-    with HTTPReceiver() as hook, HTTPReceiver() as slack, MailServer() as mail:
+    with HTTPReceiver() as hook, HTTPReceiver() as quiet, HTTPReceiver() as slack, MailServer() as mail:
         receivers = {
-            "webhooks": [{"name": "hook", "url": hook.url, "secretFile": "hook.secret", "events": ["*"]}],
+            "webhooks": [
+                {"name": "hook", "url": hook.url, "secretFile": "hook.secret", "events": ["*"]},
+                {"name": "quiet", "url": quiet.url, "secretFile": "hook.secret", "events": ["agent.paused"]},
+            ],
             "slack": [
                 {
                     "name": "chat",
@@ -122,7 +127,7 @@ def hearing(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathF
             bob = PersonsTerminal(folder / "bob", team.running, BOB)
             bob.login()
             kubectl = Kubectl(cluster.kubectl, agent.kubeconfig, folder).within(namespace)
-            yield Hearing(team, agent, kubectl, bob, hook, slack, mail)
+            yield Hearing(team, agent, kubectl, bob, hook, quiet, slack, mail)
 
 
 @pytest.fixture
@@ -214,6 +219,36 @@ def test_a_task_is_told_from_its_beginning_to_its_end(hearing: Hearing, namespac
     hearing.team.gate.wait_until(lambda: len(kinds()) == 2, "both are told")
     assert kinds() == ["task.began", "task.completed"]
     assert made.document["credential"] not in "".join(one.body.decode() for one in hearing.hook.heard)
+
+
+def test_an_emergency_is_heard_by_everybody_and_its_review_is_asked_for(hearing: Hearing, namespace: str) -> None:
+    review = {"review": {"from": [{"group": "corp:developers", "count": 1}], "within": "1h"}}
+    rule = grantable("glass", "get", "secrets", namespace, maxDuration="30m", emergency=review)
+    gate = hearing.team.gate
+    gate.write_policy("break-glass", [{"kind": "Group", "name": "corp:sre"}], [rule])
+    alice = hearing.team.people["alice"]
+    wish = {"cluster": "dev", "purpose": "the database is down", "allow": [f"get secrets -n {namespace}"], "for": "5m"}
+    gate.wait_until(lambda: alice("POST", "/emergencies/check", wish).status == 200, "the policy is in force")
+    taken = alice("POST", "/emergencies", wish)
+    assert taken.status == 201, taken.document
+    gate.wait_until(lambda: len(hearing.quiet.told) == 1, "the quiet one is told")
+    (loud,) = [one.document for one in hearing.quiet.told]
+    assert loud["type"] == "emergency.begun"
+    assert loud["data"]["purpose"] == "the database is down"
+    gate.wait_until(lambda: any(b"EMERGENCY" in one.body for one in hearing.slack.told), "Slack is told")
+    gate.wait_until(lambda: any("EMERGENCY" in one.text for one in hearing.mail.mails), "mail has come")
+    asked = [one.document["data"] for one in hearing.hook.told if one.document["type"] == "approval.asked"]
+    assert hearing.team.answer("bob", asked[-1]["id"]).status == 200
+    ended = alice("POST", f"/tasks/{taken.document['id']}/complete")
+    assert ended.status == 200, ended.document
+
+
+def test_an_operator_tries_whether_a_receiver_hears(hearing: Hearing) -> None:
+    done = hearing.team.gate.command("notifications", "test", "hook")
+    assert done.code == 0, done.text
+    assert hearing.hook.told[-1].document["type"] == "notification.test"
+    listed = hearing.team.gate.command("notifications", "list")
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["NAME", "hook", "quiet", "chat", "mail"]
 
 
 def test_what_waits_when_the_gate_is_killed_is_told_by_the_next_one(hearing: Hearing, configmap: str) -> None:
