@@ -139,6 +139,7 @@ class Worker:
             await stop.wait()
             log.info("stopping: running requests get %.0f s", self._config.limits.drain_timeout)
             await self._drain()
+            await self._counting.settle()
             for task in tasks:
                 task.cancel()
 

@@ -12,7 +12,7 @@ import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from narrowgate.core import refusals
 from narrowgate.core.decision import Deny
@@ -206,6 +206,11 @@ class Counting:
             elif self._changed:
                 await self._tell(self._changed)
 
+    async def settle(self) -> None:
+        """Give back what was not used: the gate is stopping, and nothing is under way any more. `follow` still runs."""
+        await self._give_back(dict(self._tasks))
+        await self.told()
+
     # --- asking
 
     async def _counted(self, what: _What, limits: Limits, limit: int) -> bool:
@@ -311,14 +316,18 @@ class Counting:
             self._epoch += 1
         await self._tell(running | self._changed)
         idle = {name: task for name, task in self._tasks.items() if task.used_at < now - self._tell_seconds}
-        returned = {name: task.at_hand for name, task in idle.items() if task.at_hand > 0}
-        for name in returned:
-            idle[name].at_hand = 0
-        if returned:
-            await self._try(lambda: self._store.take_back(returned))
+        await self._give_back(idle)
         for name, task in idle.items():
             if not task.streams and not task.at_hand and task.used_at < now - IDLE_SECONDS:
                 del self._tasks[name]
+
+    async def _give_back(self, tasks: Mapping[str, _Task]) -> None:
+        returned = {name: task.at_hand for name, task in tasks.items() if task.at_hand > 0}
+        for name in returned:
+            # Before the store is asked: what it may give to others is not used here any more.
+            tasks[name].at_hand = 0
+        if returned:
+            await self._try(lambda: self._store.take_back(returned))
 
     async def _tell(self, names: Collection[str]) -> bool:
         told = {name: self._of(name).streams for name in names}

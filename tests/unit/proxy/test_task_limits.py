@@ -314,3 +314,18 @@ def test_streams_that_others_have_not_heard_of_for_long_are_lost(tmp_path: Path)
         assert not again.is_lost
 
     scene(tmp_path, play)
+
+
+def test_a_process_that_stops_in_order_gives_everything_back(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        counting = world.process("one")
+        assert await used_one(counting)
+        assert world.used().requests == 6
+        stream = await one(counting, STREAMS, is_stream=True)
+        assert isinstance(stream, Taken)
+        stream.give_back()
+        await counting.settle()
+        world.kill("one")
+        assert world.used() == TaskUse(1, 0)
+
+    scene(tmp_path, play)
