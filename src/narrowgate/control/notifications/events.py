@@ -84,6 +84,16 @@ _AS_THEY_ARE: Final = frozenset(
 )
 
 
+TOLD_ACTIONS: Final = _AS_THEY_ARE | {
+    "approval.asked",
+    "approval.changed",
+    "task.requested",
+    "task.changed",
+    "agent.changed",
+}
+"""Changes that somebody may be told of; for the others nothing need be looked up."""
+
+
 def event_of(change: Change, before: Change | None, *, emergency: bool = False) -> str:
     """The type of what happened, empty where nobody is told.
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from narrowgate.control.notifications.events import TEST
+from narrowgate.control.notifications.events import TEST, TOLD_ACTIONS
 from narrowgate.control.notifications.flood import MOST_ASKED, Flood, Measure
 from narrowgate.control.notifications.messages import Known, Message, message_of
 from narrowgate.control.notifications.outcomes import (
@@ -87,6 +87,8 @@ class Telling:
 
     def _message(self, change: Change) -> Message | None:
         """What this receiver is told of a change, None where it is nothing. It blocks."""
+        if change.action not in TOLD_ACTIONS:
+            return None
         try:
             message = message_of(change, known_about(self._store, change), self._url, time.time())
         except StoreUnavailable:
