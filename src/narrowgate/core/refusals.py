@@ -267,8 +267,8 @@ def _request_task(asked: Asked, answer: Uncovered) -> str:
 
 def _command(asked: Asked, rules: Sequence[CompiledRule], words: Iterable[str]) -> str:
     """The command that asks for just these words, by these grantable rules; the end of the line, to be copied."""
-    links = list(dict.fromkeys(rule.rule.links[0] for rule in rules if rule.rule.links))
-    link = f" --link {links[0]}..." if links else ""
+    # What is copied as it stands is refused, as the reason is: the ticket is for whoever asks to find.
+    link = " --link ..." if any(rule.rule.links for rule in rules) else ""
     wanted = " ".join(f"--allow {quoted(one)}" for one in words)
     return f"{_granting(rules)}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ...{link} {wanted}"
 
@@ -276,7 +276,9 @@ def _command(asked: Asked, rules: Sequence[CompiledRule], words: Iterable[str]) 
 def _granting(rules: Sequence[CompiledRule]) -> str:
     first = rules[0]
     by = f"rule {first.rule.id} of policy {first.ref.policy}"
-    return f"{by}{' and others' if len(rules) > 1 else ''} can grant it for a time"
+    linked = next((rule.rule.links for rule in rules if rule.rule.links), None)
+    to = f" to a task whose link begins with {' or '.join(linked[:MAX_NEAR])}" if linked else ""
+    return f"{by}{' and others' if len(rules) > 1 else ''} can grant it for a time{to}"
 
 
 def _wanted(asked: Asked, grantable: CompiledRule | None) -> str:

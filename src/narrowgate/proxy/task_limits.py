@@ -106,9 +106,19 @@ class Taken:
 class Counting:
     """The counts of one process, touched by its event loop only. Nothing is counted unless `follow` runs."""
 
-    def __init__(self, store: TaskLimits, name: str, tell_seconds: float = TELL_SECONDS) -> None:
-        """`name` is this process's own, never used again by another one; `tell_seconds` is how often it tells."""
+    def __init__(
+        self,
+        store: TaskLimits,
+        name: str,
+        *,
+        tell_seconds: float = TELL_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`name` is this process's own, never used again by another one. `tell_seconds` is how often it tells,
+        `answer_seconds` how long a request waits to be counted.
+        """
         self._tell_seconds = tell_seconds
+        self._answer_seconds = answer_seconds
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._name = name
@@ -228,7 +238,7 @@ class Counting:
         self._asks.append(ask)
         self._news.set()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 try:
                     return await ask.answer
                 except asyncio.CancelledError:
