@@ -169,7 +169,7 @@ def test_what_the_agent_may_not_get_is_shown_to_nobody(
 def test_what_the_cluster_would_not_take_is_said_to_whoever_is_asked(watched: Watched, web: str) -> None:
     patch = '{"spec":{"replicas":-5}}'
     shown = watched.refused("patch", "deployment", web, "--type=merge", "-p", patch)
-    assert "would not take it as it is" in shown["summary"][0]
+    assert "a dry run of it fails" in shown["summary"][0]
     assert "must be greater than or equal to 0" in shown["summary"][0]
 
 
