@@ -198,7 +198,7 @@ def test_what_could_not_be_tried_is_no_all_clear(doctor_gate: Gate, cluster: Clu
     # By the rules alone nothing was tried.
     assert doctor_gate.command("doctor", "--agent", "away").code == 1
     assert agent("doctor", NARROWGATE_CREDENTIAL="").code == 2
-    assert agent("doctor", "--kubeconfig", nowhere, "--try").code == 2
+    assert agent("doctor", "--agent", "away", "--try", NARROWGATE_CREDENTIAL="").code == 2
 
 
 def _expect_nothing_of(kubeconfig: Path, done: Finished) -> None:

@@ -52,7 +52,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--credential-file", type=_FILE, metavar="FILE", help=f"An agent's credential (also: ${VARIABLE}).")
 @click.option("--agent", default="", metavar="NAME", help="On the gate's machine: what stands for this agent, too.")
 @click.option("--search-home", is_flag=True, help="Look for credentials around the gate in the usual places.")
-@click.option("--try", "tries", is_flag=True, help="With --search-home: try what is found, plugins included.")
+@click.option("--try", "tries", is_flag=True, help="Try what --search-home finds; run credential plugins.")
 @click.option("--gate", default="", envvar="NARROWGATE_GATE", metavar="URL", help="The gate's control port.")
 @click.option(
     "--certificate-authority", type=_FILE, envvar="NARROWGATE_CERTIFICATE_AUTHORITY", metavar="FILE",
@@ -70,8 +70,8 @@ def doctor(output: str, **options: Any) -> int:
     credential = _credential(asked)
     if not (asked.kubeconfigs or credential or asked.agent or asked.search_home):
         raise click.UsageError("say what to try: --kubeconfig FILE, --credential-file FILE, --agent or --search-home")
-    if asked.tries and not asked.search_home:
-        raise click.UsageError("--try goes with --search-home; what is named is always tried")
+    if asked.tries and not (asked.search_home or asked.kubeconfigs):
+        raise click.UsageError("--try goes with --search-home, or with a kubeconfig that has a credential plugin")
     lines: list[Line] = []
     for looked in _checks(asked, credential):
         lines += looked.lines
@@ -93,7 +93,7 @@ def _checks(asked: _Asked, credential: str) -> Iterator[Looked]:
         note(f"the gate cannot be asked why something is open: {trouble}")
     for way in _ways(asked, credential, gate):
         note(f"trying {way.name} at {plain(way.server)}")
-        looked = resting(way, gate, runs_plugins=True)
+        looked = resting(way, gate, runs_plugins=asked.tries)
         yield looked
         if config is not None and looked.tries is not None and _is_at(config, way):
             yield _in_record(config, way, looked)

@@ -20,13 +20,13 @@ WAIT_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 
 
-def recorded(folder: Path, where: str, tries: Tries) -> list[Line]:
-    """Whether every request of `tries` that was answered is in the record of `folder`. Raises IndexUnusable, NoTrail.
+def recorded(folder: Path, where: str, tries: Tries, wait: float = WAIT_SECONDS) -> list[Line]:
+    """Whether every request of `tries` that was answered is in the record of `folder`, within `wait` seconds.
 
-    They are known by their user agent, which nothing else has.
+    They are known by their user agent, which nothing else has. Raises IndexUnusable, OSError.
     """
     answered = [one for one in tries.tried if one.came is not Came.UNKNOWN]
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + wait
     while True:
         entries = _entries(folder, tries)
         lines = [

@@ -11,7 +11,7 @@ from narrowgate.control.api.standing import document_of
 from narrowgate.control.api.standing_ages import StandingAges
 from narrowgate.control.api.tasks import holder_of
 from narrowgate.core.moment import moment_text
-from narrowgate.core.standing import standing_of
+from narrowgate.core.standing import standing_of, without_former
 from narrowgate.main.policy_folder import rulebook_of
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
@@ -40,7 +40,9 @@ def held_by_agent(config: Config, name: str, now: float, *, was_tried: bool) -> 
 def _rules(store: Store, name: str) -> list[Line]:
     rulebook = rulebook_of(store.revision())
     aged = StandingAges().of(rulebook, store)
-    found = standing_of([holder_of(store.agent(name))], rulebook.policies, aged, store.rule_uses.known())
+    agent = store.agent(name)
+    known = without_former(store.rule_uses.known(), [agent])
+    found = standing_of([holder_of(agent)], rulebook.policies, aged, known)
     return standing_lines([msgspec.to_builtins(document_of(line)) for line in found])
 
 

@@ -12,6 +12,7 @@ import os
 import ssl
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -62,8 +63,9 @@ class Plugin(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is the gate's own."""
-        return Path(self.command).name == OWN_PLUGIN
+        """Whether it is the gate's own, run in our surroundings: a file may call anything by its name."""
+        beside = Path(sys.executable).with_name(OWN_PLUGIN)
+        return not self.environment and self.command in (OWN_PLUGIN, str(beside))
 
 
 class Nothing(msgspec.Struct, frozen=True):

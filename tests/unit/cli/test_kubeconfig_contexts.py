@@ -114,22 +114,35 @@ def test_an_empty_kubeconfig_opens_nothing_and_one_with_too_much_is_not_passed_o
         ways_in(tmp_path / "absent")
 
 
-def plugged(tmp_path: Path, script: str, name: str = "plugin") -> Way:
+def plugged(tmp_path: Path, script: str, name: str = "plugin", **more: Any) -> Way:
     path = tmp_path / name
     path.write_text(f"#!{sys.executable}\n{script}\n")
     path.chmod(0o755)
-    (way,) = ways_in(written(tmp_path, {"exec": {"command": f"./{name}", "env": [{"name": "SAID", "value": "abc"}]}}))
+    (way,) = ways_in(written(tmp_path, {"exec": {"command": f"./{name}", **more}}))
     return way
 
 
 def test_a_plugin_runs_only_where_that_is_wanted(tmp_path: Path) -> None:
     script = """import os; print('{"status": {"token": "%s"}}' % os.environ["SAID"])"""
-    way = plugged(tmp_path, script)
+    way = plugged(tmp_path, script, env=[{"name": "SAID", "value": "abc"}])
     with pytest.raises(CannotUse, match="the plugin plugin was not run; with --try it is"):
         shown_by(way, runs_plugins=False)
     assert shown_by(way, runs_plugins=True) == "abc"
-    # The gate's own does nothing but hand out what the gate gives.
-    assert shown_by(plugged(tmp_path, script, "narrowgate-credential"), runs_plugins=False) == "abc"
+
+
+def test_the_gates_own_plugin_is_known_by_more_than_its_name(tmp_path: Path) -> None:
+    def is_ours(**plugin: Any) -> bool:
+        ((way),) = ways_in(written(tmp_path, {"exec": plugin}))
+        assert isinstance(way.proof, Plugin)
+        return way.proof.is_ours
+
+    beside = str(Path(sys.executable).with_name("narrowgate-credential"))
+    assert is_ours(command="narrowgate-credential", args=["--gate", "https://g"])
+    assert is_ours(command=beside)
+    assert not is_ours(command="./narrowgate-credential")
+    assert not is_ours(command=str(tmp_path / "narrowgate-credential"))
+    # Where commands are looked for, and what Python loads, is the environment's to say.
+    assert not is_ours(command="narrowgate-credential", env=[{"name": "PATH", "value": str(tmp_path)}])
 
 
 @pytest.mark.parametrize("script", ["print('secret-text')", "raise SystemExit(3)", "print('[]')", "print('{}')"])

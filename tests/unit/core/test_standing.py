@@ -22,6 +22,7 @@ from narrowgate.core.standing import (
     rule_text,
     standing_of,
     standing_of_subjects,
+    without_former,
 )
 
 READ = "{id: read, effect: allow, verbs: [get, list], apiGroups: [''], resources: [pods], namespaces: [ci]}"
@@ -168,6 +169,13 @@ def test_one_identity_sees_its_own_use_alone() -> None:
 
     assert seen("ci") == [("agent:bot", use(at=500.0))]
     assert seen("else") == seen("ci", cluster="dev") == []
+
+
+def test_an_agent_made_anew_has_used_nothing() -> None:
+    known = RuleUses((use(at=500.0), use("agent:gone", at=1.0), use("person:al", at=1.0)), 50.0)
+    anew = msgspec.structs.replace(agent("bot"), created_at=501.0)
+    assert without_former(known, [anew]) == RuleUses((use("agent:gone", at=1.0), use("person:al", at=1.0)), 50.0)
+    assert without_former(known, [agent("bot")]) == known
 
 
 @pytest.mark.parametrize(

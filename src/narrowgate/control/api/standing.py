@@ -14,7 +14,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.identity import Identity
 from narrowgate.core.moment import moment_text
-from narrowgate.core.standing import Standing, rule_text, standing_of, standing_of_subjects
+from narrowgate.core.standing import Standing, rule_text, standing_of, standing_of_subjects, without_former
 
 _LIST = "standing"
 
@@ -59,7 +59,8 @@ def list_standing(parts: ApiParts, sent: Sent) -> Answered:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     behind = number_in(read_token(page, _LIST)) or 0
     policies, aged = sent.rulebook.policies, parts.standing_ages.of(sent.rulebook, parts.store)
-    known, agents = parts.store.rule_uses.known(), parts.store.agents()
+    agents = parts.store.agents()
+    known = without_former(parts.store.rule_uses.known(), agents)
     if sent.reaches_all:
         found = standing_of_subjects(policies, aged, known, agents)
     else:

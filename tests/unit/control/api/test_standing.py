@@ -25,7 +25,7 @@ spec:
     - {id: later, effect: grantable, verbs: [get], apiGroups: [""], resources: [pods], namespaces: [ci],
        maxDuration: 1h, approval: none}
 """
-NOW = time.time()
+NOW = time.time() + 60
 
 
 @pytest.fixture
