@@ -7,13 +7,15 @@ import base64
 import hashlib
 import hmac
 import ssl
+import threading
 from collections.abc import Iterator
 from email import message_from_string, policy
 
 import msgspec
 import pytest
-from tests.hearing import CUT, Answer, HTTPReceiver, MailServer, ServerSide
+from tests.hearing import CUT, Answer, HTTPReceiver, MailServer, ServerSide, until
 
+from narrowgate.control.notifications.mail import MailSender
 from narrowgate.control.notifications.messages import Message
 from narrowgate.control.notifications.outcomes import Gone, NotNow, Outcome, Told
 from narrowgate.control.notifications.receivers import (
@@ -236,6 +238,23 @@ def test_of_several_addresses_the_good_ones_get_it() -> None:
         server.refuse = {"RCPT": "550 nobody of that name"}
         assert send(mail(server)) == [Told()]
         assert server.mails[0].to == ("a@corp.example",)
+
+
+def test_a_mail_server_that_answers_in_drops_is_left_and_no_thread_stays_with_it() -> None:
+    async def one() -> Outcome:
+        sender = MailSender(mail(server), URL, patience=0.5)
+        try:
+            return await sender.send(MESSAGE, NOW)
+        finally:
+            await sender.close()
+
+    with MailServer(silent=True) as server:
+        outcome = asyncio.run(one())
+    assert isinstance(outcome, NotNow)
+    assert "did not take it within" in outcome.trouble
+    until(
+        lambda: not [one for one in threading.enumerate() if one.name.startswith("mail-mail")], "its thread has ended"
+    )
 
 
 def test_a_mail_server_that_is_not_there_is_tried_again() -> None:

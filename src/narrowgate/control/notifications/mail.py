@@ -30,8 +30,11 @@ MESSAGE_SECONDS = 30.0
 class MailSender:
     """See `outcomes.Sender`."""
 
-    def __init__(self, receiver: MailReceiver, url: str) -> None:
-        """`url` is the control port's: its host is the domain of message ids. Raises ssl.SSLError for a bad CA."""
+    def __init__(self, receiver: MailReceiver, url: str, patience: float = MESSAGE_SECONDS) -> None:
+        """`url` is the control port's: its host is the domain of message ids; `patience` is for one message, in
+        seconds. Raises ssl.SSLError for a bad CA.
+        """
+        self._patience = patience
         self._receiver = receiver
         self._domain = urlsplit(url).hostname or "narrowgate"
         self._context = ssl.create_default_context(cadata=receiver.certificate_authority or None)
@@ -48,7 +51,7 @@ class MailSender:
         try:
             await self._within_time(mail, to)
         except TimeoutError:
-            return NotNow(trouble=f"the mail server did not take it within {MESSAGE_SECONDS:.0f} s")
+            return NotNow(trouble=f"the mail server did not take it within {self._patience:.0f} s")
         except smtplib.SMTPRecipientsRefused as error:
             codes = sorted({code for code, _ in error.recipients.values()})
             return NotNow(trouble=f"the mail server takes none of the addresses: {codes}", refused=min(codes) >= 500)
@@ -68,7 +71,7 @@ class MailSender:
     async def _within_time(self, mail: EmailMessage, to: tuple[str, ...]) -> None:
         """Deliver, or raise TimeoutError with the connection broken off: no two attempts are ever under way."""
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, mail, to)
-        if not (await asyncio.wait({done}, timeout=MESSAGE_SECONDS))[0]:
+        if not (await asyncio.wait({done}, timeout=self._patience))[0]:
             self._break_off()
             await asyncio.wait({done})
             if not done.exception():
