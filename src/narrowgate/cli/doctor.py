@@ -74,7 +74,8 @@ def doctor(output: str, **options: Any) -> int:
         raise click.UsageError("--try goes with --search-home, or with a kubeconfig that has a credential plugin")
     lines: list[Line] = []
     for looked in _checks(asked, credential):
-        lines += looked.lines
+        # The gate's API and its store may say the same of one agent.
+        lines += [line for line in looked.lines if line not in lines]
     if output == "json":
         write_json({"well": is_well(lines), "checks": lines})
     else:
