@@ -293,6 +293,8 @@ class Counting:
             block = await asyncio.to_thread(self._store.hand_out, name, limit, returned=returned)
             task.at_hand += block
             task.limit = limit
+            # However long the store took: what came just now is not idle.
+            task.used_at = self._loop.time()
         if task.at_hand <= 0:
             task.refused_at[_What.REQUEST] = self._loop.time(), limit
             return False
