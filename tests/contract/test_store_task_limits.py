@@ -96,14 +96,6 @@ def test_a_clock_that_was_put_back_frees_nothing(store: Store) -> None:
     assert not store.task_limits.add_stream("t1", 1, 0, by="other", now=NOW - 3_600)
 
 
-def test_what_is_forgotten_is_gone(store: Store) -> None:
-    store.task_limits.hand_out("t1", 8)
-    store.task_limits.add_stream("t1", 1, 0, by="here", now=NOW)
-    store.task_limits.hand_out("t2", 8)
-    store.task_limits.forget(["t1"])
-    assert store.task_limits.used(["t1", "t2"], now=NOW) == {"t1": TaskUse(), "t2": TaskUse(1, 0)}
-
-
 def test_nobody_reads_policies_and_agents_anew_for_it(store: Store) -> None:
     before = store.change_stamp()
     store.task_limits.hand_out("t1", 8)

@@ -83,11 +83,11 @@ class Team:
         """An agent with these rules in force: one of them lets it get `probe`, a target."""
         agent = self.gate.agent(name, cluster=cluster)
         self.gate.allow(name, rules, cluster=cluster)
-        self.gate.wait_until(lambda: _everywhere(agent, probe, {200, 404}), f"the rules of {name}")
+        self.gate.wait_until(lambda: everywhere(agent, probe, {200, 404}), f"the rules of {name}")
         return agent
 
 
-def _everywhere(agent: Agent, target: str, wanted: set[int]) -> bool:
+def everywhere(agent: Agent, target: str, wanted: set[int]) -> bool:
     """Whether each process of the gate answers so: each hears of changes by itself, within half a second."""
     return all(agent.request("GET", target).status in wanted for _ in range(PROBES))
 
@@ -104,7 +104,9 @@ def team_at(
 def task_of(gate: Gate, agent: Agent, *allow: str, lasts: str = "10m") -> tuple[str, Agent]:
     """A task that needs nobody: its id, and the agent as it comes with the task's credential, known everywhere."""
     wish = {"purpose": "test", "allow": list(allow), "for": lasts}
-    made = by_token(gate, agent.token)("POST", "/tasks", wish)
+    call = by_token(gate, agent.token)
+    gate.wait_until(lambda: call("POST", "/tasks/check", wish).status == 200, "it is offered")
+    made = call("POST", "/tasks", wish)
     assert made.status == 201, made.document
     working = replace(agent, token=made.document["credential"])
     # Each process hears of it by itself, within half a second.

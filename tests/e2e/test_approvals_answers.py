@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.api_caller import by_session, by_token
+from tests.e2e.api_caller import Caller, by_session, by_token
 from tests.e2e.dex import ALICE, BOB, CAROL
 from tests.e2e.gate import Cluster, Gate, environment, narrowgate
 from tests.e2e.kubectl import CALL_SECONDS, Kubectl
@@ -17,6 +18,8 @@ from tests.e2e.person import PersonsTerminal
 from tests.e2e.rules import allow
 from tests.e2e.signing_in import sign_in_gate
 from tests.e2e.tasks import AgentTerminal, grantable, hinted
+
+from narrowgate.core.moment import moment_text
 
 TWO_DEVELOPERS = {"from": [{"group": "corp:developers", "count": 2}], "within": "5m"}
 OVER = 120.0
@@ -238,3 +241,90 @@ def test_whoever_got_a_tasks_credential_does_not_answer_what_is_sent_with_it(
         if held.poll() is None:
             held.kill()
             held.communicate()
+
+
+def test_somebody_answers_in_the_place_of_who_is_away_until_it_is_taken_back(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("covered", "group:corp:nobody", tmp_path)
+    alice, carol = team.people["alice"], team.people["carol"]
+    until = moment_text(time.time() + 3600)
+    made = alice(
+        "approvals", "delegate", "--to", team.name_of("carol"), "--until", until, "--groups", "corp:developers",
+        "--comment", "at a conference", "-o", "json",
+    )  # fmt: skip
+    assert made.code == 0, made.text
+    delegation = json.loads(made.out)
+    task = team.requested(agent)
+    assert [one["id"] for one in waiting(team, "carol") if one["chain"] == ["agent:covered"]] == [task]
+    team.approve("carol", task)
+    # Both of them are one person.
+    team.approve("alice", task)
+    refused = carol("approvals", "approve", task)
+    assert (refused.code, "has answered" in refused.text) == (1, True)
+    assert team.state(agent, task) == "pending"
+    team.approve("bob", task)
+    shown = carol("approvals", "show", task)
+    assert f"{team.name_of('carol')} for {team.name_of('alice')}: yes" in shown.out
+    kubeconfig = agent.shell.folder / "task.kubeconfig"
+    done = agent("tasks", "collect", task, "--kubeconfig", kubeconfig)
+    assert done.code == 0, done.text
+    assert "clock" in agent.kubectl(kubeconfig).within(team.namespace).must("get", "pods")
+    # What was said in alice's place counts no more once she has taken it back.
+    second = team.requested(agent)
+    for who in ("carol", "bob"):
+        team.approve(who, second)
+    assert team.state(agent, second) == "approved"
+    listed = carol("approvals", "delegations")
+    assert [line.split()[:2] for line in listed.out.splitlines()[1:]] == [[delegation["id"], "inForce"]]
+    assert alice("approvals", "undelegate", delegation["id"]).code == 0
+    done = agent("tasks", "collect", second)
+    assert (done.code, "not in the group" in done.text) == (1, True)
+    assert carol("approvals", "delegations").err == "nobody answers in your place, nor you in anybody's\n"
+
+
+def console(team: Team, who: str) -> Caller:
+    """The API as a browser calls it in which somebody has just signed in."""
+    page = team.people[who].gate.page()
+    team.people[who].login(page=page)
+    return by_session(team.gate, page)
+
+
+def test_whoever_rotated_the_agents_credential_does_not_answer_what_it_asks(team: Team, tmp_path: Path) -> None:
+    # The group owns the agent, and one of the group is enough: alice would need nobody but herself.
+    agent = team.agent("rotated", "group:corp:developers", tmp_path)
+    one = {"from": [{"group": "corp:developers", "count": 1}], "within": "5m"}
+    team.gate.allow("rotated", [grantable("read", "get list", "pods", team.namespace, approval=one)])
+    rotated = console(team, "alice")("POST", "/agents/rotated/rotate", {})
+    assert rotated.status == 200, rotated.document
+    assert rotated.document["handedTo"] == [f"person:{team.name_of('alice')}"]
+    mine = {"NARROWGATE_CREDENTIAL": rotated.document["credential"]}
+    offered = ("tasks", "request", *team.wish, "--dry-run", "-o", "json")
+    team.gate.wait_until(
+        lambda: (done := agent(*offered, **mine)).code == 0 and json.loads(done.out)["approvers"][0]["count"] == 1,
+        "one is asked",
+    )
+    task = str(agent.document("tasks", "request", *team.wish, "--no-wait", **mine)["id"])
+    refused = team.people["alice"]("approvals", "approve", task)
+    assert (refused.code, "credential they were shown" in refused.text) == (1, True)
+    team.approve("bob", task)
+    # Whoever is shown one after saying yes has not said yes.
+    bobs = console(team, "bob")("POST", "/agents/rotated/rotate", {"keepOldFor": "10m"})
+    assert bobs.status == 200, bobs.document
+    done = agent("tasks", "collect", task, **mine)
+    assert (done.code, "shown a credential of the agent since" in done.text) == (1, True)
+    assert agent.document("tasks", "show", task, **mine)["state"] == "requested"
+
+
+def test_a_rule_keeps_the_owning_group_from_answering_and_says_where_nobody_could(team: Team, tmp_path: Path) -> None:
+    agent = team.agent("theirs", "group:corp:developers", tmp_path)
+    kept_out = {"from": [{"group": "corp:developers", "count": 1}], "within": "5m", "notByOwner": True}
+    team.gate.allow("theirs", [grantable("read", "get list", "pods", team.namespace, approval=kept_out)])
+    wish = ("tasks", "request", *team.wish, "--no-wait")
+    team.gate.wait_until(lambda: "nobody can answer" in agent(*wish).text, "the owning group is asked, and kept out")
+    # Alice is in sre as well; being asked as one does not hide being the other.
+    kept_out["from"] = [{"group": "corp:sre", "count": 1}]
+    team.gate.allow("theirs", [grantable("read", "get list", "pods", team.namespace, approval=kept_out)])
+    team.gate.wait_until(lambda: agent(*wish).code == 0, "sre is asked")
+    task = team.requested(agent)
+    refused = team.people["alice"]("approvals", "approve", task)
+    assert (refused.code, "kept out by the rule (notByOwner)" in refused.text) == (1, True)
+    assert "not by who answers for the agent" in team.people["alice"]("approvals", "show", task).out

@@ -32,13 +32,11 @@ COVERED_ELSEWHERE = {
     "core/refusals.py": "tests/unit/core/test_decide.py",
     "core/rule_file.py": "tests/unit/core/test_policy_file.py",
     "core/yaml_reader.py": "tests/unit/core/test_policy_file.py",
-    "store/approvals.py": "tests/contract/test_store_approvals.py",
     "store/changes.py": "tests/contract/test_store.py",
+    "store/notification_cursors.py": "tests/contract/test_store_notifications.py",
     "store/once.py": "tests/contract/test_store_sign_ins.py",
     "store/roles.py": "tests/contract/test_store_sign_ins.py",
-    "store/sign_ins.py": "tests/contract/test_store_sign_ins.py",
     "store/sqlite_file.py": "tests/unit/store/test_sqlite.py",
-    "store/tasks.py": "tests/contract/test_store_tasks.py",
     "wire/bodies.py": "tests/e2e/test_wire_framing.py",
     "wire/protobuf_object.py": "tests/contract/test_protobuf_oracle.py",
 }
@@ -98,10 +96,14 @@ def test_what_the_credential_plugin_imports_on_its_way_imports_nothing() -> None
 
 
 def _mirrors(module: str) -> list[str]:
-    """The unit tests that carry a module's name: `test_x.py`, `test_x_something.py`, or `test_y_x.py` for y/x.py."""
+    """The unit tests that carry a module's name: `test_x.py`, `test_x_something.py`; for a table of a store, the suite
+    that every implementation of its port runs (`tests/contract/test_store_x.py`).
+    """
     folder, _, file = module.rpartition("/")
     place = f"tests/unit/{folder}/" if folder else "tests/unit/"
-    return [name for name in tracked() if re.fullmatch(rf"{re.escape(place)}test_{file[:-3]}(_\w+)?\.py", name)]
+    found = [name for name in tracked() if re.fullmatch(rf"{re.escape(place)}test_{file[:-3]}(_\w+)?\.py", name)]
+    suite = f"tests/contract/test_store_{file}"
+    return [*found, suite] if folder == "store" and suite in tracked() else found
 
 
 def _mirrored_modules() -> list[str]:

@@ -16,6 +16,7 @@ from narrowgate.core.approvals import (
     ApprovalEvent,
     ApprovalQuestion,
     ApprovalState,
+    Matter,
     NotPossible,
     Said,
     Voice,
@@ -226,3 +227,79 @@ def test_an_approval_that_is_over_stays_as_it_is(history: list[tuple[ApprovalEve
             assert now == before
         spent += now.state is ApprovalState.SPENT and before.state is not ApprovalState.SPENT
     assert spent <= 1
+
+
+# --- a clock that steps back and forth
+
+clocks = st.lists(st.one_of(times, st.just(float("nan")), st.just(float("inf"))), max_size=8)
+steps = st.lists(
+    st.one_of(st.tuples(st.sampled_from(TaskEvent), times), st.tuples(st.none(), times)),
+    max_size=10,
+)
+
+
+@bounded
+@given(steps)
+def test_a_clock_that_steps_back_and_forth_revives_no_task_that_was_written_down_as_over(
+    history: list[tuple[TaskEvent | None, float]],
+) -> None:
+    """None stands for the gate's own look at the clock, which writes down what time alone has ended."""
+    task, over = TASK, None
+    for event, now in history:
+        with contextlib.suppress(TaskNotPossible):
+            task = task.at(now) if event is None else task.at(now).after(event, now)
+        if over is not None:
+            assert task == over
+        if task.is_final:
+            over = task
+            assert task.grant() is None
+
+
+@bounded
+@given(steps, clocks)
+def test_looking_at_the_clock_again_changes_only_what_is_not_over(
+    history: list[tuple[TaskEvent | None, float]], nows: list[float]
+) -> None:
+    for task in lived([(event, now) for event, now in history if event is not None]):
+        for now in nows:
+            seen = task.at(now)
+            assert seen.at(now) == seen
+            assert (seen is task) or (seen.is_final and not task.is_final)
+
+
+question_steps = st.lists(
+    st.tuples(st.one_of(st.none(), st.sampled_from(ApprovalEvent), st.sampled_from(Voice)), times), max_size=10
+)
+
+
+@bounded
+@given(question_steps, st.booleans())
+def test_a_clock_that_steps_back_and_forth_revives_no_question_and_a_review_is_never_used(
+    history: list[tuple[ApprovalEvent | Voice | None, float]], review: bool
+) -> None:
+    question = ApprovalQuestion(
+        id="q",
+        asks=(Approval((Approvers("sre", 1),), 60.0),),
+        rules=(RuleRef("p", "r"),),
+        about=Matter(review=review),
+        asked_at=0.0,
+        lapses_at=50.0,
+    )
+    over = None
+    for said, now in history:
+        with contextlib.suppress(NotPossible):
+            match said:
+                case None:
+                    question = question.at(now)
+                case ApprovalEvent():
+                    question = after(question.at(now), said, now)
+                case Voice():
+                    answer = Said(person="carol", voice=said, at=now)
+                    question = answered(question.at(now), answer, People(groups={"carol": frozenset({"sre"})}), now)
+        if over is not None:
+            assert question == over
+        if question.is_final:
+            over = question
+        if review:
+            assert question.state not in (ApprovalState.SPENT, ApprovalState.WITHDRAWN)
+            assert not question.covers(RuleRef("p", "r"), question.asks[0])

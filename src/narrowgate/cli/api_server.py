@@ -130,7 +130,7 @@ class ApiServer:
         access = self._access
         context = ssl.create_default_context(cadata=access.certificate_authority.decode())
         if access.client_certificate:
-            with _private_file(access.client_certificate) as certificate, _private_file(access.client_key) as key:
+            with held_in_file(access.client_certificate) as certificate, held_in_file(access.client_key) as key:
                 context.load_cert_chain(certificate, key)
         return context
 
@@ -150,7 +150,7 @@ class _Connection(http.client.HTTPSConnection):
 
 
 @contextlib.contextmanager
-def _private_file(content: bytes) -> Iterator[str]:
+def held_in_file(content: bytes) -> Iterator[str]:
     """A file that only we can read, for as long as OpenSSL needs one: it takes certificates from nowhere else."""
     descriptor, name = tempfile.mkstemp(prefix="narrowgate-")
     try:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
 from narrowgate.cli.api_calls import called_by_person
+from narrowgate.cli.approvals_together import answerable, in_groups, together_with
 from narrowgate.cli.delegations import delegate, list_delegations, undelegate
+from narrowgate.cli.failure import Failed
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
@@ -40,6 +43,10 @@ def gate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+_REVIEWED = {"approved": "approved: the emergency was in order", "denied": "denied: the emergency is over"}
+"""What the answers to a review have come to, in words: nothing was let through by it."""
+
+
 @click.group()
 def approvals() -> None:
     """Questions that wait for people: list, show, approve, deny, delegate.
@@ -58,10 +65,11 @@ for command in (delegate, list_delegations, undelegate):
 @output_option
 def list_approvals(over: bool, output: str, **options: Any) -> None:
     """List what waits for you, and what you or your agents have asked."""
-    found = _listed(_caller(options), over=over)
+    found = _pages(_caller(options).get, over=over)
     if output == "json":
         write_json(found)
         return
+    groups = in_groups(found)
     heads = ("ID", "STATE", "FOR", "CLUSTER", "WHAT", "PURPOSE", "LAPSES", "YOURS TO ANSWER")
     rows = [
         (
@@ -73,9 +81,14 @@ def list_approvals(over: bool, output: str, **options: Any) -> None:
             _text(one, "lapsesAt"),
             "yes" if one.get("mayAnswer") is True else "no",
         )
-        for one in found
+        for one in chain.from_iterable(groups)
     ]
     write_table(heads, rows, "nothing waits for you" if not over else "there are no approvals that you may see")
+    for group in map(answerable, groups):
+        if len(group) > 1:
+            asker = _text(group[0], "askedBy")
+            answer = f"narrowgate approvals approve {_text(group[0], 'id')} --together"
+            note(f"{len(group)} questions of {asker} were asked together: {answer}")
 
 
 @approvals.command()
@@ -91,10 +104,14 @@ def show(approval: str, output: str, **options: Any) -> None:
 @approvals.command()
 @click.argument("approvals_", metavar="APPROVAL...", nargs=-1, required=True)
 @click.option("--comment", default="", help="One line, kept with the answer.")
+@click.option("--together", is_flag=True, help="Show all that was asked with this one, and answer each of them.")
 @gate_option
 @output_option
-def approve(approvals_: tuple[str, ...], comment: str, gate: str, output: str) -> None:
+def approve(approvals_: tuple[str, ...], comment: str, together: bool, gate: str, output: str) -> None:
     """Say yes: to one question, or to each of several, as one command of a client often asks them."""
+    if together:
+        _answer_together(approvals_, comment, gate_in_use(gate), output)
+        return
     paths = [_path(one, "approve") for one in dict.fromkeys(approvals_)]
     document = {"comment": comment} if comment else {}
     heard: list[dict[str, Any]] = []
@@ -129,6 +146,32 @@ def withdraw(approval: str, output: str, **options: Any) -> None:
     _answered(_caller(options).post(path), output)
 
 
+def _answer_together(named: tuple[str, ...], comment: str, gate: str, output: str) -> None:
+    """Show every question that belongs to the one that is named, and say yes to those, once they have been seen."""
+    if len(named) != 1 or output == "json":
+        raise click.UsageError("--together shows all that belongs to one question and asks; without it, name each")
+    questions = together_with(
+        called_by_person(gate, "GET", _path(named[0])),
+        _pages(lambda path: called_by_person(gate, "GET", path), over=False),
+    )
+    shown = [_text(one, "id") for one in questions]
+    for number, approval in enumerate(shown, 1):
+        click.echo(f"--- {number} of {len(shown)}")
+        _tell(called_by_person(gate, "GET", _path(approval)), output)
+    click.confirm(f"approve {'these ' + str(len(shown)) if len(shown) > 1 else 'this'}?", abort=True)
+    # What came while they were read is not among these.
+    document = {"ids": shown, "answer": "yes"} | ({"comment": comment} if comment else {})
+    answered = _objects(called_by_person(gate, "POST", "/approvals/answers", document), "items")
+    for one in answered:
+        heard = one.get("approval")
+        if isinstance(heard, dict):
+            _answered(heard, output)
+        else:
+            click.echo(f"approval {_text(one, 'id')} was not answered: {_text(one, 'problem')}")
+    if len(answered) != len(shown) or any(_text(one, "problem") for one in answered):
+        raise Failed("not all of them were answered", ", ".join(shown), "see what was said of each")
+
+
 def _caller(options: Mapping[str, Any]) -> TaskCaller:
     """Whoever asks: an agent by its credential or key, else the person who is signed in."""
     return TaskCaller(
@@ -142,13 +185,13 @@ def _caller(options: Mapping[str, Any]) -> TaskCaller:
     )
 
 
-def _listed(caller: TaskCaller, *, over: bool) -> list[dict[str, Any]]:
+def _pages(get: Callable[[str], dict[str, Any]], *, over: bool) -> list[dict[str, Any]]:
     """Every page of the list, the newest MOST_SHOWN. Raises Unusable."""
     found: list[dict[str, Any]] = []
     behind = ""
     while len(found) < MOST_SHOWN:
         query = {"limit": str(PAGE)} | ({"all": "true"} if over else {}) | ({"continue": behind} if behind else {})
-        page = caller.get(f"/approvals?{urlencode(query)}")
+        page = get(f"/approvals?{urlencode(query)}")
         items, meta = page.get("items"), page.get("metadata")
         found += [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
         behind = str(meta.get("continue") or "") if isinstance(meta, dict) else ""
@@ -165,6 +208,8 @@ def _answered(document: dict[str, Any], output: str) -> None:
         return
     state, name = _text(document, "state"), _text(document, "id")
     missing = "; more people must say yes" if state == "pending" else ""
+    if document.get("review") is True and state in _REVIEWED:
+        state = _REVIEWED[state]
     click.echo(f"approval {name} is {state}{missing}")
 
 
@@ -174,6 +219,7 @@ def _tell(document: dict[str, Any], output: str) -> None:
         return
     lines: list[tuple[str, str]] = [
         ("approval", _text(document, "id")),
+        ("review of", f"emergency task {_text(document, 'task')}" if document.get("review") is True else ""),
         ("state", _text(document, "state")),
         ("because", _text(document, "endedBecause") if document.get("endedAt") else ""),
         ("asked by", _text(document, "askedBy")),
@@ -187,6 +233,8 @@ def _tell(document: dict[str, Any], output: str) -> None:
         ("path", _text(document, "path")),
         *(("wants", line) for line in _texts(document, "wanted")),
         ("lasts", _text(document, "duration")),
+        ("requests at most", _text(document, "maxRequests")),
+        ("streams at most", _text(document, "maxStreams")),
         *(("object", line) for line in _texts(document, "summary")),
         *(("rule", line) for line in _texts(document, "rules")),
         *(("needs", _ask(one)) for one in _objects(document, "asks")),
@@ -205,7 +253,7 @@ def _tell(document: dict[str, Any], output: str) -> None:
 def _what(document: dict[str, Any]) -> str:
     """What is asked for, in a line: the request, or a task's rules."""
     if not document.get("verb"):
-        return _text(document, "wanted", "; ")
+        return ("review of emergency: " if document.get("review") is True else "") + _text(document, "wanted", "; ")
     group, resource = _text(document, "apiGroup"), _text(document, "resource")
     kind, slash, subresource = resource.partition("/")
     name, namespace = _text(document, "name"), _text(document, "namespace")

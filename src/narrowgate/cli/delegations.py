@@ -55,7 +55,7 @@ def delegate(to: str, until: str, gate: str, output: str, **options: str) -> Non
         return
     note(
         f"{_text(made, 'to')} answers in your place for {_text(made, 'groups')} from {_text(made, 'from')} until "
-        f"{_text(made, 'until')}; `approvals undelegate {_text(made, 'id')}` ends that"
+        f"{_text(made, 'until')}; `approvals undelegate {_text(made, 'id')}` ends that, and so does signing out"
     )
 
 

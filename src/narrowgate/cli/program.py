@@ -42,7 +42,11 @@ COMMANDS = {
     "approvals": Entry(
         "narrowgate.cli.approvals:approvals", "Questions that wait for people: list, show, approve, deny."
     ),
+    "notifications": Entry(
+        "narrowgate.cli.notifications:notifications", "Who is told of what happens: list, and try one."
+    ),
     "audit": Entry("narrowgate.cli.audit:audit", "The record: search, verify, export."),
+    "doctor": Entry("narrowgate.cli.doctor:doctor", "Try whether anybody holds access between tasks."),
     "kubeconfig": Entry(
         "narrowgate.cli.kubeconfig:kubeconfig", "A kubeconfig with the gate's CA and the credential plugin."
     ),

@@ -13,7 +13,10 @@ from narrowgate.cli.oauth_client import GateUnreachable
 from narrowgate.cli.output import note
 
 INTERVAL_SECONDS = 2.0
-"""From one question to the next: people take longer than that to read."""
+"""From one question to the next, where the gate does not say: people take longer than that to read."""
+
+LONGEST_INTERVAL = 60.0
+"""Whatever a gate says: who waits for people wants to hear of them within a minute."""
 
 MOST_SILENCE = 30
 """Questions in a row that a gate may leave unanswered: a restart takes less than this minute."""
@@ -58,6 +61,14 @@ def collected(caller: Caller, task: str, interval: float = INTERVAL_SECONDS) -> 
         reason = f"{_line(state)} ({because})" if because and because != state else _line(state)
         raise Failed(f"nothing was granted: the approval is {reason}", f"task {task}", "ask for less, or ask anew")
     return caller.post(f"/tasks/{task}/collect")
+
+
+def interval_of(task: dict[str, Any]) -> float:
+    """Seconds from one question to the next, as the gate says with a task that waits."""
+    told = task.get("interval")
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told <= LONGEST_INTERVAL:
+        return INTERVAL_SECONDS
+    return float(told)
 
 
 def _people(question: dict[str, Any]) -> str:

@@ -13,14 +13,17 @@ from typing import Any
 
 import click
 
+from narrowgate.cli.denied_requests import read_ids, with_denied
+from narrowgate.cli.emergency import check_emergency, review_shown, state_shown, tell_emergency, tell_emergency_offer
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.kubeconfig_file import InlineToken, kubeconfig_document, refuse_foreign
 from narrowgate.cli.oauth_client import GateUnreachable
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.private_file import written_together
 from narrowgate.cli.private_text import Unusable
+from narrowgate.cli.standing import list_standing
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
-from narrowgate.cli.task_waiting import collected
+from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.core.task_fields import link_problem, task_purpose_problem
@@ -51,13 +54,19 @@ def tasks() -> None:
 @click.option(
     "--allow",
     multiple=True,
-    required=True,
     metavar="WORDS",
     help='What it takes, like "get,list pods -n ci"; can be given again.',
+)
+@click.option(
+    "--from-denied",
+    multiple=True,
+    metavar="ID",
+    help="What a refused request lacked, by the id that its refusal has (NarrowgateRequest); can be given again.",
 )
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
 @click.option("--max-requests", type=REQUESTS, help="At most so many requests in all (default: what the rules give).")
 @click.option("--max-streams", type=STREAMS, help="At most so many watches, execs and such at one time.")
+@click.option("--emergency", is_flag=True, help="For yourself, at once; people are told, and look at it afterwards.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be granted, and who would be asked.")
 @click.option("--no-wait", is_flag=True, help="Where people must answer: do not wait for them, `collect` it later.")
@@ -67,12 +76,20 @@ def request(**options: Any) -> None:
     """Ask for access; what needs nobody's approval begins at once, and people are waited for.
 
     An agent asks for itself with its credential (--credential-file, $NARROWGATE_CREDENTIAL) or its key; a person asks
-    for an agent that they answer for, named with --agent.
+    for an agent that they answer for, named with --agent, or in an --emergency for themselves.
     """
+    refused = read_ids(options["from_denied"])
+    if not refused and not options["allow"]:
+        raise click.UsageError("say what it takes: --allow WORDS, or --from-denied ID of a refused request")
+    if options["emergency"]:
+        _take_emergency(options)
+        return
     wish = _wish(options)
     kubeconfig, output = options["kubeconfig"], options["output"]
     # It is to be written, and proves nobody.
     caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    if refused:
+        wish = with_denied(caller, wish, refused)
     if options["dry_run"]:
         _tell_offer(caller.post("/tasks/check", wish), output)
         return
@@ -86,7 +103,7 @@ def request(**options: Any) -> None:
             note(f"this waits for people; once they have answered: narrowgate tasks collect {_text(task, 'id')}")
             _tell(task, output)
             return
-        task = collected(caller, _text(task, "id"))
+        task = collected(caller, _text(task, "id"), interval_of(task))
     _hand_over(caller, task, kubeconfig, server, output)
 
 
@@ -106,12 +123,16 @@ def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) 
 
 
 @tasks.command("list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, MOST_LISTED), help="The newest so many.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, MOST_LISTED), help="The first so many.")
+@click.option("--standing", is_flag=True, help="What rules open at any time, without a task: the least used first.")
 @proof_options
 @output_option
-def list_tasks(limit: int, output: str, **options: Any) -> None:
+def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
     """List your tasks and those of the agents you answer for, newest first."""
     caller = TaskCaller(_proof(options))
+    if standing:
+        list_standing(caller, limit, output)
+        return
     found: list[Any] = []
     more = ""
     while len(found) < limit:
@@ -129,11 +150,15 @@ def list_tasks(limit: int, output: str, **options: Any) -> None:
         write_json(found)
         return
     rows = [
-        [_text(task, name) for name in ("id", "name", "cluster", "state", "endsAt", "purpose")]
+        [
+            *(_text(task, name) for name in ("id", "name", "cluster")),
+            state_shown(task),
+            *(_text(task, name) for name in ("endsAt", "purpose")),
+        ]
         for task in found
         if isinstance(task, dict)
     ]
-    write_table(("ID", "AGENT", "CLUSTER", "STATE", "ENDS", "PURPOSE"), rows, "there are no tasks to see")
+    write_table(("ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"), rows, "there are no tasks to see")
 
 
 @tasks.command()
@@ -190,6 +215,22 @@ def narrow(task_id: str, output: str, **options: Any) -> None:
         raise click.UsageError("say what stays: --keep RULE, --until TIME, --max-requests N or --max-streams N")
     caller = TaskCaller(_proof(options))
     _tell(caller.post(_path(caller, task_id) + "/narrow", document), output)
+
+
+def _take_emergency(options: Mapping[str, Any]) -> None:
+    """Begin an emergency of the person who is signed in, or say what would begin."""
+    check_emergency(options)
+    wish, kubeconfig, output = _wish(options), options["kubeconfig"], options["output"]
+    caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    if options["dry_run"]:
+        tell_emergency_offer(caller.post("/emergencies/check", wish), output)
+        return
+    if kubeconfig is not None:
+        refuse_foreign(kubeconfig)
+    server = caller.kubernetes_url()
+    task = caller.post("/emergencies", wish)
+    tell_emergency(task)
+    _hand_over(caller, task, kubeconfig, server, output)
 
 
 def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,7 +345,7 @@ def _tell(task: dict[str, Any], output: str) -> None:
         return
     shown = {
         "id": "id",
-        "agent": "name",
+        "for": "name",
         "state": "state",
         "cluster": "cluster",
         "purpose": "purpose",
@@ -319,6 +360,8 @@ def _tell(task: dict[str, Any], output: str) -> None:
     for label, name in shown.items():
         if text := _text(task, name):
             click.echo(f"{label}: {text}")
+    if review := review_shown(task):
+        click.echo(f"emergency: {review}")
     for label, used, most in (("requests", "requestsUsed", "maxRequests"), ("streams", "streams", "maxStreams")):
         if limit := _text(task, most):
             click.echo(f"{label}: {_text(task, used) or '0'} of {limit}")

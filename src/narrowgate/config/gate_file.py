@@ -61,6 +61,9 @@ _Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, Role)
 LONGEST_HOLD = 600
 """Seconds. No client waits longer for an answer without a sign of life."""
 
+SHORTEST_KEPT = 2 * 86_400
+"""Seconds. What people denied a moment ago, and the emergencies of a day, are looked up among what is over."""
+
 MOST_ACCESS_SECONDS = 86_400
 """The data plane believes no access credential for longer (`authenticators.access_credentials.LONGEST_LIFE`)."""
 
@@ -131,6 +134,10 @@ class _Approvals(_Shape, frozen=True):
     hold: str = "50s"
 
 
+class _Retention(_Shape, frozen=True):
+    tasks: str = "30d"
+
+
 class _Audit(_Shape, frozen=True):
     segment_bytes: int = Audit().segment_bytes
     retention: str = ""
@@ -166,6 +173,7 @@ class _Config(_Shape, frozen=True):
     roles: list[_Role] = []
     workers: int = 1
     approvals: _Approvals = _Approvals()
+    retention: _Retention = _Retention()
     notifications: NotificationsEntry = NotificationsEntry()
     audit: _Audit = _Audit()
     limits: _Limits = _Limits()
@@ -235,6 +243,7 @@ class _Reader:
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
             hold=self._hold(written.approvals.hold),
+            tasks_kept=self._kept(written.retention.tasks),
             receivers=read_receivers(self._document, written.notifications, self._folder),
             audit=self._audit(written.audit),
             limits=self._limits(written.limits),
@@ -410,6 +419,12 @@ class _Reader:
         seconds = self._seconds(text, ("approvals", "hold"))
         if seconds > LONGEST_HOLD:
             self._document.refuse(("approvals", "hold"), "expected 10m at most; clients and proxies give up before")
+        return seconds
+
+    def _kept(self, text: str) -> float:
+        seconds = self._seconds(text, ("retention", "tasks"))
+        if seconds < SHORTEST_KEPT:
+            self._document.refuse(("retention", "tasks"), "expected 2d or more; emergencies are counted over a day")
         return seconds
 
     def _audit(self, written: _Audit) -> Audit:

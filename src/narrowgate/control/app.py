@@ -18,6 +18,8 @@ from narrowgate.control.callers import Callers
 from narrowgate.control.console_sessions import ConsoleSessions
 from narrowgate.control.first_admin import first_admin_routes
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.notifications.receivers import SlackReceiver
+from narrowgate.control.notifications.slack_answers import slack_routes
 from narrowgate.control.oauth import OAuthParts, Subjects, oauth_routes
 from narrowgate.control.oidc_provider import OIDCProvider
 from narrowgate.control.oidc_sign_in import oidc_sign_in_routes
@@ -58,6 +60,8 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
     """Set where there is a SAML provider."""
     bindings: tuple[RoleBinding, ...] = ()
     modes: Mapping[str, UpstreamMode] = {}
+    slack: Sequence[SlackReceiver] = ()
+    """Channels in which people may answer by buttons."""
 
 
 def control_app(parts: ControlParts) -> Starlette:
@@ -84,6 +88,16 @@ def control_app(parts: ControlParts) -> Starlette:
     )
     sign_in = SignInPages(sign_in_parts, providers, {each.source: each.farewell for each in oidc})
     callers = Callers(parts.current.authenticator, sessions, parts.store, parts.bindings, parts.settings.url)
+    api = ApiParts(
+        settings=parts.settings,
+        store=parts.store,
+        recorder=parts.recorder,
+        callers=callers,
+        bindings=parts.bindings,
+        rulebook=parts.current.rulebook,
+        modes=parts.modes,
+        providers=providers,
+    )
     routes = [
         *pages.routes(),
         *sign_in_routes(sign_in),
@@ -101,18 +115,8 @@ def control_app(parts: ControlParts) -> Starlette:
                 subjects=Subjects(authenticator=parts.current.authenticator, agents=parts.current.agents),
             )
         ),
-        *api_routes(
-            ApiParts(
-                settings=parts.settings,
-                store=parts.store,
-                recorder=parts.recorder,
-                callers=callers,
-                bindings=parts.bindings,
-                rulebook=parts.current.rulebook,
-                modes=parts.modes,
-                providers=providers,
-            )
-        ),
+        *api_routes(api),
+        *slack_routes(api, parts.slack),
     ]
 
     async def nowhere(request: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette's signature)

@@ -119,6 +119,8 @@ def question_for_task(task: Task, offer: Offer, agent: AgentRecord | None, now: 
             cluster=task.cluster,
             wanted=tuple(wanted_text(rule) for rule in task.rules),
             seconds=task.seconds,
+            max_requests=task.max_requests,
+            max_streams=task.max_streams,
         ),
         excluded=_people((holder, owner, task.requested_by, *handed_to)),
         excluded_groups=owner_groups((owner,)),

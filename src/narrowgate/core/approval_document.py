@@ -6,6 +6,8 @@ end and never taken away: programs outside depend on them.
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Voice
@@ -70,6 +72,10 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """The rules that a task asks for, in words; none for a request."""
     duration: str
     """How long a task is to last, like 20m; empty for a request."""
+    max_requests: int | None
+    """Requests that a task would cover in all; null: any number."""
+    max_streams: int | None
+    """Streams that it would cover at one time; null: any number."""
     rules: tuple[str, ...]
     """The rules that ask, `policy/rule`."""
     asks: tuple[AskDocument, ...]
@@ -88,6 +94,11 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """Of the request's entry in the trail; empty for a task."""
     excluded_groups: tuple[str, ...]
     """Groups that answer for the agent: their members may not answer where `notByOwner` is true."""
+    review: bool
+    """Whether it is about an emergency that has begun already: a yes says that it was in order and gives nothing, a
+    no ends what is left of it."""
+    asked_with: str
+    """The same for all that was asked with one credential, which it does not tell; empty for a task."""
 
 
 BRIEF_LINES = 8
@@ -128,6 +139,8 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         summary=about.summary,
         wanted=about.wanted,
         duration=duration_text(about.seconds) if about.seconds else "",
+        max_requests=about.max_requests,
+        max_streams=about.max_streams,
         rules=tuple(map(str, question.rules)),
         asks=tuple(map(_ask, question.asks)),
         excluded=question.excluded,
@@ -149,7 +162,14 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         digest=question.digest,
         audit_id=about.audit_id,
         excluded_groups=question.excluded_groups,
+        review=about.review,
+        asked_with=_mark(question.credential),
     )
+
+
+def _mark(credential: str) -> str:
+    # Sixteen digits: nobody finds another credential with the same, and two in one list never have it.
+    return hashlib.sha256(b"asked with " + credential.encode()).hexdigest()[:16] if credential else ""
 
 
 def _ask(ask: Approval) -> AskDocument:

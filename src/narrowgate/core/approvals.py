@@ -107,6 +107,10 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The rules that a task asks for, in words (`patch deployments.apps/web -n ci`); none for a request."""
     seconds: float = 0.0
     """How long a task is to last; 0 for a request."""
+    max_requests: int | None = None
+    """Requests that a task would cover in all; None: any number."""
+    max_streams: int | None = None
+    """Streams that it would cover at one time; None: any number."""
     summary: tuple[str, ...] = ()
     """What is in the request's object, in lines; never data of a Secret."""
     review: bool = False
@@ -248,17 +252,17 @@ def still_approved(question: ApprovalQuestion, people: People, now: float) -> bo
     return in_time and not question.about.review and verdict(question, people) is ApprovalEvent.APPROVED
 
 
-def unanswerable(question: ApprovalQuestion) -> str:
-    """Why nobody could ever fulfil it, in words; empty where somebody might.
+def unanswerable(asks: Iterable[Approval], owner_groups: Collection[str]) -> str:
+    """Why nobody could ever say yes to all of `asks`, in words; empty where somebody might.
 
     That is so where a rule asks the very group that answers for the agent, and keeps its members out.
     """
-    for ask, rule in zip(question.asks, question.rules, strict=False):
+    for ask in asks:
         for approvers in ask.approvers:
-            if ask.not_by_owner and approvers.group in question.excluded_groups:
+            if ask.not_by_owner and approvers.group in owner_groups:
                 return (
-                    f"nobody can answer: rule {rule} asks {approvers.group}, which answers for the agent, "
-                    "and keeps its members out (notByOwner); another group has to be asked, or to own the agent"
+                    f"nobody can answer: {approvers.group} is asked, which answers for the agent, and the rule keeps "
+                    "its members out (notByOwner); another group has to be asked, or to own the agent"
                 )
     return ""
 

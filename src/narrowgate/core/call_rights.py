@@ -44,6 +44,8 @@ class Action(enum.Enum):
     CHECK_TASK = "ask what would be granted"
     REQUEST_TASK = "ask for tasks"
     COLLECT_TASK = "collect tasks"
+    CHECK_EMERGENCY = "ask what an emergency would open"
+    TAKE_EMERGENCY = "take emergency access"
     LIST_TASKS = "list tasks"
     GET_TASK = "look at a task"
     COMPLETE_TASK = "complete tasks"
@@ -54,6 +56,7 @@ class Action(enum.Enum):
     GET_APPROVAL = "look at an approval"
     ANSWER_APPROVAL = "answer approvals"
     WITHDRAW_APPROVAL = "withdraw approvals"
+    LIST_STANDING = "list standing access"
     LIST_DELEGATIONS = "list delegations"
     DELEGATE = "delegate their answers"
     END_DELEGATION = "end delegations"
@@ -110,6 +113,9 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.CHECK_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REQUEST_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.COLLECT_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        # For themselves, whatever they are: no role takes one for somebody else.
+        Action.CHECK_EMERGENCY: _row(member=Reach.OWN),
+        Action.TAKE_EMERGENCY: _row(member=Reach.OWN),
         Action.LIST_TASKS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_TASK: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
@@ -121,6 +127,7 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         # No role lets anybody answer: the policies name groups, and only who is in one of them does.
         Action.ANSWER_APPROVAL: _row(member=Reach.OWN),
         Action.WITHDRAW_APPROVAL: _row(member=Reach.OWN, admin=Reach.ALL),
+        Action.LIST_STANDING: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.LIST_DELEGATIONS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         # Nobody says for another one who answers in their place, no admin either.
         Action.DELEGATE: _row(member=Reach.OWN),

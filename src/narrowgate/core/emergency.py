@@ -98,6 +98,8 @@ def review_of(task: Task, offer: Offer, now: float) -> ApprovalQuestion:
             cluster=task.cluster,
             wanted=tuple(wanted_text(rule) for rule in task.rules),
             seconds=task.seconds,
+            max_requests=task.max_requests,
+            max_streams=task.max_streams,
             review=True,
         ),
         excluded=(task.name,),

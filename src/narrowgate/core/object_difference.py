@@ -19,8 +19,11 @@ from difflib import SequenceMatcher
 from itertools import chain, zip_longest
 from typing import Any, Final
 
-MAX_COMPARED: Final = 1_000
-"""Items of a list, or lines of a text, that are matched with each other; longer ones are compared place by place."""
+MAX_COMPARED: Final = 200
+"""Items of a list, or lines of a text, that are matched with each other where they differ; of more, place by place.
+Matching takes a tenth of a second at worst for so many, and grows with their cube."""
+MAX_MATCHED: Final = 3 * MAX_COMPARED**2
+"""Pairs of them in one object: whoever makes up the worst object costs the gate a quarter of a second."""
 MAX_TEXT: Final = 120
 """Characters of one value that are shown, around the first that differs; a line has some more for its path."""
 BEFORE: Final = 30
@@ -67,6 +70,7 @@ def difference(old: Any, new: Any, *, values: bool = True, status: bool = False)
 class _Lines:
     def __init__(self, *, values: bool) -> None:
         self._values = values
+        self._left = MAX_MATCHED
 
     def of_objects(self, old: Any, new: Any, *, status: bool) -> Iterator[str]:
         if not (isinstance(old, dict) and isinstance(new, dict)):
@@ -131,7 +135,9 @@ class _Lines:
                 else:
                     yield from self.changed(place, before[name], after[name])
             return
-        for begun, ended, began, done in _blocks([_canonical(one) for one in old], [_canonical(one) for one in new]):
+        for begun, ended, began, done in self._blocks(
+            [_canonical(one) for one in old], [_canonical(one) for one in new]
+        ):
             paired = ended - begun == done - began
             for at in range(ended - begun if paired else 0):
                 yield from self._exchanged((path, begun + at, began + at), old[begun + at], new[began + at])
@@ -151,13 +157,33 @@ class _Lines:
     def _of_texts(self, path: str, old: str, new: str) -> Iterator[str]:
         """A text of several lines: those that differ, with their numbers."""
         before, after = old.split("\n"), new.split("\n")
-        for begun, ended, began, done in _blocks(before, after):
+        for begun, ended, began, done in self._blocks(before, after):
             for at, (was, becomes) in enumerate(zip_longest(before[begun:ended], after[began:done])):
                 gone, come = _around(was or "", becomes or "")
                 if was is not None:
                     yield f"- {_short(path)} line {begun + at + 1}: {gone}"
                 if becomes is not None:
                     yield f"+ {_short(path)} line {began + at + 1}: {come}"
+
+    def _blocks(self, old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+        """Where two sequences differ: from and until in the one, from and until in the other."""
+        begin, ends = 0, (len(old), len(new))
+        while begin < min(ends) and old[begin] == new[begin]:
+            begin += 1
+        while begin < min(ends) and old[ends[0] - 1] == new[ends[1] - 1]:
+            ends = ends[0] - 1, ends[1] - 1
+        gone, come = ends[0] - begin, ends[1] - begin
+        self._left -= gone * come
+        if gone > MAX_COMPARED or come > MAX_COMPARED or self._left < 0:
+            shorter = begin + min(gone, come)
+            yield from ((at, at + 1, at, at + 1) for at in range(begin, shorter) if old[at] != new[at])
+            if gone != come:
+                yield shorter, ends[0], shorter, ends[1]
+            return
+        matcher = SequenceMatcher(None, old[begin : ends[0]], new[begin : ends[1]], autojunk=False)
+        for word, was, until, becomes, done in matcher.get_opcodes():
+            if word != "equal":
+                yield begin + was, begin + until, begin + becomes, begin + done
 
     def _pair(self, was: str, becomes: str, old: Any, new: Any) -> Iterator[str]:
         if not self._values:
@@ -211,19 +237,6 @@ def _merge_key(old: Sequence[Any], new: Sequence[Any]) -> str:
 def _is_name(value: Any) -> bool:
     # A boolean is a number to Python, and 1.0 is 1.
     return type(value) in (str, int)
-
-
-def _blocks(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Where two sequences differ: from and until in the one, from and until in the other."""
-    if len(old) > MAX_COMPARED or len(new) > MAX_COMPARED:
-        shorter = min(len(old), len(new))
-        yield from ((at, at + 1, at, at + 1) for at in range(shorter) if old[at] != new[at])
-        if len(old) != len(new):
-            yield shorter, len(old), shorter, len(new)
-        return
-    for word, begun, ended, began, done in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if word != "equal":
-            yield begun, ended, began, done
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, assert_never
 
 import msgspec
@@ -146,7 +147,7 @@ def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) ->
     # What another member of the chain lacks is not the sender's to ask for.
     if not all(words) or any(asked.member is not asked.chain[-1] for asked, _ in lacking):
         return first
-    missing = put_together(words)
+    missing = put_together(words) if len(words) > 1 else tuple(words)
     rules = {answer.grantable.ref: answer.grantable for _, answer in lacking if answer.grantable is not None}
     if len(words) > 1 and len(missing) <= MAX_LISTED and all(answer.grantable for _, answer in lacking):
         return msgspec.structs.replace(
@@ -267,8 +268,8 @@ def _request_task(asked: Asked, answer: Uncovered) -> str:
 
 def _command(asked: Asked, rules: Sequence[CompiledRule], words: Iterable[str]) -> str:
     """The command that asks for just these words, by these grantable rules; the end of the line, to be copied."""
-    links = list(dict.fromkeys(rule.rule.links[0] for rule in rules if rule.rule.links))
-    link = f" --link {links[0]}..." if links else ""
+    # What is copied as it stands is refused, as the reason is: the ticket is for whoever asks to find.
+    link = " --link ..." if any(rule.rule.links for rule in rules) else ""
     wanted = " ".join(f"--allow {quoted(one)}" for one in words)
     return f"{_granting(rules)}: narrowgate tasks request --cluster {_word(asked.cluster)} --reason ...{link} {wanted}"
 
@@ -276,7 +277,9 @@ def _command(asked: Asked, rules: Sequence[CompiledRule], words: Iterable[str]) 
 def _granting(rules: Sequence[CompiledRule]) -> str:
     first = rules[0]
     by = f"rule {first.rule.id} of policy {first.ref.policy}"
-    return f"{by}{' and others' if len(rules) > 1 else ''} can grant it for a time"
+    linked = next((rule.rule.links for rule in rules if rule.rule.links), None)
+    to = f" to a task whose link begins with {' or '.join(linked[:MAX_NEAR])}" if linked else ""
+    return f"{by}{' and others' if len(rules) > 1 else ''} can grant it for a time{to}"
 
 
 def _wanted(asked: Asked, grantable: CompiledRule | None) -> str:
@@ -291,11 +294,17 @@ def _wanted(asked: Asked, grantable: CompiledRule | None) -> str:
     # A request over all namespaces is one that names none.
     namespace = judged.namespace or (EVERYTHING if judged.namespaced else "")
     words = f"{verb} {resource(judged)}{name}{f' -n {namespace}' if namespace else ''}"
+    read = _read(words)
+    return words if read is not None and read.covers(judged) else ""
+
+
+@lru_cache(maxsize=1024)
+def _read(words: str) -> CompiledRule | None:
+    """What the words ask for; None where they are none. Who is refused once is refused the same again and again."""
     try:
-        read = granted_rule(read_wanted(words, 1), "")
+        return granted_rule(read_wanted(words, 1), "")
     except WantedRefused:
-        return ""
-    return words if read.covers(judged) else ""
+        return None
 
 
 def _near(holding: Holding, judged: Question) -> str:

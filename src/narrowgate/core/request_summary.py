@@ -90,7 +90,7 @@ def _changed(intent: Intent, seen: Seen, body: bytes) -> Iterator[str]:
     elif seen.old is None:
         yield "there is no such object now: this would make it"
     if seen.refused:
-        yield f"the cluster would not take it as it is: {seen.refused}"
+        yield f"a dry run of it fails: {seen.refused}"
     if seen.hidden or seen.old is None or seen.new is None:
         yield from _as_sent(intent, body)
         return

@@ -163,6 +163,13 @@ def standing_of(
     return sorted(lines, key=_worst_first)
 
 
+def without_former(known: RuleUses, agents: Iterable[AgentRecord]) -> RuleUses:
+    """Without what agents did that were removed and made anew: of the old one the new one has nothing but its name."""
+    made_at = {f"agent:{agent.name}": agent.created_at for agent in agents}
+    uses = tuple(use for use in known.uses if use.at >= made_at.get(use.holder, -math.inf))
+    return RuleUses(uses, known.complete_since)
+
+
 def subject_text(subject: Subject) -> str:
     """A subject in the words that identities are written in: `agent:ci-bot`, `group:ci`, `agent:*`."""
     return f"{subject.kind.value.lower()}:{subject.name}"

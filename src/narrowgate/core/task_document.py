@@ -29,7 +29,7 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     kind: Kind
     name: str
-    """Who holds the access: the agent of this name."""
+    """Who holds the access: the agent of this name, or a person in an emergency."""
     requested_by: str
     cluster: str
     purpose: str
@@ -52,6 +52,8 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When the access ends at the latest."""
     ended_at: str | None
     ended_because: str
+    emergency: bool
+    """Whether a person took it for themselves, at once; it is looked at afterwards, as approval `<id>-review`."""
 
 
 def task_document(task: Task, now: float, used: TaskUse = NOTHING_USED) -> TaskDocument:
@@ -77,6 +79,7 @@ def task_document(task: Task, now: float, used: TaskUse = NOTHING_USED) -> TaskD
         ends_at=_moment(task.ends_at),
         ended_at=_moment(task.ended_at),
         ended_because=task.ended_because,
+        emergency=task.emergency,
     )
 
 

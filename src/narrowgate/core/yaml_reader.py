@@ -179,7 +179,8 @@ class Reader:
         node = field.node
         if not isinstance(node, yaml.ScalarNode) or node.tag != _INTEGER_TAG or not node.value.isdecimal():
             self.refuse(field, "must be a whole number")
-        elif len(node.value) > len(str(most)) or not 1 <= int(node.value) <= most:
+        elif node.value[0] == "0" or len(node.value) > len(str(most)) or int(node.value) > most:
+            # A leading zero would make it an octal number to some readers of YAML, and not to others.
             self.refuse(field, f"must be between 1 and {most}")
         else:
             return int(node.value)

@@ -19,6 +19,7 @@ from narrowgate.authenticators.port import Answer, Authenticator, Presented, Una
 from narrowgate.config import Config, control_url, kubernetes_url, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.notifications.receivers import SlackReceiver
 from narrowgate.control.notifications.telling import tell_receivers
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.control.recorder import Recorder
@@ -30,6 +31,7 @@ from narrowgate.main.approval_ends import ApprovalEnds
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
+from narrowgate.main.retention import Retention
 from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
@@ -83,6 +85,7 @@ class ControlProcess:
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
+                    tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
@@ -117,6 +120,7 @@ class ControlProcess:
             saml_key=saml_key(config),
             bindings=config.roles,
             modes={cluster.name: cluster.mode for cluster in config.clusters},
+            slack=[receiver for receiver in config.receivers if isinstance(receiver, SlackReceiver)],
         )
 
     def _authenticator(self) -> Authenticator:

@@ -1,8 +1,9 @@
-"""The ends of tasks written down that nobody asked for: time was over, or the agent was paused, ended or removed.
+"""The ends of tasks written down that nobody asked for: time was over, their holder is gone, or people said no.
 
-Nothing rests on this for what is let through: every request is judged by the clock and by the agent's record. It is
-for the lists and for the record of changes, and it makes a pause final for the tasks of its time: an agent that may go
-on later has nothing left from before.
+Nothing rests on this for what is let through: every request is judged by the clock, by the agent's record, and by the
+sign-ins of whoever took an emergency. It is for the lists and for the record of changes, and it makes a pause final for
+the tasks of its time: an agent that may go on later has nothing left from before. What people said is told to a task
+when they say it (`control.api.approvals`); here that is made good where a gate died in between.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import logging
 import time
 
 from narrowgate.core.agent import AgentRecord, refusal_of
+from narrowgate.core.answered_task import task_after_answer
 from narrowgate.core.identity import Kind
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.store.port import ChangedMeanwhile, NotThere, Store, StoreUnavailable
+from narrowgate.store.presence import people_present
 
 SWEEP_SECONDS = 5.0
 """From one look to the next: lists lag that much behind, at most."""
@@ -25,11 +28,16 @@ BY = "gate"
 log = logging.getLogger("narrowgate.control")
 
 
-def ended_task(task: Task, agent: AgentRecord | None, now: float) -> Task:
-    """The task as it is kept at `now` (Unix seconds), its holder's record being `agent`; itself where it goes on."""
+def ended_task(task: Task, agent: AgentRecord | None, now: float, *, present: bool = False) -> Task:
+    """An active task as it is kept at `now` (Unix seconds); itself where it goes on.
+
+    `agent` is its holder's record, `present` whether the person who took an emergency is still signed in.
+    """
     found = task.at(now)
-    if found.is_final or task.kind is not Kind.AGENT:
+    if found.is_final:
         return found
+    if task.kind is not Kind.AGENT:
+        return found if present else found.after(TaskEvent.REVOKED, now, "the sign-in that it was taken with is over")
     # An agent that was made anew under the old name is another one.
     if agent is None or agent.created_at > task.requested_at:
         reason = "the agent was removed"
@@ -41,7 +49,7 @@ def ended_task(task: Task, agent: AgentRecord | None, now: float) -> Task:
 
 
 class TaskEnds:
-    """Looks at the active tasks of a store again and again."""
+    """Looks at the tasks of a store that are not over again and again."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -57,15 +65,26 @@ class TaskEnds:
 
     def sweep(self, now: float) -> None:
         """Write down every end that has come by `now`. Raises StoreUnavailable."""
-        tasks = self._store.tasks.active()
-        if not tasks:
+        if tasks := self._store.tasks.active():
+            agents = {agent.name: agent for agent in self._store.agents()}
+            present = people_present(self._store.sign_ins, tasks, now)
+            for task in tasks:
+                ended = ended_task(task, agents.get(task.name), now, present=task.id in present)
+                self._keep(self._answered(ended, now) if task.emergency else ended, task, now)
+        for task in self._store.tasks.waiting():
+            # What people said comes first: a no that was written down in time is why it ended.
+            self._keep(self._answered(task, now).at(now), task, now)
+
+    def _answered(self, task: Task, now: float) -> Task:
+        for question in self._store.approvals.about_task(task.id):
+            task = task_after_answer(task, question, now)
+        return task
+
+    def _keep(self, task: Task, was: Task, now: float) -> None:
+        if task == was:
             return
-        agents = {agent.name: agent for agent in self._store.agents()}
-        for task in tasks:
-            ended = ended_task(task, agents.get(task.name), now)
-            if ended != task:
-                try:
-                    self._store.tasks.change(ended, was=task, by=BY, at=now)
-                except (ChangedMeanwhile, NotThere):
-                    # Somebody else ended it this moment, or changed it: then it is looked at again.
-                    continue
+        try:
+            self._store.tasks.change(task, was=was, by=BY, at=now)
+        except (ChangedMeanwhile, NotThere):
+            # Somebody else ended it this moment, or changed it: then it is looked at again.
+            return

@@ -26,6 +26,7 @@ from narrowgate.main.policy_folder import PolicyFolder
 from narrowgate.main.shared_denied_requests import write_down
 from narrowgate.main.shared_rule_uses import SharedRuleUses
 from narrowgate.main.shared_sightings import share
+from narrowgate.main.told_receivers import ToldReceivers
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.denied_requests import DeniedRequests
@@ -66,6 +67,7 @@ class Worker:
         self._own_tokens = clusters.own_tokens
         self._state = State(clusters.served)
         self._folder = PolicyFolder(config, self._store)
+        self._told = ToldReceivers(self._store, [receiver.name for receiver in config.receivers])
         self._identification = Identification(config.authentication, keys, Port.KUBERNETES, self._clusters)
         self._loading = Loading(self._store, self._identification)
         self._running = RunningRequests(self._state)
@@ -130,6 +132,7 @@ class Worker:
                 tasks.append(followers.create_task(share(self._sightings, self._store, self._name)))
             if self._number == 0:
                 tasks.append(followers.create_task(self._folder.follow()))
+                tasks.append(followers.create_task(self._told.follow()))
                 tasks.append(followers.create_task(self._serve_health()))
             _settle_memory()
             await self._listener.start(self._bound, self._context, connections)
@@ -138,6 +141,7 @@ class Worker:
             await stop.wait()
             log.info("stopping: running requests get %.0f s", self._config.limits.drain_timeout)
             await self._drain()
+            await self._counting.settle()
             for task in tasks:
                 task.cancel()
 
@@ -207,6 +211,7 @@ class Worker:
         gauge = prometheus_client.Gauge("narrowgate_client_connections", "Open client connections.", registry=registry)
         gauge.set_function(lambda: len(self._listener))
         registry.register(_Noticed(self._sightings))
+        registry.register(self._told)
         host, port = self._config.listen.health
         await serve_health(host, port, self._readiness, registry)
 

@@ -31,14 +31,27 @@ MAX_USER_AGENT = 1024
 """Bytes of the User-Agent that are recorded, as many as the API server writes to its audit log
 (k8s.io/apiserver/pkg/audit/request.go, `maxUserAgentLength`)."""
 
-_random = os.urandom(10).hex()
-_PROCESS = f"{_random[:8]}-{_random[8:12]}-{_random[12:16]}-{_random[16:20]}-"
-_counter = itertools.count(1)
+
+class _AuditIds:
+    """A random beginning, shaped like a UUID's, and a number behind it."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        random = os.urandom(10).hex()
+        self.beginning = f"{random[:8]}-{random[8:12]}-{random[12:16]}-{random[16:20]}-"
+        self.numbers = itertools.count(1)
+
+
+_ids = _AuditIds()
+# The processes of a gate are forks of one: they would go on from the same beginning with the same numbers.
+os.register_at_fork(after_in_child=_ids.begin_anew)
 
 
 def new_audit_id() -> str:
     """An id no other request has: the same for the gate's entries and the API server's (header `Audit-ID`)."""
-    return f"{_PROCESS}{next(_counter):012x}"
+    return f"{_ids.beginning}{next(_ids.numbers):012x}"
 
 
 class Exchange:

@@ -28,13 +28,12 @@ class CountedRuleUses:
 
     def count(self, who: Chain, cluster: str, allowed: Allow, now: float) -> None:
         """Take down that these rules let a request through at `now` (Unix seconds): a stream, when it begins."""
-        used = self._used
         for member, ref in zip(who, allowed.covers, strict=True):
             # The value of an enum member is a property in CPython 3.11, four times slower than the attribute behind it.
-            self._note((member.kind._value_, member.name, cluster, ref), used, now)
-        for number, ref in allowed.covers_of_uses:
-            member = who[number]
-            self._note((member.kind._value_, member.name, cluster, ref), used, now)
+            self._note((member.kind._value_, member.name, cluster, ref), now)
+        for place, ref in allowed.covers_of_uses:
+            member = who[place]
+            self._note((member.kind._value_, member.name, cluster, ref), now)
 
     def take(self) -> tuple[tuple[RuleUse, ...], float | None]:
         """Everything since the last time, and when something was left out (None: nothing was); forgotten here."""
@@ -58,11 +57,12 @@ class CountedRuleUses:
             written = _WRITTEN[kind]
             key = (written, name, use.cluster, RuleRef(use.policy, use.rule))
             if key not in self._used:
-                self._note(key, self._used, use.at)
+                self._note(key, use.at)
         if lost_at is not None:
             self._lost_at = max(lost_at, self._lost_at or lost_at)
 
-    def _note(self, key: _Key, used: dict[_Key, float], now: float) -> None:
+    def _note(self, key: _Key, now: float) -> None:
+        used = self._used
         if len(used) < MOST_COUNTED or key in used:
             used[key] = now
         else:

@@ -12,7 +12,7 @@ import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from narrowgate.core import refusals
 from narrowgate.core.decision import Deny
@@ -106,9 +106,19 @@ class Taken:
 class Counting:
     """The counts of one process, touched by its event loop only. Nothing is counted unless `follow` runs."""
 
-    def __init__(self, store: TaskLimits, name: str, tell_seconds: float = TELL_SECONDS) -> None:
-        """`name` is this process's own, never used again by another one; `tell_seconds` is how often it tells."""
+    def __init__(
+        self,
+        store: TaskLimits,
+        name: str,
+        *,
+        tell_seconds: float = TELL_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """`name` is this process's own, never used again by another one. `tell_seconds` is how often it tells,
+        `answer_seconds` how long a request waits to be counted.
+        """
         self._tell_seconds = tell_seconds
+        self._answer_seconds = answer_seconds
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._name = name
@@ -206,6 +216,11 @@ class Counting:
             elif self._changed:
                 await self._tell(self._changed)
 
+    async def settle(self) -> None:
+        """Give back what was not used: the gate is stopping, and nothing is under way any more. `follow` still runs."""
+        await self._give_back(dict(self._tasks))
+        await self.told()
+
     # --- asking
 
     async def _counted(self, what: _What, limits: Limits, limit: int) -> bool:
@@ -223,7 +238,7 @@ class Counting:
         self._asks.append(ask)
         self._news.set()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 try:
                     return await ask.answer
                 except asyncio.CancelledError:
@@ -278,6 +293,8 @@ class Counting:
             block = await asyncio.to_thread(self._store.hand_out, name, limit, returned=returned)
             task.at_hand += block
             task.limit = limit
+            # However long the store took: what came just now is not idle.
+            task.used_at = self._loop.time()
         if task.at_hand <= 0:
             task.refused_at[_What.REQUEST] = self._loop.time(), limit
             return False
@@ -289,6 +306,8 @@ class Counting:
         first = not len(self)
         asked_at, now = self._loop.time(), time.time()
         own = task.streams
+        if own >= limit or task.was_refused(_What.STREAM, limit, asked_at):
+            return False
         # Whatever ends meanwhile is told afterwards: what the store has is never less than what runs.
         if not await asyncio.to_thread(self._store.add_stream, name, limit, own, by=self._name, now=now):
             task.refused_at[_What.STREAM] = self._loop.time(), limit
@@ -309,14 +328,18 @@ class Counting:
             self._epoch += 1
         await self._tell(running | self._changed)
         idle = {name: task for name, task in self._tasks.items() if task.used_at < now - self._tell_seconds}
-        returned = {name: task.at_hand for name, task in idle.items() if task.at_hand > 0}
-        for name in returned:
-            idle[name].at_hand = 0
-        if returned:
-            await self._try(lambda: self._store.take_back(returned))
+        await self._give_back(idle)
         for name, task in idle.items():
             if not task.streams and not task.at_hand and task.used_at < now - IDLE_SECONDS:
                 del self._tasks[name]
+
+    async def _give_back(self, tasks: Mapping[str, _Task]) -> None:
+        returned = {name: task.at_hand for name, task in tasks.items() if task.at_hand > 0}
+        for name in returned:
+            # Before the store is asked: what it may give to others is not used here any more.
+            tasks[name].at_hand = 0
+        if returned:
+            await self._try(lambda: self._store.take_back(returned))
 
     async def _tell(self, names: Collection[str]) -> bool:
         told = {name: self._of(name).streams for name in names}

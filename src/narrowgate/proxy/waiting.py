@@ -210,7 +210,7 @@ class Waiting:
             question = await asyncio.to_thread(
                 question_for_request, secrets.token_hex(8), held, asked.needs, time.time()
             )
-            if nobody := unanswerable(question):
+            if nobody := unanswerable(question.asks, question.excluded_groups):
                 return _not_askable(asked.needs, nobody)
             await asked.record(msgspec.structs.replace(asked.needs, approval=question.id))
             if await asyncio.to_thread(self._add, question):

@@ -149,6 +149,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "ALTER TABLE agents ADD COLUMN handed_to TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE tasks ADD COLUMN ended_at FLOAT",
         """CREATE TABLE delegations (
             id TEXT NOT NULL PRIMARY KEY,
             person TEXT NOT NULL,

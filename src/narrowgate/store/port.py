@@ -190,6 +190,10 @@ class Tasks(Protocol):
         """All that are kept as active, by id; time may have ended some of them since."""
         ...
 
+    def waiting(self) -> tuple[Task, ...]:
+        """All that are kept as waiting for people, by id; time may have ended some of them since."""
+        ...
+
     def listed(self, names: Collection[str] | None = None, *, behind: str = "", limit: int = 100) -> tuple[Task, ...]:
         """The newest, newest first: of these identities' names alone where they are given; `behind` that id."""
         ...
@@ -363,10 +367,6 @@ class TaskLimits(Protocol):
         """What each of these tasks has used."""
         ...
 
-    def forget(self, tasks: Collection[str]) -> None:
-        """Drop what is kept of these tasks, which are over."""
-        ...
-
 
 class RuleUseLog(Protocol):
     """When rules last let somebody through, for people to read. No change that anybody is told of."""
@@ -383,6 +383,27 @@ class RuleUseLog(Protocol):
 
     def known(self) -> RuleUses:
         """All that is kept, the latest first, and since when nothing is missing."""
+        ...
+
+
+class Pruning(Protocol):
+    """What was over long ago goes, a little at a time; the trail has the story. No change that anybody is told of.
+
+    Each call says how many went: fewer than `limit` where nothing is left to go. Times are Unix seconds.
+    """
+
+    def tasks(self, over_before: float, limit: int) -> int:
+        """Drop tasks that ended before then, and what is kept of their limits."""
+        ...
+
+    def questions(self, over_before: float, limit: int) -> int:
+        """Drop questions to which nothing happens any more, and whose time was over before then."""
+        ...
+
+    def changes(self, made_before: float, limit: int) -> int:
+        """Drop changes to tasks and questions that were made before then. All others stay for good, and so does the
+        newest one, from which the next gets its number.
+        """
         ...
 
 
@@ -437,6 +458,11 @@ class Store(Protocol):
     @property
     def rule_uses(self) -> RuleUseLog:
         """When rules were last used."""
+        ...
+
+    @property
+    def pruning(self) -> Pruning:
+        """What goes once it was over long ago."""
         ...
 
     @property

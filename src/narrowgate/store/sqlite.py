@@ -26,6 +26,7 @@ from narrowgate.store.port import (
     RevisionSummary,
     digest_of,
 )
+from narrowgate.store.pruning import Pruning
 from narrowgate.store.roles import RoleTable
 from narrowgate.store.rule_uses import RuleUseTable
 from narrowgate.store.sightings import SightingTable
@@ -47,6 +48,7 @@ class SQLiteStore:
         self.roles = RoleTable(self._file)
         self.sightings = SightingTable(self._file)
         self.notifications = NotificationCursorTable(self._file)
+        self.pruning = Pruning(self._file)
         self.denied_requests = DeniedRequestTable(self._file)
         self.tasks = TaskTable(self._file)
         self.task_limits = TaskLimitTable(self._file)

@@ -97,10 +97,11 @@ tasks = Table(
     Column("requested_at", Float, nullable=False),
     Column("credential_hash", LargeBinary, unique=True),
     Column("document", Text, nullable=False),
+    Column("ended_at", Float),
     Index("tasks_by_name", "name", "requested_at"),
     Index("tasks_by_state", "state"),
 )
-"""`document` is the task as JSON (`core.tasks.Task`); the columns before it repeat what is searched for."""
+"""`document` is the task as JSON (`core.tasks.Task`); the other columns repeat what is searched for."""
 
 approvals = Table(
     "approvals",

@@ -69,12 +69,6 @@ class TaskLimitTable:
         under_way = {row[0]: row[1] for row in running}
         return {task: TaskUse(taken.get(task, 0), under_way.get(task, 0)) for task in wanted}
 
-    def forget(self, tasks: Collection[str]) -> None:
-        """See the port."""
-        with self._database.writing() as connection:
-            for table in (task_requests, task_streams):
-                connection.execute(delete(table).where(table.c.task.in_(sorted(tasks))))
-
 
 def _taken(connection: Connection, task: str) -> int:
     found = connection.execute(select(task_requests.c.taken).where(task_requests.c.task == task)).scalar()

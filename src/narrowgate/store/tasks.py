@@ -54,9 +54,11 @@ class TaskTable:
 
     def active(self) -> tuple[Task, ...]:
         """See the port."""
-        query = select(tasks).where(tasks.c.state == TaskState.ACTIVE.value).order_by(tasks.c.id)
-        with self._database.reading() as connection:
-            return tuple(_task(row) for row in connection.execute(query).all())
+        return self._in_state(TaskState.ACTIVE)
+
+    def waiting(self) -> tuple[Task, ...]:
+        """See the port."""
+        return self._in_state(TaskState.REQUESTED)
 
     def listed(self, names: Collection[str] | None = None, *, behind: str = "", limit: int = 100) -> tuple[Task, ...]:
         """See the port."""
@@ -72,6 +74,11 @@ class TaskTable:
                 query = query.where(or_(tasks.c.requested_at < last, later))
             return tuple(_task(row) for row in connection.execute(query).all())
 
+    def _in_state(self, state: TaskState) -> tuple[Task, ...]:
+        query = select(tasks).where(tasks.c.state == state.value).order_by(tasks.c.id)
+        with self._database.reading() as connection:
+            return tuple(_task(row) for row in connection.execute(query).all())
+
 
 def _columns(task: Task) -> dict[str, Any]:
     return {
@@ -81,6 +88,7 @@ def _columns(task: Task) -> dict[str, Any]:
         "requested_at": task.requested_at,
         "credential_hash": task.credential_hash or None,
         "document": msgspec.json.encode(task).decode(),
+        "ended_at": task.ended_at,
     }
 
 

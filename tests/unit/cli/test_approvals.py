@@ -223,3 +223,42 @@ def test_several_are_answered_each_by_itself_and_what_was_heard_before_a_refusal
     before = len(gate.calls)
     assert shell.bare("approvals", "approve", "q1", "../q2").code == 2
     assert len(gate.calls) == before
+
+
+def test_limits_of_a_task_are_shown_to_whoever_answers(shell: Terminal, gate: ScriptedGate) -> None:
+    gate.answers("/api/v1/approvals/t1", told(TASK | {"maxRequests": 50, "maxStreams": None}))
+    shown = shell.bare("approvals", "show", "t1").out
+    assert "lasts: 20m\nrequests at most: 50\n" in shown
+    assert "streams at most" not in shown
+
+
+TOGETHER = REQUEST | {"askedWith": "m", "mayAnswer": True}
+
+
+def test_what_was_asked_together_stands_together_in_the_list_and_has_one_command(
+    shell: Terminal, gate: ScriptedGate
+) -> None:
+    other = TOGETHER | {"id": "q2", "name": "db"}
+    gate.answers(LIST, page(other, TASK, TOGETHER))
+    done = shell.bare("approvals", "list")
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ID", "q2", "q1", "t1"]
+    assert "2 questions of agent:bot were asked together: narrowgate approvals approve q2 --together" in done.err
+
+
+def test_together_every_question_is_shown_and_nothing_is_answered_unseen(shell: Terminal, gate: ScriptedGate) -> None:
+    other = TOGETHER | {"id": "q2", "summary": ["- spec.replicas: 2", "+ spec.replicas: 9"]}
+    gate.answers(LIST, page(other, TASK, TOGETHER))
+    for one in (TOGETHER, other):
+        gate.answers(f"/api/v1/approvals/{one['id']}", told(one))
+    gate.answers("/api/v1/approvals/answers", told({"items": []}))
+    # Nobody is there to say yes: what is shown is not answered.
+    done = shell.bare("approvals", "approve", "q1", "--together")
+    assert done.code == 1
+    assert "object: + spec.replicas: 9" in done.out.splitlines()
+    assert done.out.count("--- ") == 2
+    assert [call.path for call in gate.calls if call.method == "POST" and "approvals" in call.path] == []
+
+
+def test_together_is_for_people_who_look_at_one_question(shell: Terminal, gate: ScriptedGate) -> None:
+    for arguments in (("q1", "q2", "--together"), ("q1", "--together", "-o", "json")):
+        assert shell.bare("approvals", "approve", *arguments).code == 2

@@ -56,7 +56,7 @@ def test_what_is_typed_is_what_is_sent_and_days_are_whole_ones(shell: Terminal, 
         "comment": "holiday",
     }
     assert "bob answers in your place for security, sre from 2026-11-21T08:00:00Z" in done.err
-    assert "`approvals undelegate d1` ends that" in done.err
+    assert "`approvals undelegate d1` ends that, and so does signing out" in done.err
 
 
 def test_what_is_left_out_is_not_sent_and_moments_are_taken_as_they_are(shell: Terminal, gate: ScriptedGate) -> None:

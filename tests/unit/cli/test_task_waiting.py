@@ -8,7 +8,7 @@ import pytest
 
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.oauth_client import GateUnreachable
-from narrowgate.cli.task_waiting import MOST_SILENCE, collected
+from narrowgate.cli.task_waiting import INTERVAL_SECONDS, MOST_SILENCE, collected, interval_of
 
 ASKS = [{"from": [{"group": "sre", "count": 2}, {"group": "security", "count": 1}], "within": "10m"}]
 PENDING = {"state": "pending", "asks": ASKS, "lapsesAt": "2026-11-21T08:10:00Z"}
@@ -70,3 +70,12 @@ def test_a_gate_that_is_away_for_a_while_is_waited_for_and_for_long_is_not() -> 
     with pytest.raises(GateUnreachable):
         collected(gone, "t1", 0)
     assert len(gone.asked) == MOST_SILENCE + 2
+
+
+@pytest.mark.parametrize("told", [None, 0, -1, 61, True, "2", float("nan"), [2]])
+def test_an_interval_that_is_none_is_not_obeyed(told: object) -> None:
+    assert interval_of({"interval": told}) == INTERVAL_SECONDS
+
+
+def test_the_gate_says_how_often_it_is_asked() -> None:
+    assert interval_of({"interval": 5}) == 5.0

@@ -67,6 +67,21 @@ def test_the_credential_is_shown_once_alone_on_stdout(tasks: Tasks) -> None:
     assert "until 2026-01-01T00:20:00Z" in done.err
 
 
+def test_what_a_refused_request_lacked_is_asked_for(tasks: Tasks) -> None:
+    denied = {"auditId": "a-1", "agent": "bot", "cluster": "dev", "allow": ["get secrets/key -n ci"]}
+    tasks.gate.answers("/api/v1/denied/a-1", told(denied))
+    done = tasks("request", "--reason", "look", "--from-denied", "a-1")
+    assert (done.code, done.out) == (0, f"{MADE.text}\n")
+    assert 'asks for: --allow "get secrets/key -n ci"' in done.err
+    (sent,) = [call.document for call in tasks.gate.calls if call.path == "/api/v1/tasks"]
+    assert (sent["allow"], sent["cluster"]) == (["get secrets/key -n ci"], "dev")
+
+
+def test_a_task_that_asks_for_nothing_is_misuse(tasks: Tasks) -> None:
+    done = tasks("request", "--reason", "look")
+    assert (done.code, "--from-denied ID" in done.err) == (2, True)
+
+
 def test_it_goes_into_a_kubeconfig_and_nowhere_else(tasks: Tasks, tmp_path: Path) -> None:
     path = tmp_path / "task.kubeconfig"
     done = tasks("request", *WISH, "--kubeconfig", path)
@@ -146,7 +161,7 @@ def test_a_list_goes_on_page_by_page(tasks: Tasks) -> None:
     tasks.gate.answers("/api/v1/tasks?limit=10&continue=abc_-1", told({"items": [TASK], "metadata": {"continue": ""}}))
     assert len(tasks("list", "-o", "json").json) == 11
     done = tasks("list")
-    assert done.out.splitlines()[0].split() == ["ID", "AGENT", "CLUSTER", "STATE", "ENDS", "PURPOSE"]
+    assert done.out.splitlines()[0].split() == ["ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"]
     assert len(done.out.splitlines()) == 12
 
 
@@ -154,7 +169,7 @@ def test_a_task_is_shown_line_by_line_and_cannot_move_the_cursor(tasks: Tasks) -
     tasks.gate.answers(ONE, told(TASK | {"purpose": "\x1b[2Jlook"}))
     done = tasks("show", MADE.task)
     assert "\x1b" not in done.out
-    assert {"agent: bot", "state: active", "allow-1: get pods -n ci"} <= set(done.out.splitlines())
+    assert {"for: bot", "state: active", "allow-1: get pods -n ci"} <= set(done.out.splitlines())
     assert tasks("show", MADE.task, "-o", "json").json["id"] == MADE.task
 
 

@@ -223,3 +223,9 @@ def test_a_rule_that_keeps_the_owner_out_says_so() -> None:
     kept_out = msgspec.structs.replace(ASK, not_by_owner=True)
     (line,) = asks_in_words(msgspec.structs.replace(QUESTION, asks=(kept_out,)))
     assert line == "2 of sre, within 10m, not by who answers for the agent"
+
+
+def test_a_question_tells_the_limits_of_its_task() -> None:
+    limited = msgspec.structs.replace(TASK, max_requests=50, max_streams=3)
+    about = question_for_task(limited, OFFER, None, NOW).about
+    assert (about.max_requests, about.max_streams) == (50, 3)

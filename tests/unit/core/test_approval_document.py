@@ -68,6 +68,13 @@ def test_a_task_is_told_by_what_it_wants_and_for_how_long() -> None:
     task = msgspec.structs.replace(QUESTION, task="t1", about=Matter(wanted=("get pods -n ci",), seconds=1200.0))
     found = approval_document(task, NOW, may_answer=False)
     assert (found.task, found.wanted, found.duration, found.verb) == ("t1", ("get pods -n ci",), "20m", "")
+    assert (found.max_requests, found.max_streams) == (None, None)
+
+
+def test_whoever_answers_about_a_task_sees_its_limits() -> None:
+    limited = Matter(wanted=("get pods -n ci",), seconds=1200.0, max_requests=50, max_streams=3)
+    found = approval_document(msgspec.structs.replace(QUESTION, task="t1", about=limited), NOW, may_answer=True)
+    assert (found.max_requests, found.max_streams) == (50, 3)
 
 
 def test_a_list_leaves_out_the_object_and_cuts_what_is_long() -> None:

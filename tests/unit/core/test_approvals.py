@@ -259,6 +259,8 @@ def test_each_rule_keeps_out_for_itself() -> None:
 
 
 def test_what_nobody_can_answer_is_told_and_everything_else_is_asked() -> None:
-    assert "nobody can answer: rule p/r asks sre" in unanswerable(kept_out(("security", 1), ("sre", 1)))
-    assert unanswerable(kept_out(("security", 1))) == ""
-    assert unanswerable(asking(("sre", 1), excluded_groups=("sre",))) == ""
+    both = kept_out(("security", 1), ("sre", 1)).asks
+    assert "nobody can answer: sre is asked, which answers for the agent" in unanswerable(both, ("sre",))
+    assert unanswerable(both, ("developers",)) == ""
+    assert unanswerable(kept_out(("security", 1)).asks, ("sre",)) == ""
+    assert unanswerable(asking(("sre", 1)).asks, ("sre",)) == ""

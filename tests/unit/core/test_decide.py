@@ -447,6 +447,12 @@ class TestGrantableAndApprove:
             in refusal.hint
         )
 
+    def test_where_the_rule_asks_for_a_link_the_refusal_says_which_and_leaves_it_to_be_found(self) -> None:
+        linked = rule("grantable", "get", "secrets", namespaces="ci", links=("https://tickets.corp/",))
+        refusal = denied(answer(self.WHAT, policy(READ_PODS, linked)))
+        assert "to a task whose link begins with https://tickets.corp/: narrowgate" in refusal.hint
+        assert '--reason ... --link ... --allow "get secrets/deploy-key -n ci"' in refusal.hint
+
     def test_an_approve_rule_holds_what_nothing_covers(self) -> None:
         held = answer(self.WHAT, policy(rule("approve", "get", "secrets", namespaces="ci", names="deploy-key")))
         assert isinstance(held, NeedsApproval)

@@ -103,6 +103,41 @@ def test_long_lists_are_compared_place_by_place_and_no_change_is_lost() -> None:
     old = {"a": [str(number) for number in range(3000)]}
     new = {"a": [*old["a"][:1500], "x", *old["a"][1501:], "y"]}
     assert lines(new, old) == ['- a[1500]: "1500"', '+ a[1500]: "x"', '+ a[3000]: "y"']
+    # Where all but a few are the same, they are found however long the lists are.
+    more = {"a": [*old["a"][:1500], "x", *old["a"][1500:]]}
+    assert lines(more, old) == ['+ a[1500]: "x"']
+
+
+def test_what_takes_long_to_match_is_compared_place_by_place_instead() -> None:
+    # Each of these takes a tenth of a second to match, and a thousand of them would take minutes.
+    old = {f"a{number}": "\n".join(["x"] + ["a", "b"] * 99 + ["y"]) for number in range(1000)}
+    new = {f"a{number}": "\n".join(["u"] + ["a"] * 198 + ["v"]) for number in range(1000)}
+    found = lines(new, old)
+    assert found[-1] == "+ a999 line 200: v"
+    assert len(found) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("abcdef", "abXcdef"),
+        ("abcdef", "abef"),
+        ("aaaa", "aaa"),
+        ("abcabc", "abc"),
+        ("", "abc"),
+        ("abc", ""),
+        ("ab", "ba"),
+    ],
+)
+def test_whatever_is_told_makes_the_one_of_the_other(old: str, new: str) -> None:
+    gone, come = [], []
+    for line in lines({"a": list(new)}, {"a": list(old)}):
+        (gone if line.startswith("-") else come).append(line[-2])
+    left = list(old)
+    for letter in gone:
+        if letter in left:
+            left.remove(letter)
+    assert sorted(left + [one for one in come if one.isalpha()]) == sorted(new)
 
 
 def test_what_the_server_keeps_for_itself_is_left_out_and_the_copy_of_kubectl_is_one_line() -> None:

@@ -389,6 +389,7 @@ def test_a_grantable_rule_may_limit_requests_and_streams_and_ask_for_a_link() ->
         ("maxRequests: many", "maxRequests: must be a whole number"),
         ("maxRequests: null", "maxRequests: must be a whole number"),
         ("maxStreams: 0", "maxStreams: must be between 1 and 1000"),
+        ("maxStreams: 010", "maxStreams: must be between 1 and 1000"),
         ("maxStreams: 1.5", "maxStreams: must be a whole number"),
         ("maxStreams: -1", "maxStreams: must be a whole number"),
         ("links: []", "links: is empty"),

@@ -120,7 +120,7 @@ def test_where_the_difference_cannot_be_had_it_is_said_and_the_body_is_shown() -
         *sent,
     )
     assert shown("PATCH", WEB, PATCH, Seen(old={"a": 1}, refused="spec.replicas: Invalid value")) == (
-        "the cluster would not take it as it is: spec.replicas: Invalid value",
+        "a dry run of it fails: spec.replicas: Invalid value",
         *sent,
     )
     assert shown("PUT", WEB, PATCH, Seen(new={"a": 1})) == ("there is no such object now: this would make it", *sent)

@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter
 from narrowgate.core.identity import Kind
+from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import read_wanted
 from narrowgate.main.task_ends import TaskEnds, ended_task
@@ -101,3 +104,86 @@ def test_an_agent_that_goes_on_after_a_pause_has_nothing_left_from_before(store:
     store.change_agent(AGENT, by="person:olga", at=1012)
     TaskEnds(store).sweep(1013.0)
     assert store.tasks.get("t").state is TaskState.REVOKED
+
+
+def emergency(**other: Any) -> Task:
+    mine = {"kind": Kind.PERSON, "name": "alice", "requested_by": "person:alice", "emergency": True, "sign_in": "s1"}
+    return task(**(mine | other))
+
+
+def sign_in(name: str = "s1") -> SignIn:
+    return SignIn(
+        id=name,
+        person="alice",
+        source="oidc:corp",
+        client=Client.CLI,
+        secret_hash=name.encode(),
+        renewed_at=900.0,
+        created_at=900.0,
+        expires_at=9_000.0,
+    )
+
+
+def test_an_emergency_ends_for_good_with_the_sign_in_that_it_was_taken_with(store: Store) -> None:
+    # An agent of that name is somebody else.
+    store.add_agent(msgspec.structs.replace(AGENT, name="alice"), by="local:test", at=900)
+    store.sign_ins.add(sign_in(), by="person:alice", at=900)
+    store.tasks.add(emergency(), by="person:alice", at=1000)
+    ends = TaskEnds(store)
+    ends.sweep(1001.0)
+    assert store.tasks.get("t").state is TaskState.ACTIVE
+    store.sign_ins.end("s1", "signed out", by="person:alice", at=1002)
+    store.sign_ins.add(sign_in("s2"), by="person:alice", at=1003)
+    ends.sweep(1004.0)
+    ended = store.tasks.get("t")
+    assert (ended.state, ended.ended_because) == (TaskState.REVOKED, "the sign-in that it was taken with is over")
+
+
+def question(task_id: str, **other: Any) -> ApprovalQuestion:
+    told: dict[str, Any] = {
+        "id": task_id,
+        "task": task_id,
+        "asks": (Approval((Approvers("sre", 1),), 600.0),),
+        "rules": (),
+        "asked_at": 1000.0,
+        "lapses_at": 1600.0,
+        "state": ApprovalState.DENIED,
+        "ended_because": "no",
+    }
+    return ApprovalQuestion(**(told | other))
+
+
+def test_an_emergency_that_was_found_not_in_order_is_over_although_nobody_told_it(store: Store) -> None:
+    store.sign_ins.add(sign_in(), by="person:alice", at=900)
+    store.tasks.add(emergency(), by="person:alice", at=1000)
+    store.approvals.add(question("t", id="t-review", about=Matter(review=True)), by="person:carol", at=1001)
+    TaskEnds(store).sweep(1002.0)
+    ended = store.tasks.get("t")
+    assert (ended.state, ended.ended_because) == (TaskState.REVOKED, "found not in order: no")
+
+
+def waiting(task_id: str) -> Task:
+    return task(id=task_id, state=TaskState.REQUESTED, lapses_at=1600.0, began_at=None, ends_at=None)
+
+
+def test_tasks_that_wait_lapse_in_the_store_and_what_people_said_is_made_good(store: Store) -> None:
+    for name in ("waits", "denied", "taken-back", "unasked"):
+        store.tasks.add(waiting(name), by="agent:bot", at=1000)
+    store.approvals.add(question("waits", state=ApprovalState.PENDING), by="agent:bot", at=1000)
+    store.approvals.add(question("denied"), by="agent:bot", at=1000)
+    store.approvals.add(question("taken-back", state=ApprovalState.WITHDRAWN), by="agent:bot", at=1000)
+    ends = TaskEnds(store)
+
+    def states() -> dict[str, str]:
+        return {one.id: one.state.value for one in store.tasks.listed()}
+
+    ends.sweep(1001.0)
+    assert states() == {"waits": "requested", "denied": "denied", "taken-back": "lapsed", "unasked": "requested"}
+    assert store.tasks.get("denied").ended_because == "no"
+    ends.sweep(1600.0)
+    assert states() == {"waits": "lapsed", "denied": "denied", "taken-back": "lapsed", "unasked": "lapsed"}
+    # A clock that is set back revives nothing, and nothing is written a second time.
+    stamp = store.change_stamp()
+    for now in (1001.0, 0.0, 9999.0, 1001.0):
+        ends.sweep(now)
+    assert store.change_stamp() == stamp

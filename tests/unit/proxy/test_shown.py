@@ -97,7 +97,7 @@ def test_what_its_sender_may_not_get_nobody_fetches(path: str, tmp_path: Path) -
         ((refusal(403, "no"), b""), "the cluster answers 403 to reading it"),
         ((ok(b"[not json"), b""), "the cluster did not show it"),
         ((refusal(404, "no"), ok(WOULD_BE)), "there is no such object now"),
-        ((ok(NOW_THERE), refusal(422, "spec.image: Invalid")), "would not take it as it is: spec.image: Invalid"),
+        ((ok(NOW_THERE), refusal(422, "spec.image: Invalid")), "dry run of it fails: spec.image: Invalid"),
         ((ok(NOW_THERE), ok(b"[not json")), "it did not answer"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,7 +33,9 @@ class World:
         self._followers: dict[str, asyncio.Task[None]] = {}
 
     def process(self, name: str, table: TaskLimitTable | None = None) -> Counting:
-        counting = Counting(table or SQLiteStore(self._folder / "gate.db").task_limits, name, tell_seconds=0.2)
+        counting = Counting(
+            table or SQLiteStore(self._folder / "gate.db").task_limits, name, tell_seconds=0.2, answer_seconds=1.0
+        )
         self._followers[name] = self._tasks.create_task(counting.follow())
         return counting
 
@@ -260,9 +262,6 @@ class Faulty(TaskLimitTable):
         self._pass()
         super().tell_streams(running, by=by, now=now)
 
-    def forget(self, tasks: Collection[str]) -> None:
-        raise NotImplementedError
-
 
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_what_cannot_be_counted_is_refused(tmp_path: Path, is_stream: bool) -> None:
@@ -274,6 +273,25 @@ def test_what_cannot_be_counted_is_refused(tmp_path: Path, is_stream: bool) -> N
             await one(counting, (Limits("t1", 5, 5),), is_stream=is_stream)
         faulty.refuses = False
         assert isinstance(await one(counting, (Limits("t1", 5, 5),), is_stream=is_stream), Taken)
+
+    scene(tmp_path, play)
+
+
+def test_a_store_that_hangs_keeps_nobody_for_long_and_lets_nobody_through(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        faulty = Faulty(tmp_path)
+        counting = world.process("one", faulty)
+        limits = (Limits("t1", 2, None),)
+        faulty.going.clear()
+        try:
+            found = await asyncio.gather(*(one(counting, limits) for _ in range(3)), return_exceptions=True)
+        finally:
+            faulty.going.set()
+        assert [str(each) for each in found] == [
+            "the store does not say in time how much of the task is left; try again"
+        ] * 3
+        # Nothing was used up by whoever has gone.
+        assert [await used_one(counting, limits) for _ in range(3)] == [True, True, False]
 
     scene(tmp_path, play)
 
@@ -315,5 +333,20 @@ def test_streams_that_others_have_not_heard_of_for_long_are_lost(tmp_path: Path)
         again = await one(counting, STREAMS, is_stream=True)
         assert isinstance(again, Taken)
         assert not again.is_lost
+
+    scene(tmp_path, play)
+
+
+def test_a_process_that_stops_in_order_gives_everything_back(tmp_path: Path) -> None:
+    async def play(world: World) -> None:
+        counting = world.process("one")
+        assert await used_one(counting)
+        assert world.used().requests == 6
+        stream = await one(counting, STREAMS, is_stream=True)
+        assert isinstance(stream, Taken)
+        stream.give_back()
+        await counting.settle()
+        world.kill("one")
+        assert world.used() == TaskUse(1, 0)
 
     scene(tmp_path, play)

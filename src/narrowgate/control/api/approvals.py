@@ -16,6 +16,7 @@ from narrowgate.control.api.calls import Answered, Sent
 from narrowgate.control.api.paging import ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
+from narrowgate.core.answered_task import task_after_answer
 from narrowgate.core.answering import is_own, may_see, refusal_to_answer
 from narrowgate.core.approval_document import ApprovalDocument, approval_document, brief_document
 from narrowgate.core.approvals import (
@@ -30,7 +31,6 @@ from narrowgate.core.approvals import (
 )
 from narrowgate.core.call_rights import Action, Reach, right_of
 from narrowgate.core.identity import Identity, Kind
-from narrowgate.core.tasks import TaskEvent, TaskState
 from narrowgate.store.people import PeopleNow
 from narrowgate.store.port import ChangedMeanwhile, NotThere
 
@@ -123,7 +123,7 @@ def withdraw(parts: ApiParts, sent: Sent) -> Answered:
         return after(question, ApprovalEvent.WITHDRAWN, sent.now, because)
 
     question = _change(parts, sent, withdrawn)
-    _end_task(parts, sent, question, TaskEvent.LAPSED)
+    _end_task(parts, sent, question)
     return Answered(document=_document(question, sent, PeopleNow(parts.store, sent.now)))
 
 
@@ -139,7 +139,7 @@ def _answer(parts: ApiParts, sent: Sent, voice: Voice, comment: str) -> Answered
 
     question = _change(parts, sent, heard)
     if question.state is ApprovalState.DENIED:
-        _end_task(parts, sent, question, TaskEvent.DENIED)
+        _end_task(parts, sent, question)
     return Answered(document=_document(question, sent, PeopleNow(parts.store, sent.now)))
 
 
@@ -160,16 +160,19 @@ def _change(parts: ApiParts, sent: Sent, change: Callable[[ApprovalQuestion], Ap
     raise Problem(Trouble.CONFLICT, f"approval {sent.path['id']} is being answered by others again and again; wait")
 
 
-def _end_task(parts: ApiParts, sent: Sent, question: ApprovalQuestion, event: TaskEvent) -> None:
-    """Tell the task that was waiting. Should this fail, the task lapses: nothing makes it active any more."""
+def _end_task(parts: ApiParts, sent: Sent, question: ApprovalQuestion) -> None:
+    """Tell the task that was waiting, or the emergency that was found not in order.
+
+    Should this fail, the gate does it by itself within seconds (`main.task_ends`).
+    """
     if not question.task:
         return
     for _ in range(ATTEMPTS):
         try:
             was = parts.store.tasks.get(question.task)
-            if was.state is not TaskState.REQUESTED:
+            task = task_after_answer(was, question, sent.now)
+            if task is was:
                 return
-            task = was.after(event, sent.now, question.ended_because)
             parts.store.tasks.change(task, was=was, by=sent.by, at=sent.now)
         except NotThere:
             return

@@ -28,7 +28,7 @@ def ask_people(parts: ApiParts, sent: Sent, task: Task, offer: Offer, agent: Age
     goes first: should the gate fail in between, it lapses without anybody having been asked.
     """
     question = question_for_task(task, offer, agent, sent.now)
-    if nobody := unanswerable(question):
+    if nobody := unanswerable(question.asks, question.excluded_groups):
         raise Problem(Trouble.FORBIDDEN, nobody)
     with parts.requesting:
         kept = parts.store.approvals.listed({question.holder}, states={ApprovalState.PENDING}, limit=10 * MOST_WAITING)

@@ -11,6 +11,7 @@ import msgspec
 
 from narrowgate.authenticators.task_credential import new_credential_of
 from narrowgate.control.api.calls import Answered, Sent
+from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.tasks import TaskWithCredential, holder_of, refuse_too_many
 from narrowgate.control.problems import Problem, Trouble
@@ -85,7 +86,11 @@ def _refuse_unanswered(parts: ApiParts, question: ApprovalQuestion, now: float) 
     """Raise Problem where people have not said yes, or those who did may not any more."""
     state = question.at(now).state
     if state is ApprovalState.PENDING:
-        raise Problem(Trouble.CONFLICT, f"approval {question.id} still waits for people; see it, and try again later")
+        wait = {"Retry-After": str(INTERVAL_SECONDS)}
+        if parts.pace.is_too_fast(question.id, now):
+            told = f"approval {question.id} still waits for people; ask every {INTERVAL_SECONDS} seconds at most"
+            raise Problem(Trouble.SLOW_DOWN, told, wait)
+        raise Problem(Trouble.PENDING, f"approval {question.id} still waits for people; ask again later", wait)
     if state is not ApprovalState.APPROVED:
         because = f" ({question.ended_because})" if question.ended_because else ""
         raise Problem(Trouble.CONFLICT, f"approval {question.id} is {state.value}{because}; ask anew")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from narrowgate.control.api.collect_pace import CollectPace
+from narrowgate.control.api.standing_ages import StandingAges
 from narrowgate.control.callers import Callers
 from narrowgate.control.recorder import Recorder
 from narrowgate.control.settings import ControlSettings
@@ -35,5 +37,9 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """How people sign in."""
     checking: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while policy files are checked: a megabyte of them takes seconds of the process that others sign in by."""
+    standing_ages: StandingAges = msgspec.field(default_factory=StandingAges)
+    """Since when rules stand."""
     requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while a task is counted and kept, so that two at once are not both the last one allowed."""
+    pace: CollectPace = msgspec.field(default_factory=CollectPace)
+    """When each task that waits was last asked about."""

@@ -23,7 +23,7 @@ from narrowgate.control.api.reading import read_body, read_if_match, read_query,
 from narrowgate.control.callers import Caller
 from narrowgate.control.problems import Problem, Trouble, encode, problem_response
 from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict, redact
-from narrowgate.core.call_rights import AT_WORK, Right, right_of, roles_for
+from narrowgate.core.call_rights import AT_WORK, Action, Right, right_of, roles_for
 from narrowgate.core.decision import Deny
 from narrowgate.core.identity import chain_of
 from narrowgate.core.malformed import Malformed
@@ -128,6 +128,7 @@ class Exchange:
             await self._parts.recorder.received(self._asked)
         answered = await asyncio.to_thread(call.work, self._parts, sent)
         self._done = call.changes
+        self._asked = _made(self._asked, answered)
         return answered
 
     async def _do_once(self, call: Call, sent: Sent, key: IdempotencyKey) -> Response:
@@ -181,7 +182,20 @@ def _acts_on(call: Call, request: Request, body: object) -> ActsOn:
     else:
         name = next((str(value) for value in parameters.values()), "") or getattr(body, "name", "")
     # Somebody may put a credential where a name belongs.
-    return ActsOn(verb=call.verb, resource=call.resource, name=redact(name)[:_MOST_NAME])
+    return ActsOn(
+        verb=call.verb,
+        resource=call.resource,
+        name=redact(name)[:_MOST_NAME],
+        emergency=call.action is Action.TAKE_EMERGENCY,
+    )
+
+
+def _made(asked: Asked, answered: Answered) -> Asked:
+    """With the id of what the call has made, which had none before: the end of the entry names it."""
+    made = getattr(answered.document, "id", "")
+    if asked.acts_on is None or asked.acts_on.name or not isinstance(made, str):
+        return asked
+    return msgspec.structs.replace(asked, acts_on=msgspec.structs.replace(asked.acts_on, name=made))
 
 
 def _problem_of(error: Exception, asked: Asked) -> Problem:

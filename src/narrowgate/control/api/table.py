@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from narrowgate.control.api import (
     agents,
+    answering_together,
     approvals,
     collecting,
     delegations,
     denied,
+    emergencies,
     policies,
     roles,
     sign_ins,
@@ -16,6 +18,7 @@ from narrowgate.control.api import (
 )
 from narrowgate.control.api.calls import Call
 from narrowgate.control.api.paging import Page
+from narrowgate.control.api.standing import StandingList, list_standing
 from narrowgate.core.agent_document import AgentDocument
 from narrowgate.core.approval_document import ApprovalDocument
 from narrowgate.core.call_rights import Action
@@ -301,6 +304,19 @@ CALLS: tuple[Call, ...] = (
         answer=whoami.ChangeList,
     ),
     Call(
+        id="listStanding",
+        method="GET",
+        path="/standing",
+        action=Action.LIST_STANDING,
+        verb="list",
+        resource="standing",
+        summary="What rules open at any time: for you and the agents you answer for; all, for admins and auditors.",
+        work=list_standing,
+        by_policies=True,
+        query=Page,
+        answer=StandingList,
+    ),
+    Call(
         id="checkTask",
         method="POST",
         path="/tasks/check",
@@ -324,6 +340,34 @@ CALLS: tuple[Call, ...] = (
         work=tasks.request_task,
         by_policies=True,
         body=tasks.NewTask,
+        answer=tasks.TaskWithCredential,
+        status=201,
+        changes=True,
+    ),
+    Call(
+        id="checkEmergency",
+        method="POST",
+        path="/emergencies/check",
+        action=Action.CHECK_EMERGENCY,
+        verb="check",
+        resource="emergencies",
+        summary="What would begin at once for you, and who would be asked afterwards; nothing is changed.",
+        work=emergencies.check_emergency,
+        by_policies=True,
+        body=emergencies.NewEmergency,
+        answer=emergencies.EmergencyOffer,
+    ),
+    Call(
+        id="takeEmergency",
+        method="POST",
+        path="/emergencies",
+        action=Action.TAKE_EMERGENCY,
+        verb="create",
+        resource="emergencies",
+        summary="Take access for yourself, at once; people are told, and asked afterwards whether it was in order.",
+        work=emergencies.take_emergency,
+        by_policies=True,
+        body=emergencies.NewEmergency,
         answer=tasks.TaskWithCredential,
         status=201,
         changes=True,
@@ -460,6 +504,19 @@ CALLS: tuple[Call, ...] = (
         work=approvals.deny,
         body=approvals.No,
         answer=ApprovalDocument,
+        changes=True,
+    ),
+    Call(
+        id="answerApprovals",
+        method="POST",
+        path="/approvals/answers",
+        action=Action.ANSWER_APPROVAL,
+        verb="answer",
+        resource="approvals",
+        summary="Say yes or no to each of several questions, all named; each is answered by itself.",
+        work=answering_together.answer_together,
+        body=answering_together.Answers,
+        answer=answering_together.AnswersDocument,
         changes=True,
     ),
     Call(

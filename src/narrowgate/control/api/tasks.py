@@ -15,11 +15,15 @@ from narrowgate.authenticators.task_credential import new_task_credential, new_t
 from narrowgate.authenticators.task_credentials import PROVEN_BY
 from narrowgate.control.api.asking_people import ask_people
 from narrowgate.control.api.calls import PREFIX, Answered, Sent
+from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.paging import LONGEST_PAGE, ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
+from narrowgate.core.answering import owner_groups
 from narrowgate.core.approval_document import ApproversDocument
+from narrowgate.core.approvals import unanswerable
+from narrowgate.core.authorization_details import TaskDetails, locations_of, words_of
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.identity import Identity, Kind
@@ -54,8 +58,12 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     )
     allow: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=2000)], ...],
-        msgspec.Meta(min_length=1, max_length=MOST_WANTED, description='Like "get,list pods -n ci".'),
-    ]
+        msgspec.Meta(max_length=MOST_WANTED, description='Like "get,list pods -n ci".'),
+    ] = ()
+    authorization_details: Annotated[
+        tuple[TaskDetails, ...],
+        msgspec.Meta(max_length=MOST_WANTED, description="The same in the form of RFC 9396, in the place of `allow`."),
+    ] = ()
     max_requests: Annotated[
         RequestLimit | None, msgspec.Meta(description="At most so many in all; fewer where a rule says so.")
     ] = msgspec.field(name="maxRequests", default=None)
@@ -90,6 +98,10 @@ class TaskWithCredential(TaskDocument, frozen=True, kw_only=True, rename="camel"
 
     credential: str | msgspec.UnsetType = msgspec.UNSET
     """Shown this once. Left out while the task waits for people, and where an idempotency key replays the answer."""
+    interval: int | msgspec.UnsetType = msgspec.UNSET
+    """While it waits: seconds from one question whether people have answered to the next, at least."""
+    expires_in: int | msgspec.UnsetType = msgspec.field(name="expires_in", default=msgspec.UNSET)
+    """While it waits: seconds until it has to be asked anew. Both as CIBA names them (Core 1.0, section 7.3)."""
 
 
 class OfferDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -130,6 +142,8 @@ class _Asked(msgspec.Struct, frozen=True):
 def check_task(parts: ApiParts, sent: Sent) -> Answered:
     """Say what would be granted; nothing is changed."""
     asked = _asked(parts, sent)
+    if nobody := unanswerable(asked.offer.approvals, owner_groups((asked.agent.owner,))):
+        raise Problem(Trouble.FORBIDDEN, nobody)
     needed = [one for approval in asked.offer.approvals for one in approval.approvers]
     return Answered(
         document=OfferDocument(
@@ -202,7 +216,8 @@ def _ask_people(parts: ApiParts, sent: Sent, asked: _Asked) -> Answered:
     )
     ask_people(parts, sent, task, asked.offer, asked.agent)
     fields = msgspec.structs.asdict(task_document(task, sent.now))
-    return Answered(document=TaskWithCredential(**fields), headers={"Location": f"{PREFIX}/tasks/{task.id}"})
+    waiting = TaskWithCredential(**fields, interval=INTERVAL_SECONDS, expires_in=max(0, int(task.lapses_at - sent.now)))
+    return Answered(document=waiting, headers={"Location": f"{PREFIX}/tasks/{task.id}"})
 
 
 def list_tasks(parts: ApiParts, sent: Sent) -> Answered:
@@ -268,9 +283,10 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
     if refusal := refusal_of(agent, sent.now):
         raise Problem(Trouble.CONFLICT, refusal)
     try:
-        rules = tuple(read_wanted(text, number) for number, text in enumerate(wish.allow, 1))
+        rules = tuple(read_wanted(text, number) for number, text in enumerate(_words(wish, agent), 1))
     except WantedRefused as error:
-        raise Problem(Trouble.INVALID, f"allow: {error}") from None
+        field = "allow" if wish.allow else "authorization_details"
+        raise Problem(Trouble.INVALID, f"{field}: {error}") from None
     if sent.rulebook is None:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     holding = sent.rulebook.holding(holder_of(agent), agent.cluster)
@@ -283,6 +299,23 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
         raise Problem(Trouble.FORBIDDEN, str(error)) from None
     requests, streams = least(wish.max_requests, offer.max_requests), least(wish.max_streams, offer.max_streams)
     return _Asked(agent, rules, seconds, offer, requests, streams)
+
+
+def _words(wish: NewTask, agent: AgentRecord) -> tuple[str, ...]:
+    """What is asked for, in words. Raises Problem, and WantedRefused."""
+    if bool(wish.allow) == bool(wish.authorization_details):
+        raise Problem(Trouble.INVALID, "a task is asked for by allow or by authorization_details: send one of them")
+    if wish.allow:
+        return wish.allow
+    if elsewhere := sorted(locations_of(wish.authorization_details) - {agent.cluster}):
+        raise Problem(
+            Trouble.INVALID,
+            f'authorization_details: agent "{agent.name}" works on "{agent.cluster}", not on "{elsewhere[0]}"',
+        )
+    words = words_of(wish.authorization_details)
+    if len(words) > MOST_WANTED:
+        raise Problem(Trouble.INVALID, f"authorization_details: a task asks for {MOST_WANTED} datatypes at most")
+    return words
 
 
 def _agent(parts: ApiParts, sent: Sent, name: str) -> AgentRecord:
@@ -345,8 +378,9 @@ def _is_own(sent: Sent, task: Task, agent: AgentRecord | None) -> bool:
 
 
 def _names(who: Identity, agents: Iterable[AgentRecord]) -> list[str]:
-    """The agents whose tasks are listed for the caller: itself, or those that a person answers for now."""
-    return [agent.name for agent in agents if _is(who, agent) or answers_for(who, agent)]
+    """Whose tasks are listed for the caller: its own, or a person's and those of the agents they answer for now."""
+    own = [who.name] if who.kind is Kind.PERSON else []
+    return own + [agent.name for agent in agents if _is(who, agent) or answers_for(who, agent)]
 
 
 def _found(parts: ApiParts, sent: Sent) -> Task:

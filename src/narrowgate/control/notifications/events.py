@@ -43,6 +43,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "policies.revised": "other policies are in force",
     "role.given": "somebody was given a role in the gate",
     "role.taken": "a role was taken from somebody",
+    "delegation.added": "somebody answers for somebody who is away",
+    "delegation.changed": "that was changed, or ended",
 }
 """Every type that a receiver may ask for, and what it means."""
 
@@ -68,7 +70,28 @@ _TASK: Final = {
     TaskState.LAPSED.value: "task.lapsed",
 }
 
-_AS_THEY_ARE: Final = frozenset({"agent.added", "agent.removed", "policies.revised", "role.given", "role.taken", TEST})
+_AS_THEY_ARE: Final = frozenset(
+    {
+        "agent.added",
+        "agent.removed",
+        "policies.revised",
+        "role.given",
+        "role.taken",
+        "delegation.added",
+        "delegation.changed",
+        TEST,
+    }
+)
+
+
+TOLD_ACTIONS: Final = _AS_THEY_ARE | {
+    "approval.asked",
+    "approval.changed",
+    "task.requested",
+    "task.changed",
+    "agent.changed",
+}
+"""Changes that somebody may be told of; for the others nothing need be looked up."""
 
 
 def event_of(change: Change, before: Change | None, *, emergency: bool = False) -> str:

@@ -30,8 +30,11 @@ MESSAGE_SECONDS = 30.0
 class MailSender:
     """See `outcomes.Sender`."""
 
-    def __init__(self, receiver: MailReceiver, url: str) -> None:
-        """`url` is the control port's: its host is the domain of message ids. Raises ssl.SSLError for a bad CA."""
+    def __init__(self, receiver: MailReceiver, url: str, patience: float = MESSAGE_SECONDS) -> None:
+        """`url` is the control port's: its host is the domain of message ids; `patience` is for one message, in
+        seconds. Raises ssl.SSLError for a bad CA.
+        """
+        self._patience = patience
         self._receiver = receiver
         self._domain = urlsplit(url).hostname or "narrowgate"
         self._context = ssl.create_default_context(cadata=receiver.certificate_authority or None)
@@ -48,7 +51,7 @@ class MailSender:
         try:
             await self._within_time(mail, to)
         except TimeoutError:
-            return NotNow(trouble=f"the mail server did not take it within {MESSAGE_SECONDS:.0f} s")
+            return NotNow(trouble=f"the mail server did not take it within {self._patience:.0f} s")
         except smtplib.SMTPRecipientsRefused as error:
             codes = sorted({code for code, _ in error.recipients.values()})
             return NotNow(trouble=f"the mail server takes none of the addresses: {codes}", refused=min(codes) >= 500)
@@ -68,7 +71,7 @@ class MailSender:
     async def _within_time(self, mail: EmailMessage, to: tuple[str, ...]) -> None:
         """Deliver, or raise TimeoutError with the connection broken off: no two attempts are ever under way."""
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._deliver, mail, to)
-        if not (await asyncio.wait({done}, timeout=MESSAGE_SECONDS))[0]:
+        if not (await asyncio.wait({done}, timeout=self._patience))[0]:
             self._break_off()
             await asyncio.wait({done})
             if not done.exception():
@@ -99,9 +102,13 @@ class MailSender:
                 self._under_way = None
 
     def _unconnected(self) -> smtplib.SMTP:
+        server = smtplib.SMTP(timeout=ANSWER_SECONDS)
         if self._receiver.security is MailSecurity.TLS:
-            return smtplib.SMTP_SSL(timeout=ANSWER_SECONDS, context=self._context)
-        return smtplib.SMTP(timeout=ANSWER_SECONDS)
+            server = smtplib.SMTP_SSL(timeout=ANSWER_SECONDS, context=self._context)
+        # Whom the certificate must be for. The library sets it only where it connects at once, and then there is
+        # nothing that could be broken off.
+        server._host = self._receiver.host  # type: ignore[attr-defined]
+        return server
 
 
 def recipients(receiver: MailReceiver, message: Message) -> tuple[str, ...]:
@@ -127,7 +134,8 @@ def mail_of(message: Message, receiver: MailReceiver, to: tuple[str, ...], domai
     lines = [message.title, "", *(f"{label}: {text}" for label, text in message.lines)]
     if message.commands:
         lines += ["", *message.commands]
-    mail.set_content("\n".join([*lines, ""]))
+    # For servers that take seven bits only, too.
+    mail.set_content("\n".join([*lines, ""]), cte="quoted-printable")
     return mail
 
 

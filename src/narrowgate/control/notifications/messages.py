@@ -49,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a question is asked of; for everything else none."""
     approval: str = ""
     """The question that waits for an answer; empty for everything else."""
+    holder: str = ""
+    """Whose access it is about (`agent:bot`); empty for everything else."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 def message_of(change: Change, known: Known, url: str, now: float) -> Message | None:
     """What is told of a change at `now` (Unix seconds); None where nobody is told. `url` is the control port's."""
-    emergency = known.task is not None and known.task.emergency
+    is_review = known.question is not None and known.question.about.review
+    emergency = is_review or (known.task is not None and known.task.emergency)
     kind = event_of(change, known.before, emergency=emergency)
     if not kind:
         return None
@@ -89,8 +92,10 @@ def _of_question(message: Message, change: Change, question: ApprovalQuestion, u
     waits = question.at(now).state is ApprovalState.PENDING
     what = f"a task on {about.cluster}" if question.task else f"to {_request_words(question)} on {about.cluster}"
     who = question.holder or about.asked_by
+    if about.review:
+        what = f"the emergency on {about.cluster}, which is to be looked at"
     titles = {
-        "approval.asked": f"{who} asks for {what}" if question.task else f"{who} asks {what}",
+        "approval.asked": _asked_title(question, who, what),
         "approval.answered": f"One more answer about {who}: {what}",
     }
     title = titles.get(message.kind, f"{EVENTS[message.kind].capitalize()}: {who}, {what}")
@@ -116,6 +121,8 @@ def _of_question(message: Message, change: Change, question: ApprovalQuestion, u
             ("request", f"{about.verb} {about.path}" if about.path else ""),
             *(("wants", text) for text in about.wanted[:MOST_LINES]),
             ("lasts", duration_text(about.seconds) if about.seconds else ""),
+            ("requests at most", str(about.max_requests or "")),
+            ("streams at most", str(about.max_streams or "")),
             *(("object", text) for text in question.about.summary[:MOST_LINES]),
             *(("asked of", text) for text in asks_in_words(question)),
             *((f"{said.person} said", f"{said.voice.value} {said.comment}") for said in question.said),
@@ -125,6 +132,7 @@ def _of_question(message: Message, change: Change, question: ApprovalQuestion, u
         commands=commands,
         data={**data, "commands": list(commands)},
         groups=asked_groups(question),
+        holder=who,
         approval=question.id if waits and message.kind in ("approval.asked", "approval.answered") else "",
     )
 
@@ -163,6 +171,7 @@ def _of_task(message: Message, change: Change, task: Task, url: str, now: float)
         ),
         commands=commands,
         data={**data, "commands": list(commands)},
+        holder=who,
     )
 
 
@@ -194,6 +203,12 @@ def _answers(approval: str) -> tuple[str, ...]:
         f"narrowgate approvals approve {approval}",
         f'narrowgate approvals deny {approval} --reason "..."',
     )
+
+
+def _asked_title(question: ApprovalQuestion, who: str, what: str) -> str:
+    if question.about.review:
+        return f"Look at the emergency of {who} on {question.about.cluster}: was it in order?"
+    return f"{who} asks for {what}" if question.task else f"{who} asks {what}"
 
 
 def _request_words(question: ApprovalQuestion) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from narrowgate import __version__
 from narrowgate.control.notifications.outcomes import NotNow
@@ -30,15 +35,50 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class _Resolver(AbstractResolver):
+    """Names looked up in a thread of its own: a name server that does not answer must take none of the threads that
+    people's calls are answered by.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="receiver-name")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """See aiohttp. Raises OSError."""
+        look = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._thread, look)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=kind,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """See aiohttp."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
 class Posting:
     """Connections to one receiver. Made within the event loop."""
 
     def __init__(self, certificate_authority: str) -> None:
         """Raises ssl.SSLError where the CA (PEM) is none; empty means whom the system trusts."""
+        self._resolver = _Resolver()
         # No cookies, and nothing of the environment's proxies and .netrc: the configuration alone says what is sent.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                ssl=ssl.create_default_context(cadata=certificate_authority or None), limit=2, force_close=True
+                ssl=ssl.create_default_context(cadata=certificate_authority or None),
+                limit=2,
+                force_close=True,
+                resolver=self._resolver,
             ),
             timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -53,7 +93,9 @@ class Posting:
         held against.
         """
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 content = await _first_bytes(answer.content, MOST_ANSWER_BYTES)
                 wait = retry_after(answer.headers.get("Retry-After", ""), now)
                 return Posted(status=answer.status, wait=wait, body=content)
@@ -66,6 +108,7 @@ class Posting:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+        await self._resolver.close()
 
 
 def refusal(posted: Posted) -> NotNow:

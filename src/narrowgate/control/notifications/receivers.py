@@ -32,6 +32,11 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
         noun = kind.partition(".")[0]
         return kind in ALWAYS_TOLD or any(pattern in (kind, f"{noun}.*", "*") for pattern in self.events)
 
+    @property
+    def is_people(self) -> bool:
+        """Whether people read what it gets, and can be worn down; programs get everything."""
+        return True
+
 
 class WebhookReceiver(Receiver, frozen=True, kw_only=True):
     """A program that takes signed webhooks."""
@@ -41,6 +46,11 @@ class WebhookReceiver(Receiver, frozen=True, kw_only=True):
     """The keys that each message is signed with: one, and the next or the last one while they are changed."""
     certificate_authority: str = ""
     """PEM; empty: whom the system trusts."""
+
+    @property
+    def is_people(self) -> bool:
+        """See above."""
+        return False
 
 
 class SlackReceiver(Receiver, frozen=True, kw_only=True):

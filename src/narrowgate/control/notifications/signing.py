@@ -17,6 +17,21 @@ def webhook_signature(keys: Sequence[bytes], message_id: str, at: int, body: byt
     return " ".join(f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}" for key in keys)
 
 
+def button_value(secret: bytes, approval: str) -> str:
+    """What a button in Slack carries: the question's id, and proof that the gate made the button.
+
+    Whoever has the bot's token can post messages with buttons of their own, under other words; not with this.
+    """
+    return f"{approval}.{hmac.new(secret, b'button:' + approval.encode(), hashlib.sha256).hexdigest()[:40]}"
+
+
+def button_approval(secret: bytes, value: str) -> str:
+    """The question that a button of the gate's is about; empty for any other button."""
+    approval = value.rpartition(".")[0]
+    made = secret and hmac.compare_digest(button_value(secret, approval).encode(), value.encode("utf-8", "replace"))
+    return approval if made else ""
+
+
 def is_slack_request(secret: bytes, timestamp: str, signature: str, body: bytes, now: float) -> bool:
     """Whether Slack signed this body, within five minutes of `now` (Unix seconds). Nothing is believed by no secret."""
     if not secret or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):

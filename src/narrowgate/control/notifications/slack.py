@@ -15,6 +15,7 @@ from narrowgate.control.notifications.outcomes import Gone, NotNow, Outcome, Tol
 from narrowgate.control.notifications.posting import Posting, refusal
 from narrowgate.control.notifications.printable_text import printable
 from narrowgate.control.notifications.receivers import SlackReceiver
+from narrowgate.control.notifications.signing import button_value
 
 LONGEST_SECTION = 2900
 """Characters of one text object; Slack takes 3000."""
@@ -39,8 +40,9 @@ class SlackSender:
 
     async def send(self, message: Message, now: float) -> Outcome:
         """See the port."""
-        buttons = bool(self._receiver.signing_secret and self._receiver.people)
-        body = msgspec.json.encode(slack_message(message, self._receiver.channel, buttons=buttons))
+        receiver = self._receiver
+        secret = receiver.signing_secret if receiver.people else b""
+        body = msgspec.json.encode(slack_message(message, receiver.channel, secret))
         headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": f"Bearer {self._receiver.token}"}
         posted = await self._posting.post(f"{self._receiver.url}/chat.postMessage", body, headers, now)
         if isinstance(posted, NotNow):
@@ -68,19 +70,20 @@ def slack_outcome(body: bytes) -> Outcome:
     return NotNow(trouble=f"Slack says {error}", refused=error in _THIS_ONE)
 
 
-def slack_message(message: Message, channel: str, *, buttons: bool) -> dict[str, Any]:
-    """The arguments of `chat.postMessage`."""
+def slack_message(message: Message, channel: str, secret: bytes) -> dict[str, Any]:
+    """The arguments of `chat.postMessage`; with buttons where there is a `secret` to mark them with."""
     lines = "\n".join(f"{label}: {text}" for label, text in message.lines)
     blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(message.title, 150)}]
     if lines:
         blocks.append({"type": "section", "text": _plain(lines, LONGEST_SECTION)})
     if message.commands:
         blocks.append({"type": "section", "text": _plain("\n".join(message.commands), LONGEST_SECTION)})
-    if buttons and message.approval:
-        blocks.append({"type": "actions", "elements": [_button(message, APPROVE), _button(message, DENY)]})
+    if secret and message.approval:
+        value = button_value(secret, message.approval)
+        blocks.append({"type": "actions", "elements": [_button(message, each, value) for each in (APPROVE, DENY)]})
     return {
         "channel": channel,
-        "text": _escaped(message.title[:200]),
+        "text": escaped(message.title[:200]),
         "blocks": blocks,
         "parse": "none",
         "link_names": False,
@@ -89,12 +92,12 @@ def slack_message(message: Message, channel: str, *, buttons: bool) -> dict[str,
     }
 
 
-def _button(message: Message, action: str) -> dict[str, Any]:
+def _button(message: Message, action: str, value: str) -> dict[str, Any]:
     approve = action == APPROVE
     return {
         "type": "button",
         "action_id": action,
-        "value": message.approval,
+        "value": value,
         "style": "primary" if approve else "danger",
         "text": _plain("Approve" if approve else "Deny", 75),
         "confirm": {
@@ -110,6 +113,6 @@ def _plain(text: str, longest: int) -> dict[str, Any]:
     return {"type": "plain_text", "text": text if len(text) <= longest else f"{text[: longest - 3]}...", "emoji": False}
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Slack's three characters (Slack, "Formatting text for app surfaces")."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from narrowgate.control.notifications.events import TEST
+from narrowgate.control.notifications.events import TEST, TOLD_ACTIONS
+from narrowgate.control.notifications.flood import MOST_ASKED, Flood, Measure
 from narrowgate.control.notifications.messages import Known, Message, message_of
 from narrowgate.control.notifications.outcomes import (
     LONGEST_ASKED_SECONDS,
@@ -56,6 +57,7 @@ class Telling:
         self._url = url
         self._seen = 0
         self._skipped = 0
+        self._flood = Flood()
 
     @property
     def name(self) -> str:
@@ -74,8 +76,7 @@ class Telling:
         while self._seen < newest:
             batch = await asyncio.to_thread(self._store.notifications.after, self._seen, BATCH)
             for change in batch:
-                message = await asyncio.to_thread(self._message, change)
-                if message is not None and not await self._deliver(message, change.number):
+                if not await self._tell(change):
                     return False
                 self._seen = change.number
             if not batch:
@@ -86,6 +87,8 @@ class Telling:
 
     def _message(self, change: Change) -> Message | None:
         """What this receiver is told of a change, None where it is nothing. It blocks."""
+        if change.action not in TOLD_ACTIONS:
+            return None
         try:
             message = message_of(change, known_about(self._store, change), self._url, time.time())
         except StoreUnavailable:
@@ -98,32 +101,47 @@ class Telling:
             return message if change.subject == self.name else None
         return message if message is not None and self._receiver.hears(message.kind) else None
 
-    async def _deliver(self, message: Message, number: int) -> bool:
-        """Try until it is told, or given up; False where the receiver is gone."""
+    async def _tell(self, change: Change) -> bool:
+        """Tell a change, where this receiver is told of it at all; False where the receiver is gone."""
         while True:
-            cursor = await asyncio.to_thread(self._store.notifications.cursor, self.name)
-            now = time.time()
-            if now - message.at > OLDEST_SECONDS:
-                self._skipped += 1
-                await asyncio.to_thread(self._remember, number)
+            # Made anew for each attempt: in an hour a question may have been answered.
+            message = await asyncio.to_thread(self._message, change)
+            if message is None:
                 return True
-            # Whatever clock wrote a later time: nothing waits longer than the longest wait.
-            if 0 < cursor.next_at - now <= LONGEST_ASKED_SECONDS:
-                await asyncio.sleep(min(cursor.next_at - now, LONGEST_ASKED_SECONDS))
-            outcome = await self._sender.send(self._with_skipped(message), time.time())
-            match outcome:
-                case Told():
-                    await asyncio.to_thread(self._remember, number)
-                    self._told_again(cursor)
-                    return True
-                case Gone():
-                    failed = msgspec.structs.replace(cursor, attempts=cursor.attempts + 1, trouble=outcome.trouble)
-                    await asyncio.to_thread(self._store.notifications.move, failed, was=cursor)
-                    log.error("receiver %s is told nothing any more: %s", self.name, outcome.trouble)
-                    return False
-                case NotNow():
-                    if await self._failed(cursor, outcome, message, number):
-                        return True
+            measure = self._flood.measure(message, time.time()) if self._receiver.is_people else Measure.TELL
+            if measure is Measure.LEAVE_OUT:
+                await asyncio.to_thread(self._remember, change.number)
+                return True
+            if measure is Measure.TELL_LAST:
+                message = with_word_of_flood(message)
+            if time.time() - message.at > OLDEST_SECONDS:
+                self._skipped += 1
+                await asyncio.to_thread(self._remember, change.number)
+                return True
+            if (done := await self._attempt(message, change.number)) is not None:
+                return done
+
+    async def _attempt(self, message: Message, number: int) -> bool | None:
+        """Try once, when it is time: whether the receiver wants more, None where it is to be tried again."""
+        cursor = await asyncio.to_thread(self._store.notifications.cursor, self.name)
+        wait = cursor.next_at - time.time()
+        # Whatever clock wrote a later time: nothing waits longer than the longest wait.
+        if 0 < wait <= LONGEST_ASKED_SECONDS:
+            await asyncio.sleep(wait)
+        outcome = await self._sender.send(self._with_skipped(message), time.time())
+        match outcome:
+            case Told():
+                self._flood.told(message, time.time())
+                await asyncio.to_thread(self._remember, number)
+                self._told_again(cursor)
+                return True
+            case Gone():
+                failed = msgspec.structs.replace(cursor, attempts=cursor.attempts + 1, trouble=outcome.trouble)
+                await asyncio.to_thread(self._store.notifications.move, failed, was=cursor)
+                log.error("receiver %s is told nothing any more: %s", self.name, outcome.trouble)
+                return False
+            case NotNow():
+                return True if await self._failed(cursor, outcome, message, number) else None
 
     async def _failed(self, cursor: NotificationCursor, outcome: NotNow, message: Message, number: int) -> bool:
         """Write a failure down; True where the message is given up."""
@@ -163,6 +181,16 @@ class Telling:
             self._skipped = 0
         if cursor.attempts:
             log.info("receiver %s is told again, after %d attempts", self.name, cursor.attempts)
+
+
+def with_word_of_flood(message: Message) -> Message:
+    """The message, with what is done about a holder that has people told so much."""
+    word = f"{MOST_ASKED} messages about {message.holder} within the hour: no more are sent here for a while"
+    return msgspec.structs.replace(
+        message,
+        lines=(*message.lines, ("note", word)),
+        commands=(*message.commands, "narrowgate approvals list"),
+    )
 
 
 def known_about(store: Store, change: Change) -> Known:

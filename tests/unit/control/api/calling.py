@@ -84,6 +84,19 @@ spec:
        maxDuration: 5m, approval: {from: [{group: sre, count: 2}], within: 10m}}
 """
 
+BREAK_GLASS = """\
+apiVersion: narrowgate.dev/v1alpha1
+kind: Policy
+metadata: {name: break-glass}
+spec:
+  subjects: [{kind: Group, name: on-call}, {kind: Agent, name: hers}]
+  clusters: [dev]
+  rules:
+    - {id: web, effect: grantable, verbs: [get, patch], apiGroups: [apps], resources: [deployments], namespaces: [ci],
+       maxDuration: 30m, approval: none, maxRequests: 100,
+       emergency: {review: {from: [{group: leads, count: 1}], within: 24h}}}
+"""
+
 
 def person(name: str, *groups: str, proven_by: str = "oidc:corp") -> Identity:
     return Identity(
@@ -120,7 +133,8 @@ class Api:
         self.issuer = AccessIssuer(AccessSigner(key), SETTINGS)
         self.sessions = ConsoleSessions(self.store, SETTINGS)
         self.recorder = Recorder(self.memory)
-        self._rulebook = compile_policies(check_files([("look.yaml", POLICY), ("offered.yaml", OFFERED)]).policies, 1)
+        files = [("look.yaml", POLICY), ("offered.yaml", OFFERED), ("emergency.yaml", BREAK_GLASS)]
+        self._rulebook = compile_policies(check_files(files).policies, 1)
         callers = Callers(self.authenticator, self.sessions, self.store, BINDINGS, SETTINGS.url)
         self.parts = ApiParts(
             settings=SETTINGS,

@@ -16,6 +16,7 @@ from narrowgate.control.api.calls import PREFIX
 from narrowgate.control.api.serving import Resource
 from narrowgate.control.api.table import CALLS
 from narrowgate.core.delegation import Delegation
+from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.moment import moment_text
 from narrowgate.store.port import RoleGrant
 
@@ -134,10 +135,16 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.task("hers", id="second")
     approver = bearer_of(api, signed_in(api, "ada", "sre"))
     signed_in(api, "ben")
+    on_call = bearer_of(api, signed_in(api, "oskar", "on-call"))
+    taken = {"cluster": "dev", "purpose": "the web is down", "allow": ["patch deployments.apps/web -n ci"]}
     gone = Delegation(
         id="away", person="zoe", delegate="ben", groups=("sre",), made_at=now, begins_at=now, ends_at=now + 600
     )
     api.store.delegations.add(gone, by="person:zoe", at=now)
+    denied = DeniedRequest(
+        audit_id="refused", holder="agent:hers", cluster="dev", at=time.time(), wanted=("get nodes",)
+    )
+    api.store.denied_requests.tell([denied], now=now)
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -169,18 +176,23 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("checkPolicies", "policy-author", "/policies/check", {"files": [{"name": "b.yaml", "text": POLICY}]}),
         ("listClusters", "admin", "/clusters", None),
         ("listChanges", "auditor", "/changes", None),
+        ("listStanding", "admin", "/standing?limit=1", None),
         ("checkTask", "owner", "/tasks/check", WISH),
         ("requestTask", "owner", "/tasks", WISH),
+        ("checkEmergency", on_call, "/emergencies/check", taken),
+        ("takeEmergency", on_call, "/emergencies", taken),
         ("listTasks", "owner", "/tasks", None),
         ("getTask", "owner", "/tasks/first", None),
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
         ("collectTask", bot, "/tasks/waitswaitswaitsw/collect", None),
+        ("getDenied", "owner", "/denied/refused", None),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),
         ("deny", approver, "/approvals/q1/deny", {"reason": "odd"}),
+        ("answerApprovals", approver, "/approvals/answers", {"ids": ["q2", "q1"], "answer": "yes"}),
         ("withdrawApproval", "owner", "/approvals/q2/withdraw", None),
         ("delegate", approver, "/delegations", {"to": "ben", "until": moment_text(now + 600)}),
         ("listDelegations", "auditor", "/delegations?all=true", None),

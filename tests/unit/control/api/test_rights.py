@@ -62,11 +62,17 @@ EXPECTED = {
     "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
     # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
+    # An emergency takes a sign-in that runs, and no role takes one for somebody else: see test_emergencies.
+    "checkEmergency":      "401 401 401  403 403 403  403 403 403 403 403  403 403",
+    "takeEmergency":       "401 401 401  403 403 403  403 403 403 403 403  403 403",
     "listApprovals":       "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "getApproval":         "401 401 401  404 404 404  404 200 404 200 200  200 404",
     "approve":             "401 401 401  404 404 404  404 403 404 403 403  403 404",
     "deny":                "401 401 401  404 404 404  404 403 404 403 403  403 404",
+    # Each is answered by itself: what nobody may answer is said there, and nothing of it is changed.
+    "answerApprovals":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
+    "listStanding":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
     "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
@@ -83,9 +89,12 @@ BODIES: dict[str, Any] = {
     "checkPolicies": {"files": [{"name": "a.yaml", "text": "x"}]},
     "checkTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
     "requestTask": {"agent": "{name}", "purpose": "tests", "allow": ["get pods -n ci"]},
+    "checkEmergency": {"cluster": "dev", "purpose": "it is down", "allow": ["get deployments.apps -n ci"]},
+    "takeEmergency": {"cluster": "dev", "purpose": "it is down", "allow": ["get deployments.apps -n ci"]},
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
+    "answerApprovals": {"ids": ["hers-asks"], "answer": "yes"},
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
 

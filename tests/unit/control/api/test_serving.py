@@ -185,3 +185,14 @@ def test_two_changes_of_one_agent_at_once_both_count(api: Api) -> None:
         api.call("POST", "/agents/bot/resume")
         assert set(asyncio.run(both())) <= {200, 409}
         assert api.store.agent("bot").paused
+
+
+def test_the_end_of_an_entry_names_the_task_that_was_made(api: Api) -> None:
+    credential = api.agent("hers").text
+    wish = {"purpose": "tests", "allow": ["get pods -n ci"]}
+    made = document(api.call("POST", "/tasks", wish, who=credential))["id"]
+    begun, ended = api.entries()[-2:]
+    assert (begun["stage"], begun["objectRef"].get("name", "")) == ("RequestReceived", "")
+    assert (ended["stage"], ended["objectRef"]["name"]) == ("ResponseComplete", made)
+    api.call("GET", "/tasks", who=credential)
+    assert "name" not in api.entries()[-1]["objectRef"]

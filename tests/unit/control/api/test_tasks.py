@@ -57,6 +57,24 @@ def test_nothing_of_a_credential_is_in_the_record_or_in_any_later_answer(api: Ap
     assert secret not in str(api.entries())
 
 
+LOOK: dict[str, Any] = {
+    "type": "narrowgate_task",
+    "locations": ["dev"],
+    "actions": ["get", "list"],
+    "datatypes": ["pods"],
+    "namespaces": ["ci"],
+}
+
+
+def test_what_is_asked_for_by_authorization_details_is_the_same_task(api: Api) -> None:
+    api.agent("hers")
+    wish = {name: value for name, value in WISH.items() if name != "allow"} | {"agent": "hers"}
+    details = [LOOK, LOOK | {"actions": ["watch"], "identifier": "web"}]
+    task = document(api.call("POST", "/tasks", wish | {"authorization_details": details}, who=OWNER))
+    assert [rule["text"] for rule in task["allow"]] == ["get,list pods -n ci", "watch pods/web -n ci"]
+    assert task["state"] == "active"
+
+
 @pytest.mark.parametrize(
     ("change", "status", "sentence"),
     [
@@ -67,7 +85,15 @@ def test_nothing_of_a_credential_is_in_the_record_or_in_any_later_answer(api: Ap
         ({"allow": ["get pods -n ci,prod"]}, 403, "get pods -n prod"),
         ({"allow": ["patch deployments.apps -n ci"]}, 403, "no policy offers it"),
         ({"allow": ["get pods -n ci"], "for": "2h"}, 403, "granted for 1h at most"),
-        ({"allow": []}, 422, "length >= 1"),
+        ({"allow": []}, 422, "by allow or by authorization_details: send one"),
+        ({"authorization_details": [LOOK]}, 422, "by allow or by authorization_details: send one"),
+        ({"allow": [], "authorization_details": [LOOK | {"locations": ["dev", "prod"]}]}, 422, 'not on "prod"'),
+        ({"allow": [], "authorization_details": [LOOK | {"namespaces": ["prod"]}]}, 403, "no policy offers it"),
+        ({"allow": [], "authorization_details": [LOOK | {"namespaces": []}]}, 422, "authorization_details: "),
+        ({"allow": [], "authorization_details": [LOOK | {"type": "other"}]}, 422, "authorization_details[0].type"),
+        ({"allow": [], "authorization_details": [LOOK | {"privileges": ["x"]}]}, 422, "unknown field"),
+        ({"allow": [], "authorization_details": [LOOK] * 33}, 422, "length <= 32"),
+        ({"allow": [], "authorization_details": [LOOK | {"datatypes": ["pods"] * 32}] * 2}, 422, "32 datatypes"),
         ({"allow": ["get pods -n ci"] * 33}, 422, "length <= 32"),
         ({"allow": ["get pods"]}, 422, "names no namespace"),
         ({"allow": ["pods"]}, 422, "is not written like"),

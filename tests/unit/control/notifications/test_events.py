@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.unit.control.notifications.samples import change
 
-from narrowgate.control.notifications.events import EVENTS, TEST, event_of, message_id
+from narrowgate.control.notifications.events import EVENTS, TEST, TOLD_ACTIONS, event_of, message_id
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,15 @@ def test_sign_ins_and_what_nobody_knows_are_told_to_nobody() -> None:
 def test_every_type_of_the_table_comes_of_some_change() -> None:
     assert event_of(change(TEST, "pager"), None) == TEST
     assert TEST not in EVENTS
-    for kind in ("agent.added", "agent.removed", "policies.revised", "role.given", "role.taken"):
+    for kind in ("agent.added", "agent.removed", "policies.revised", "role.given", "role.taken", "delegation.added"):
         assert event_of(change(kind), None) == kind
+
+
+def test_what_nobody_is_told_of_need_not_be_looked_up() -> None:
+    states = ("pending", "requested", "active", "")
+    for action in ("signin.added", "signin.ended", "something.new", *TOLD_ACTIONS):
+        told = any(event_of(change(action, state=state), None) for state in states)
+        assert told == (action in TOLD_ACTIONS)
 
 
 def test_a_message_has_one_id_and_no_other_change_has_it() -> None:

@@ -101,6 +101,16 @@ def test_an_emergency_says_so_in_its_title() -> None:
     assert message.data["emergency"] is True
 
 
+def test_a_review_asks_whether_an_emergency_was_in_order_and_is_loud_when_nobody_looks() -> None:
+    about = Matter(asked_by="person:zoe", chain=("person:zoe",), cluster="prod", purpose="db down", review=True)
+    question = msgspec.structs.replace(QUESTION, id="t1-review", task="t1", digest="", about=about)
+    asked_about = told("approval.asked", Known(question=question), "t1-review", state="pending")
+    assert asked_about.title == "Look at the emergency of person:zoe on prod: was it in order?"
+    assert "narrowgate approvals deny t1-review" in text_of(asked_about)
+    lapsed = told("approval.changed", Known(question=question), "t1-review", state="lapsed")
+    assert lapsed.kind == "emergency.unreviewed"
+
+
 def test_no_credential_nor_its_hash_is_told() -> None:
     task = payload(told("task.requested", Known(task=ACTIVE), "t1", state="active")).decode()
     assert ACTIVE.credential_hash.decode() not in task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from narrowgate.control.notifications.events import EVENTS
-from narrowgate.control.notifications.receivers import ALWAYS_TOLD, Receiver
+from narrowgate.control.notifications.receivers import ALWAYS_TOLD, Receiver, SlackReceiver, WebhookReceiver
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,8 @@ def test_nobody_can_be_deaf_to_an_emergency() -> None:
 def test_who_says_nothing_hears_of_approvals_and_emergencies() -> None:
     heard = {kind for kind in EVENTS if Receiver(name="r").hears(kind)}
     assert heard == {kind for kind in EVENTS if kind.startswith(("approval.", "emergency."))}
+
+
+def test_programs_get_everything_and_people_are_spared() -> None:
+    assert not WebhookReceiver(name="w", url="https://hooks.corp/", secrets=()).is_people
+    assert SlackReceiver(name="s", channel="C1", token="t").is_people

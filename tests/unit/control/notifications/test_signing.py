@@ -8,7 +8,12 @@ import hmac
 
 import pytest
 
-from narrowgate.control.notifications.signing import is_slack_request, webhook_signature
+from narrowgate.control.notifications.signing import (
+    button_approval,
+    button_value,
+    is_slack_request,
+    webhook_signature,
+)
 
 SECRET = b"8f742231b10e8888abcd99yyyzzz85a5"
 BODY = (
@@ -66,3 +71,17 @@ def test_anything_else_is_not_from_slack(
     secret: bytes, timestamp: str, signature: str, body: bytes, now: float
 ) -> None:
     assert not is_slack_request(secret, timestamp, signature, body, now)
+
+
+def test_a_button_of_the_gates_names_its_question() -> None:
+    assert button_approval(SECRET, button_value(SECRET, "q1")) == "q1"
+
+
+@pytest.mark.parametrize("value", ["q1", "q1.", "", ".", "q2." + "0" * 40, button_value(b"other", "q1"), "q1.ü"])
+def test_a_button_of_somebody_else_names_nothing(value: str) -> None:
+    assert button_approval(SECRET, value) == ""
+    assert button_approval(SECRET, "q2" + button_value(SECRET, "q1")[2:]) == ""
+
+
+def test_without_a_secret_no_button_is_believed() -> None:
+    assert button_approval(b"", button_value(b"", "q1")) == ""

@@ -9,6 +9,7 @@ from tests.unit.control.notifications.samples import NOW
 
 from narrowgate.control.notifications.messages import Message
 from narrowgate.control.notifications.outcomes import Gone, NotNow, Outcome, Told
+from narrowgate.control.notifications.signing import button_value
 from narrowgate.control.notifications.slack import APPROVE, DENY, slack_message, slack_outcome
 
 MESSAGE = Message(
@@ -23,7 +24,7 @@ MESSAGE = Message(
 
 
 def test_nothing_that_was_written_acts_in_slack() -> None:
-    made = slack_message(MESSAGE, "C1", buttons=True)
+    made = slack_message(MESSAGE, "C1", secret=b"secret")
     assert made["text"] == "agent:bot asks &lt;!channel&gt; &amp; more"
     assert "mrkdwn" not in json.dumps(made)
     texts = [block["text"]["type"] for block in made["blocks"] if "text" in block]
@@ -32,20 +33,23 @@ def test_nothing_that_was_written_acts_in_slack() -> None:
 
 
 def test_buttons_name_the_question_and_ask_once_more() -> None:
-    (actions,) = [block for block in slack_message(MESSAGE, "C1", buttons=True)["blocks"] if block["type"] == "actions"]
-    assert [(one["action_id"], one["value"]) for one in actions["elements"]] == [(APPROVE, "q1"), (DENY, "q1")]
+    (actions,) = [
+        block for block in slack_message(MESSAGE, "C1", secret=b"secret")["blocks"] if block["type"] == "actions"
+    ]
+    value = button_value(b"secret", "q1")
+    assert [(one["action_id"], one["value"]) for one in actions["elements"]] == [(APPROVE, value), (DENY, value)]
     assert all("confirm" in one for one in actions["elements"])
 
 
 def test_there_are_no_buttons_where_nobody_could_use_them() -> None:
     over = Message(id="msg_1", kind="approval.denied", at=NOW, title="over")
-    for made in (slack_message(MESSAGE, "C1", buttons=False), slack_message(over, "C1", buttons=True)):
+    for made in (slack_message(MESSAGE, "C1", secret=b""), slack_message(over, "C1", secret=b"secret")):
         assert [block for block in made["blocks"] if block["type"] == "actions"] == []
 
 
 def test_long_texts_stay_within_slacks_limits() -> None:
     long = Message(id="m", kind="k", at=NOW, title="t" * 900, lines=(("purpose", "x" * 9000),), approval="q1")
-    made = slack_message(long, "C1", buttons=True)
+    made = slack_message(long, "C1", secret=b"secret")
     assert len(made["blocks"][0]["text"]["text"]) == 150
     assert max(len(block["text"]["text"]) for block in made["blocks"] if "text" in block) <= 3000
     assert all(len(one["confirm"]["text"]["text"]) <= 300 for one in made["blocks"][-1]["elements"])
