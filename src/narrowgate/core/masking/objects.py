@@ -39,6 +39,9 @@ GZIP: Final = b"\x1f\x8b"
 TABLE_GROUP: Final = "meta.k8s.io/"
 
 
+_SCAN: Final = Scan()
+
+
 class ObjectMasker:
     """Masks values by one plan, under one key, and counts what it masks by rule."""
 
@@ -64,19 +67,19 @@ class ObjectMasker:
             raise _too_deep()
         if place.hides is not None:
             return self._hidden(value, place, place.hides.rule, depth)
-        match value:
-            case str():
-                return self._string(value, place)
-            case dict():
-                return self._object(value, place, depth)
-            case list():
-                return self._list(value, place, depth)
-            case None | bool():
-                return value
-            case int() | float():
-                return self._replaced(place.text.rule, value) if isinstance(place.text, Hide) else value
-            case _:
-                raise Malformed(f"the object holds a {type(value).__name__}, which is nothing that JSON has")
+        # By type, the most frequent first: this runs for every value of every object.
+        kind = type(value)
+        if kind is str:
+            return self._string(value, place)
+        if kind is dict:
+            return self._object(value, place, depth)
+        if kind is list:
+            return self._list(value, place, depth)
+        if value is None or kind is bool:
+            return value
+        if kind is int or kind is float:
+            return self._replaced(place.text.rule, value) if isinstance(place.text, Hide) else value
+        raise _no_json(value)
 
     def _object(self, value: dict[str, Any], place: Place, depth: int) -> Any:
         for forget in place.forgets:
@@ -130,9 +133,11 @@ class ObjectMasker:
             case bool() | int() | float():
                 return self._replaced(rule, value)
             case _:
-                raise Malformed(f"the object holds a {type(value).__name__}, which is nothing that JSON has")
+                raise _no_json(value)
 
     def _string(self, value: str, place: Place) -> str:
+        if place.text == _SCAN and not place.encoded:
+            return value if self._patterns.is_known_clean(value) else self._text(value)
         match place.text:
             case None:
                 return value
@@ -262,6 +267,10 @@ def _table(
 
 def _too_deep() -> Malformed:
     return Malformed(f"the object is nested deeper than {DEPTH_LIMIT} levels, and cannot be masked")
+
+
+def _no_json(value: object) -> Malformed:
+    return Malformed(f"the object holds a {type(value).__name__}, which is nothing that JSON has")
 
 
 def _at(value: Any, place: Place | None, masker: ObjectMasker) -> Any:

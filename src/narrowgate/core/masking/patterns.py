@@ -25,6 +25,11 @@ from narrowgate.core.masking.secret_names import is_secret_name
 MEMORY_LIMIT: Final = 64 * 1024 * 1024
 """Bytes for the states of all patterns together. RE2 starts over when they are used up; it takes a few MB."""
 
+CLEAN_LENGTH: Final = 128
+CLEAN_LIMIT: Final = 16_384
+"""Texts in which nothing was found are remembered up to so many characters, and so many of them: objects of one list
+repeat each other's values. At most some 4 MB."""
+
 PRIVATE_KEY: Final = "narrowgate/private-key"
 CLOUD_KEY: Final = "narrowgate/cloud-key"
 ACCESS_TOKEN: Final = "narrowgate/access-token"
@@ -181,7 +186,7 @@ Span = tuple[int, int, str]
 class TextPatterns:
     """The patterns of some rules, compiled together."""
 
-    __slots__ = ("_any", "_compiled", "_opening", "rules")
+    __slots__ = ("_any", "_clean", "_compiled", "_opening", "rules")
 
     def __init__(self, rules: frozenset[str]) -> None:
         self.rules: Final = rules
@@ -193,24 +198,45 @@ class TextPatterns:
                 regex = _sparing(pattern.regex)
                 self._any.Add(regex)
                 self._compiled.append((pattern, re2.compile(regex, options)))
+        opening = [_sparing(regex) for rule, regex in _OPENING if rule in rules]
+        for regex in opening:
+            self._any.Add(regex)
         if self._compiled:
             self._any.Compile()
-        opening = "|".join(regex for rule, regex in _OPENING if rule in rules)
-        self._opening: Final[Any] = re2.compile(_sparing(opening), options) if opening else None
+        self._opening: Final[Any] = re2.compile(b"|".join(opening), options) if opening else None
+        self._clean: Final[set[str]] = set()
+
+    def is_clean(self, text: str, plain: bytes) -> bool:
+        """Whether nothing is to be found in a whole text, `plain` being its UTF-8, and nothing begins in it."""
+        if not self._compiled:
+            return True
+        if self._any.Match(_without_zeros(plain)):
+            return False
+        if len(text) <= CLEAN_LENGTH:
+            if len(self._clean) >= CLEAN_LIMIT:
+                self._clean.clear()
+            self._clean.add(text)
+        return True
+
+    def is_known_clean(self, text: str) -> bool:
+        """Whether nothing was found in this very text before."""
+        return text in self._clean
 
     def found_in(self, text: bytes) -> list[Span]:
         """Where secrets are in complete lines of text, in order, none overlapping another. Where two patterns meet, the
         earlier begins it and names it. Masked values are none.
         """
+        text = _without_zeros(text)
         if not self._compiled or not (near := self._any.Match(text)):
             return []
-        text = text.replace(b"\0", b"\1")
         if b"[masked:" in text:
             # A masked value names its rule, and rules are named like secrets: nothing is to be found in one, and no
             # value goes on behind one.
             text = MASKED_BYTES.sub(lambda found: b"\0" * len(found[0]), text)
         spans: list[Span] = []
         for index in near:
+            if index >= len(self._compiled):
+                continue
             pattern, compiled = self._compiled[index]
             spans.extend(_matches(pattern, compiled, text))
         return _merged(spans)
@@ -220,7 +246,7 @@ class TextPatterns:
         name whose value is on the next line.
         """
         if self._opening is not None:
-            for match in self._opening.finditer(text):
+            for match in self._opening.finditer(_without_zeros(text)):
                 yield match.start()
 
 
@@ -240,6 +266,11 @@ def is_no_value(value: bytes) -> bool:
 def _sparing(regex: str) -> bytes:
     """The pattern with nothing in it that could match what is written over masked values."""
     return regex.replace("[^", "[^\\x00").encode()
+
+
+def _without_zeros(text: bytes) -> bytes:
+    """A zero stands for what is masked, and for nothing that was in the text."""
+    return text.replace(b"\0", b"\1") if b"\0" in text else text
 
 
 def _options() -> Any:

@@ -255,7 +255,11 @@ class TextMasker:
 
 def mask_text(text: str, patterns: TextPatterns, values: ValueMasker, counts: dict[str, int]) -> str:
     """All of a text, masked. `counts` grows by what each rule has masked in it. Lone surrogates stay what they are."""
+    if patterns.is_known_clean(text):
+        return text
     plain = text.encode("utf-8", "surrogatepass")
+    if len(plain) < LINE_LIMIT and patterns.is_clean(text, plain):
+        return text
     masker = TextMasker(patterns, values, counts)
     masked = masker.feed(plain) + masker.finish()
     return text if masked == plain else masked.decode("utf-8", "surrogatepass")
