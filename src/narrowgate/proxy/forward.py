@@ -314,8 +314,10 @@ class Answering:
 
 
 def _watch_error(why: Status) -> bytes:
-    """A watch event of type ERROR as a chunk (k8s.io/apimachinery/pkg/watch: its object is a Status)."""
-    event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why)
+    """A watch event of type ERROR as a chunk (k8s.io/apimachinery/pkg/watch: its object is a Status), on one line: some
+    clients read line by line.
+    """
+    event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why).rstrip()
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
