@@ -35,6 +35,8 @@ CAUSE_APPROVAL = "NarrowgateNeedsApproval"
 """`reason` of the cause that says that people could let this request pass; its message is the rule that asks them."""
 CAUSE_QUESTION = "NarrowgateApproval"
 """`reason` of the cause whose message is the id of the approval that asks for this very request."""
+CAUSE_INVALID = "FieldValueInvalid"
+"""`reason` of the cause that names a field (metav1.CauseTypeFieldValueInvalid)."""
 CAUSE_REQUEST = "NarrowgateRequest"
 """`reason` of the cause whose message is the id of the refused request: what `--from-denied` asks for by it."""
 
@@ -174,6 +176,12 @@ def unsupported_media_type(message: str) -> Status:
 def not_acceptable(message: str) -> Status:
     """406: the answer cannot be had in a form that the caller accepts."""
     return failure(406, message)
+
+
+def invalid(info: RequestInfo, message: str, causes: tuple[Cause, ...]) -> Status:
+    """422: the object in the body cannot be taken as it is; `causes` name its fields (`errors.NewInvalid`)."""
+    subject = f'{_resource(info)} "{info.name}" is invalid: ' if info.name else f"{_resource(info)} is invalid: "
+    return msgspec.structs.replace(_about(422, info, subject + message), causes=causes)
 
 
 def internal(message: str) -> Status:

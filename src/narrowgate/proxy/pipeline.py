@@ -50,6 +50,7 @@ from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.proxy.waiting import Asked as AskedPeople
 from narrowgate.proxy.waiting import Waiting
+from narrowgate.proxy.write_back import MaskedWrite, require_unmasked
 from narrowgate.store.port import StoreUnavailable
 from narrowgate.trail.segment_file import TrailUnwritable
 from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, write_answer
@@ -294,6 +295,7 @@ class Pipeline:
         needs, events = judged
         if body is None or not needs.asks:
             return what, body, refusals.streamed(needs) if body is None else needs
+        require_unmasked(exchange, what)
 
         async def record(asked: NeedsApproval) -> None:
             await self._trail.record(events.received(asked, exchange.noticed), durable=True)
@@ -363,6 +365,7 @@ class Pipeline:
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
+        require_unmasked(exchange, what)
         if allowed.limits:
             await self._count(exchange, who, what, allowed)
 
@@ -462,6 +465,8 @@ class Pipeline:
         match error:
             case Malformed():
                 return error, status.of_malformed(error)
+            case MaskedWrite(message=message):
+                return Malformed(message, 422), error.status
             case Unauthenticated():
                 return Deny(message=str(error), code=401), status.unauthorized(str(error))
             case Misdirected(code=code):

@@ -29,8 +29,14 @@ MASKED: Final = re.compile(r"\[masked:[a-z0-9][a-z0-9.-]{0,252}/[A-Za-z0-9][A-Za
 MASKED_BYTES: Final = re.compile(MASKED.pattern.encode())
 """The same in bytes."""
 
-_ENCODED_START: Final = base64.b64encode(b"[masked:!")[: len("W21hc2tlZDo")].decode()[:-1]
-"""How a masked value begins in base64, less the character that depends on what follows."""
+_STABLE: Final = ((0, 10), (2, 12), (3, 13))
+"""Of `[masked:` in base64 behind no, one, two bytes: from which to which character nothing beside it has a say."""
+
+_IN_BASE64: Final = tuple(
+    base64.b64encode(b"\0" * shift + b"[masked:").decode()[first:end] for shift, (first, end) in enumerate(_STABLE)
+)
+
+_BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/]*")
 
 
 class ValueMasker:
@@ -72,11 +78,27 @@ def decoded(encoded: str) -> bytes:
 
 
 def masked_in(text: str) -> str:
-    """The first masked value in a text, also where all of the text is its base64; empty where there is none.
+    """The first masked value in a text, also in base64 and wherever in it that is; empty where there is none.
 
     What carries one must never be stored: it would take the place of what it stands for.
     """
     found = MASKED.search(text)
-    if found is None and text.startswith(_ENCODED_START):
-        found = MASKED.search(decoded(text).decode("utf-8", "replace"))
-    return found[0] if found else ""
+    return found[0] if found is not None else _masked_in_base64(text.replace("\n", "").replace("\r", ""))
+
+
+def _masked_in_base64(text: str) -> str:
+    for (first, _), beginning in zip(_STABLE, _IN_BASE64, strict=True):
+        at = text.find(beginning, first)
+        while at >= 0:
+            run = _BASE64_RUN.match(text, at - first, at + 2 * LONGEST)
+            found = MASKED_BYTES.search(_plain(run[0])) if run is not None else None
+            if found is not None:
+                return found[0].decode()
+            at = text.find(beginning, at + 1)
+    return ""
+
+
+def _plain(run: str) -> bytes:
+    """What a run of base64 stands for, its end missing or not."""
+    kept = run if len(run) % 4 != 1 else run[:-1]
+    return base64.b64decode(kept + "=" * (-len(kept) % 4))

@@ -66,5 +66,18 @@ def test_a_masked_value_is_found_within_a_text_and_in_base64() -> None:
     masked = VALUES.of("a/b", b"x")
     assert masked_in(f"password={masked} and more") == masked
     assert masked_in(base64.b64encode(masked.encode()).decode()) == masked
-    assert masked_in(base64.b64encode(f"a text with {masked}".encode()).decode()) == ""
     assert masked_in("nothing") == ""
+
+
+def test_a_masked_value_is_found_wherever_it_stands_in_base64() -> None:
+    masked = VALUES.of("a/b", b"x")
+    for before in ("", "a", "ab", "abc", "postgres://app:"):
+        for after in ("", "@", "@d", "@db/app"):
+            encoded = base64.b64encode(f"{before}{masked}{after}".encode()).decode()
+            for text in (encoded, f"  key: {encoded}\n", "\n".join(encoded), encoded.rstrip("=")):
+                assert masked_in(text) == masked, (before, after, text)
+
+
+def test_nothing_is_found_in_what_only_looks_like_one() -> None:
+    for text in ("[masked:]", base64.b64encode(b"[masked: no").decode(), "W21hc2tlZD", "W21hc2tlZDo"):
+        assert masked_in(text) == ""
