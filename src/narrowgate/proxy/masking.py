@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where
 from narrowgate.core.masking.masked_value import ValueMasker
@@ -23,8 +24,11 @@ from narrowgate.proxy.transform import (
 )
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.http1 import ResponseHead, reframed
-from narrowgate.wire.json_mask import MaskValue
+from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
+
+MASKERS_LIMIT: Final = 8
+"""Plans of one answer that are made ready at a time: there are as many as there are sorts of namespaces to a policy."""
 
 
 class Masking:
@@ -54,7 +58,7 @@ class AnswerMasks:
         self._info = info
         self._form = form_of(info)
         self._counts: dict[str, int] = {}
-        self._maskers: dict[int, tuple[Plan, MaskValue]] = {}
+        self._maskers: dict[Plan, JsonMasker] = {}
 
     def require_readable(self, head: ResponseHead) -> None:
         """Raise UpstreamBroken where an answer with this head cannot be masked."""
@@ -91,13 +95,15 @@ class AnswerMasks:
         """See `Masks`."""
         return self._choice.plan(where)
 
-    def mask(self, plan: Plan) -> MaskValue:
+    def masker(self, plan: Plan) -> JsonMasker:
         """See `Masks`."""
-        known = self._maskers.get(id(plan))
+        known = self._maskers.get(plan)
         if known is None:
-            # The plan is kept with what was made of it, so that its id stays its own.
-            known = self._maskers[id(plan)] = plan, ObjectMasker(plan, self._values, self._counts).mask
-        return known[1]
+            if len(self._maskers) >= MASKERS_LIMIT:
+                self._maskers.clear()
+            known = JsonMasker(ObjectMasker(plan, self._values, self._counts).mask, self._counts)
+            self._maskers[plan] = known
+        return known
 
     def _answer(self, head: ResponseHead) -> MaskedAnswer:
         if self._form is None and not head.field(b"content-type").startswith(b"application/json"):

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from narrowgate.wire.json_mask import require_text
-from narrowgate.wire.json_spans import Unreadable, elements_of, members_of
+from narrowgate.wire.json_spans import Unreadable, elements_begun, members_of
 
 BATCH_BYTES: Final = 256 * 1024
 """Items are taken in batches of about this size: large enough that a batch costs little, small enough to hold."""
@@ -33,8 +33,13 @@ HEAD_CANDIDATES: Final = 256
 
 _BEGIN: Final = re.compile(rb'(?<!\\)"(items|rows)"\s*:\s*\[')
 _FIRST_KEY: Final = re.compile(rb'\{\s*"[A-Za-z]{1,32}"')
+_COMMA: Final = re.compile(rb"[ \t\r\n]*,")
 _elements = msgspec.json.Decoder(list[Raw]).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+Frame = Callable[[bytes, str], None]
+"""Is told what stands around the items, as a document in which there are none, and their key (`items`, `rows`): what
+stands before them, before any comes, and all of it, before what stands behind them is sent on. May raise Unreadable."""
 
 Items = Callable[[list[Raw], bytes], bytes]
 """What becomes of a batch: its elements and its bytes, which hold those and what separates them, and nothing else."""
@@ -46,9 +51,8 @@ class ItemStream:
     `items` is asked for every batch. What holds no list of items is returned by nobody: it is `whole` at the end.
     """
 
-    def __init__(self, begin: Callable[[bytes, str], None], items: Items) -> None:
-        """`begin` is told what stands before the items, with `[`, and their key (`items`, `rows`), before any comes."""
-        self._begin = begin
+    def __init__(self, frame: Frame, items: Items) -> None:
+        self._frame = frame
         self._items = items
         self._parts: list[bytes] = []
         self._held = 0
@@ -57,6 +61,7 @@ class ItemStream:
         self._tried_from = 0
         self._tries = 0
         self._head = b""
+        self._key = ""
         self._first_key = b""
         self._is_first = True
         self.whole: bytes | None = None
@@ -89,13 +94,11 @@ class ItemStream:
             head = self._head
         end = self._end_of_items(buffer)
         part, tail = buffer[:end], buffer[end:]
-        self._check_frame(tail)
-        if not part.strip(b" \t\r\n"):
-            return head + buffer
+        self._look_around(self._head + tail)
         elements = self._list_in(part)
-        if elements is None:
+        if elements is None or not (elements or self._is_first):
             raise Unreadable("its items are not valid JSON")
-        return head + self._masked(part, elements) + tail
+        return head + (self._masked(part, elements) if elements else part) + tail
 
     # --- before the items
 
@@ -109,13 +112,13 @@ class ItemStream:
             head = buffer[: found.end()]
             if _is_head(head):
                 self._head = head
-                require_text(head)
-                self._begin(head, found[1].decode())
+                self._key = found[1].decode()
+                self._look_around(head + b"]}")
                 self._look_at = BATCH_BYTES
                 return buffer[found.end() :]
         if len(buffer) > ITEM_LIMIT:
             raise Unreadable(f"it has no items within its first {ITEM_LIMIT} bytes, and is no single object either")
-        self._keep(buffer, 2 * len(buffer))
+        self._keep(buffer, min(2 * len(buffer), ITEM_LIMIT + 1))
         # A key and its bracket may have been cut apart.
         self._tried_from = max(self._tried_from, len(buffer) - 64)
         return b""
@@ -130,7 +133,7 @@ class ItemStream:
         if found is None:
             if len(buffer) > ITEM_LIMIT:
                 raise Unreadable(f"one of its items has more than {ITEM_LIMIT} bytes")
-            self._keep(buffer, 2 * len(buffer))
+            self._keep(buffer, min(2 * len(buffer), ITEM_LIMIT + 1))
             return b""
         end, elements = found
         self._keep(buffer[end:], BATCH_BYTES)
@@ -153,7 +156,7 @@ class ItemStream:
     def _slow_batch(self, buffer: bytes) -> tuple[int, list[Raw]] | None:
         """The same, told by counting brackets: for items that do not begin alike."""
         comma = self._comma_at(buffer)
-        borders = [comma - 1 + span.end for span in elements_of(b"[" + buffer[comma:])]
+        borders = [comma - 1 + end for _, end in elements_begun(b"[" + buffer[comma:])]
         # What is last may go on in what is still to come, or be what stands behind the items.
         for border in borders[-2 : -2 - CANDIDATES : -1]:
             if (elements := self._list_in(buffer[:border])) is not None:
@@ -169,7 +172,11 @@ class ItemStream:
 
     def _comma_at(self, buffer: bytes) -> int:
         """Where the items of this part begin: behind the comma that parts it from the batch before."""
-        return 0 if self._is_first else buffer.index(b",") + 1
+        if self._is_first:
+            return 0
+        if (comma := _COMMA.match(buffer)) is None:
+            raise Unreadable("two of its items have no comma between them")
+        return comma.end()
 
     def _masked(self, part: bytes, elements: list[Raw]) -> bytes:
         require_text(part)
@@ -181,7 +188,7 @@ class ItemStream:
 
     def _end_of_items(self, buffer: bytes) -> int:
         """Where the bracket that closes the items stands."""
-        begin = self._comma_at(buffer) if buffer.lstrip(b" \t\r\n")[:1] == b"," else 0
+        begin = self._comma_at(buffer)
         try:
             whole = b'{"":[' + buffer[begin:]
             items = bytes(_members(whole)[""])
@@ -192,10 +199,11 @@ class ItemStream:
             raise Unreadable("what follows its items cannot be told from them")
         return begin + end - 6
 
-    def _check_frame(self, tail: bytes) -> None:
-        """Refuse what two readers could read differently: a key that stands twice around the items."""
-        require_text(tail)
-        members_of(self._head + tail)
+    def _look_around(self, frame: bytes) -> None:
+        """Refuse what two readers could read differently around the items, such as a key that stands twice."""
+        require_text(frame)
+        members_of(frame)
+        self._frame(frame, self._key)
 
     def _joined(self) -> bytes:
         buffer = b"".join(self._parts)

@@ -1,15 +1,14 @@
-"""Masks over the bytes of one JSON document: what is not masked stays byte for byte.
+"""Masks over the bytes of JSON documents: what is not masked stays byte for byte.
 
-The plan is walked down the containers it leads into, and nothing else is looked at. A container is decoded to its
-members' raw bytes; as the API server writes it, it is nothing but those with their keys, so that its length tells
-whether any byte is unaccounted for (whitespace, escapes in a key, a key that stands twice). Where one is, the exact way
-of `json_spans` is taken. What becomes of a value is said by `core.masking.objects`, and by nothing here.
+The plan is walked down the containers it leads into (`json_spans`), and nothing else is looked at. What becomes of a
+value is said by `core.masking.objects`, and by nothing here; what it said of a list or a text is remembered as long as
+the answer lasts, because objects of one answer repeat each other: pods of one workload differ in little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -19,22 +18,162 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.plan import DEPTH_LIMIT, Arguments, Place
 from narrowgate.wire.json_spans import Span, Unreadable, elements_of, members_of, spliced
 
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_elements = msgspec.json.Decoder(list[Raw]).decode
-
 _valid = msgspec.json.Decoder(Raw).decode
 
 WHITESPACE: Final = b" \t\r\n"
 """Of JSON (RFC 8259, section 2)."""
 
+REMEMBERED_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of values that one answer remembers: those of some thousand containers of pods. Beyond it they are forgotten,
+all of them."""
+
+REMEMBERED_LENGTH: Final = 64 * 1024
+"""Bytes of one value that is remembered: what is larger is hardly there twice."""
+
+OVERHEAD: Final = 256
+"""Bytes that remembering a value takes besides its own."""
+
+_QUOTE: Final = ord('"')
+
 MaskValue = Callable[[Any, Place], Any]
 """The reference: a value as it leaves, from one place on. The very same object where nothing of it is masked."""
 
+_Way = Callable[[bytes, Place, int], bytes | None]
+"""How a value at a place, at this depth, is masked."""
 
-def mask_document(document: bytes, place: Place | None, mask: MaskValue) -> bytes:
-    """The document masked from `place` on; itself where nothing is. Raises Unreadable, and then nothing may leave."""
-    check(document)
-    return mask_checked(document, place, mask)
+
+class _Told(NamedTuple):
+    """What became of a value."""
+
+    new: bytes | None
+    counts: tuple[tuple[str, int], ...]
+    """What was counted for it, by rule."""
+
+
+class JsonMasker:
+    """Masks documents of one answer by one plan."""
+
+    __slots__ = ("_counts", "_held", "_mask", "_told")
+
+    def __init__(self, mask: MaskValue, counts: dict[str, int]) -> None:
+        """`counts` is where `mask` counts what it masks, by rule."""
+        self._mask: Final = mask
+        self._counts: Final = counts
+        self._told: Final[dict[tuple[Place, bytes], _Told]] = {}
+        self._held = 0
+
+    def document(self, document: bytes, place: Place | None) -> bytes:
+        """The document masked from `place` on; itself where nothing is. Raises Unreadable, and then nothing may leave.
+
+        It must have passed `check`, by itself or as a part of something.
+        """
+        if place is None:
+            return document
+        body = document.strip(WHITESPACE)
+        try:
+            changed = self._value(body, place, 0)
+        except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError) as error:
+            raise Unreadable(f"it is not valid JSON: {error}") from None
+        except Malformed as error:
+            raise Unreadable(error.message) from None
+        if changed is None:
+            return document
+        before = len(document) - len(document.lstrip(WHITESPACE))
+        return document[:before] + changed + document[before + len(body) :]
+
+    def _value(self, data: bytes, place: Place, depth: int) -> bytes | None:
+        """The value as it leaves; None where it stays as it is."""
+        if depth > DEPTH_LIMIT:
+            raise Unreadable(f"it is nested more than {DEPTH_LIMIT} deep")
+        kind = data[:1]
+        if kind == b"{":
+            if _is_beside(data, place):
+                return None
+            return self._whole(data, place) if place.hides else self._object(data, place, depth)
+        if kind == b"[":
+            if _is_beside(data, place):
+                return None
+            return self._once(data, place, self._whole if place.hides else self._list, depth)
+        return self._once(data, place, self._whole, depth)
+
+    def _once(self, data: bytes, place: Place, mask: _Way, depth: int) -> bytes | None:
+        """What becomes of a value, or became of the same one before."""
+        if len(data) > REMEMBERED_LENGTH:
+            return mask(data, place, depth)
+        told = self._told.get((place, data))
+        if told is None:
+            before = self._counts.copy()
+            new = mask(data, place, depth)
+            self._remember(data, place, new, before)
+            return new
+        for rule, count in told.counts:
+            self._counts[rule] = self._counts.get(rule, 0) + count
+        return told.new
+
+    def _remember(self, data: bytes, place: Place, new: bytes | None, before: dict[str, int]) -> None:
+        self._held += len(data) + len(new or b"") + OVERHEAD
+        if self._held > REMEMBERED_BYTES:
+            self._told.clear()
+            self._held = len(data) + len(new or b"") + OVERHEAD
+        counts = self._counts
+        counted = (
+            ()
+            if new is None
+            else tuple(
+                (rule, count - before.get(rule, 0)) for rule, count in counts.items() if count != before.get(rule, 0)
+            )
+        )
+        self._told[place, data] = _Told(new, counted)
+
+    def _whole(self, data: bytes, place: Place, _depth: int = 0) -> bytes | None:
+        """A value whose every byte may change."""
+        value = orjson.loads(data)
+        masked = self._mask(value, place)
+        # Equal is not enough: 1 and true are equal.
+        return None if masked is value else orjson.dumps(masked)
+
+    def _object(self, data: bytes, place: Place, depth: int) -> bytes | None:
+        members = members_of(data)
+        for forget in place.forgets:
+            if any(forget.tells(key) for key in members):
+                return self._whole(data, place)
+        if place.by_name:
+            named = place.named(_text(data, members.get("name")), _text(data, members.get("kind")))
+            if named is None:
+                return None
+            place = named
+        changed: list[tuple[Span, bytes]] = []
+        for key in members if place.exact is None else [key for key in members if key in place.exact]:
+            below = place.child(key)
+            if below is not None:
+                start, end = members[key]
+                new = self._value(data[start:end], below, depth + 1)
+                if new is not None:
+                    changed.append(((start, end), new))
+        return spliced(data, changed) if changed else None
+
+    def _list(self, data: bytes, place: Place, depth: int) -> bytes | None:
+        elements = elements_of(data)
+        if isinstance(place.text, Arguments) and all(data[start] == _QUOTE for start, _ in elements):
+            return self._arguments(data, place, elements)
+        below = place.element
+        if below is None:
+            return None
+        changed: list[tuple[Span, bytes]] = []
+        for start, end in elements:
+            new = self._value(data[start:end], below, depth + 1)
+            if new is not None:
+                changed.append(((start, end), new))
+        return spliced(data, changed) if changed else None
+
+    def _arguments(self, data: bytes, place: Place, elements: list[Span]) -> bytes | None:
+        """A command line, masked as a whole; only the arguments that change are written anew."""
+        value = orjson.loads(data)
+        masked = self._mask(value, place)
+        if masked is value:
+            return None
+        pairs = zip(elements, value, masked, strict=True)
+        return spliced(data, [(span, orjson.dumps(new)) for span, old, new in pairs if new is not old])
 
 
 def check(document: bytes) -> None:
@@ -46,158 +185,30 @@ def check(document: bytes) -> None:
         raise Unreadable(f"it is not valid JSON: {error}") from None
 
 
-def mask_checked(document: bytes, place: Place | None, mask: MaskValue) -> bytes:
-    """`mask_document` of what has been checked, be it by itself or as a part of something."""
-    if place is None:
-        return document
-    body = document.strip(WHITESPACE)
-    try:
-        changed = _value(body, place, mask, 0)
-    except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError) as error:
-        raise Unreadable(f"it is not valid JSON: {error}") from None
-    except Malformed as error:
-        raise Unreadable(error.message) from None
-    if changed is None:
-        return document
-    before = len(document) - len(document.lstrip(WHITESPACE))
-    return document[:before] + changed + document[before + len(body) :]
-
-
 def require_text(document: bytes) -> None:
     """Raise Unreadable for what is not UTF-8: the decoder does not look into strings that it skips."""
+    if document.isascii():
+        return
     try:
         document.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"it is not UTF-8 at byte {error.start}") from None
 
 
-def _value(raw: bytes | Raw, place: Place, mask: MaskValue, depth: int) -> bytes | None:
-    """The value as it leaves; None where it stays as it is."""
-    data = bytes(raw)
-    kind = data[:1]
-    if place.marks is not None and kind in (b"{", b"[") and b"\\u" not in data and not _has_any(data, place.marks):
-        return None
-    if not place.hides:
-        if kind == b"{":
-            return _object(data, place, mask, depth + 1)
-        if kind == b"[":
-            return _list(data, place, mask, depth + 1)
-    return _whole(data, place, mask)
-
-
-def _has_any(data: bytes, marks: tuple[bytes, ...]) -> bool:
-    # A loop, not `any`: this is asked of every value, and a generator costs more than most of the answers.
-    for mark in marks:  # noqa: SIM110
+def _is_beside(data: bytes, place: Place) -> bool:
+    """Whether no key is in the container that leads to anything masked."""
+    marks = place.marks
+    if marks is None:
+        return False
+    # A loop, not `any`: this is asked of every container, and a generator costs more than most of the answers.
+    for mark in marks:
         if mark in data:
-            return True
-    return False
+            return False
+    # The only ways to write a printable character of ASCII but as itself: such a key may be any.
+    return b"\\u" not in data and b"\\/" not in data
 
 
-def _whole(data: bytes, place: Place, mask: MaskValue) -> bytes | None:
-    """A value whose every byte may change."""
-    value = orjson.loads(data)
-    masked = mask(value, place)
-    # Equal is not enough: 1 and true are equal.
-    return None if masked is value else orjson.dumps(masked)
-
-
-def _object(data: bytes, place: Place, mask: MaskValue, depth: int) -> bytes | None:
-    if depth > DEPTH_LIMIT:
-        raise Unreadable(f"it is nested more than {DEPTH_LIMIT} deep")
-    members = _members(data)
-    if not _is_compact(data, members):
-        return _spaced_object(data, place, mask, depth)
-    if any(forget.tells(key) for forget in place.forgets for key in members):
-        return _whole(data, place, mask)
-    here = _named(place, members)
-    if here is None:
-        return None
-    changed: dict[str, bytes] = {}
-    for key in _leading(here, members):
-        below = here.child(key)
-        if below is not None:
-            new = _value(members[key], below, mask, depth)
-            if new is not None:
-                changed[key] = new
-    if not changed:
-        return None
-    return b"{%b}" % b",".join(
-        b'"%b":%b' % (key.encode(), changed[key] if key in changed else bytes(value)) for key, value in members.items()
-    )
-
-
-def _leading(place: Place, members: dict[str, Any]) -> list[str]:
-    """The keys of the object that may lead on."""
-    exact = place.exact
-    if exact is None or len(exact) > len(members):
-        return list(members)
-    return [key for key in exact if key in members]
-
-
-def _named(place: Place, members: Mapping[str, bytes | Raw]) -> Place | None:
-    if not place.by_name:
-        return place
-    return place.named(_text(members.get("name")), _text(members.get("kind")))
-
-
-def _text(raw: bytes | Raw | None) -> str | None:
+def _text(data: bytes, span: Span | None) -> str | None:
     """The text under a key, "" where there is no such key; None where it is no text."""
-    value = orjson.loads(bytes(raw)) if raw is not None else ""
+    value = orjson.loads(data[span[0] : span[1]]) if span is not None else ""
     return value if isinstance(value, str) else None
-
-
-def _is_compact(data: bytes, members: dict[str, Raw]) -> bool:
-    """Whether every byte is accounted for: braces, and for each member a comma or none, quotes, key, colon, value.
-
-    Whitespace, an escape or a character outside ASCII in a key, and a member that another one of its name has replaced
-    all make the object longer than that.
-    """
-    count = len(members)
-    length = 2 + sum(map(len, members)) + sum(map(len, members.values())) + 4 * count - (count > 0)
-    return length == len(data)
-
-
-def _spaced_object(data: bytes, place: Place, mask: MaskValue, depth: int) -> bytes | None:
-    spans = members_of(data)
-    if any(forget.tells(key) for forget in place.forgets for key in spans):
-        return _whole(data, place, mask)
-    here = _named(place, {key: data[spans[key].start : spans[key].end] for key in ("name", "kind") if key in spans})
-    if here is None:
-        return None
-    changed: list[tuple[Span, bytes]] = []
-    for key, span in spans.items():
-        below = here.child(key)
-        if below is not None:
-            new = _value(data[span.start : span.end], below, mask, depth)
-            if new is not None:
-                changed.append((span, new))
-    return spliced(data, changed) if changed else None
-
-
-def _list(data: bytes, place: Place, mask: MaskValue, depth: int) -> bytes | None:
-    if depth > DEPTH_LIMIT:
-        raise Unreadable(f"it is nested more than {DEPTH_LIMIT} deep")
-    elements = _elements(data)
-    if isinstance(place.text, Arguments) and all(bytes(element).startswith(b'"') for element in elements):
-        return _arguments(data, place, mask)
-    below = place.element
-    if below is None:
-        return None
-    masked = [_value(element, below, mask, depth) for element in elements]
-    if all(new is None for new in masked):
-        return None
-    if len(data) == 1 + sum(map(len, elements)) + max(1, len(elements)):
-        return b"[%b]" % b",".join(
-            bytes(element) if new is None else new for element, new in zip(elements, masked, strict=True)
-        )
-    return spliced(data, [(span, new) for span, new in zip(elements_of(data), masked, strict=True) if new is not None])
-
-
-def _arguments(data: bytes, place: Place, mask: MaskValue) -> bytes | None:
-    """A command line, masked as a whole; only the arguments that change are written anew."""
-    value = orjson.loads(data)
-    masked = mask(value, place)
-    if masked is value:
-        return None
-    pairs = zip(elements_of(data), value, masked, strict=True)
-    return spliced(data, [(span, orjson.dumps(new)) for span, old, new in pairs if new is not old])

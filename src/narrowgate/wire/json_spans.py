@@ -1,36 +1,87 @@
 """Where the members of one JSON object, or the elements of one list, begin and end in its bytes.
 
-For documents that are not written as compactly as the API server writes them; slower than decoding, and exact whatever
-the whitespace, the escapes and the order. Two members of one name are refused: readers differ about which one counts.
+A container is decoded to the raw bytes of what is in it. As the API server writes it, it is nothing but those, with
+their keys, quotes, colons and commas: then their lengths say where each begins, and that no byte is unaccounted for
+(whitespace, an escape in a key, a key that stands twice). Where one is, the tokens are looked at one by one; that is
+slow, and exact whatever the whitespace, the escapes and the order. Two members of one name are refused: readers differ
+about which one counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,]|[^][{}:,"\s]+|"', re.DOTALL)
 """Strings, marks, what else stands between them (numbers, true, false, null), and a quote that nothing closes."""
 _QUOTE: Final = ord('"')
 _COMMA: Final = ord(",")
+_BEFORE_VALUE: Final = len('"":')
+"""Bytes around a key, as compact JSON has them."""
+
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_elements = msgspec.json.Decoder(list[Raw]).decode
+
+Span = tuple[int, int]
+"""Where one value begins and ends in its container's bytes."""
 
 
 class Unreadable(Exception):
     """Bytes that are not the JSON they claim to be, or that two readers could read differently; the text says which."""
 
 
-class Span(NamedTuple):
-    """One value in its container's bytes."""
-
-    start: int
-    end: int
-
-
 def members_of(container: bytes) -> dict[str, Span]:
-    """The members of an object that is valid JSON. Raises Unreadable where two have one name."""
+    """The members of an object, in their order. Raises Unreadable where it is no object, or two have one name."""
+    try:
+        decoded = _members(container)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Unreadable(f"it is not valid JSON: {error}") from None
+    found: dict[str, Span] = {}
+    at = 1
+    for key, value in decoded.items():
+        start = at + len(key) + _BEFORE_VALUE
+        at = start + len(value)
+        found[key] = start, at
+        at += 1
+    # Every other way to write it is longer: an escape or a character outside ASCII in a key counts as one of it, a
+    # member that another one of its name has replaced not at all.
+    return found if at == len(container) else _spaced_members(container)
+
+
+def elements_of(container: bytes) -> list[Span]:
+    """The elements of a list. Raises Unreadable where it is none."""
+    try:
+        decoded = _elements(container)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Unreadable(f"it is not valid JSON: {error}") from None
+    found: list[Span] = []
+    at = 1
+    for value in decoded:
+        end = at + len(value)
+        found.append((at, end))
+        at = end + 1
+    return found if at == len(container) else elements_begun(container)
+
+
+def elements_begun(container: bytes) -> list[Span]:
+    """The elements that have come whole of a list whose end may be missing. What is between them is not looked at."""
+    return list(_outermost(container))
+
+
+def spliced(container: bytes, changed: Iterable[tuple[Span, bytes]]) -> bytes:
+    """The container with these values replaced, which are in their order; everything else of it stays byte for byte."""
+    parts, at = [], 0
+    for (start, end), value in changed:
+        parts += [container[at:start], value]
+        at = end
+    return b"".join((*parts, container[at:]))
+
+
+def _spaced_members(container: bytes) -> dict[str, Span]:
     found: dict[str, Span] = {}
     tokens = _outermost(container)
     for start, end in tokens:
@@ -41,20 +92,6 @@ def members_of(container: bytes) -> dict[str, Span]:
             raise Unreadable(f"the key {key[:60]!r} stands twice in one object")
         found[key] = _value(tokens)
     return found
-
-
-def elements_of(container: bytes) -> list[Span]:
-    """The elements of a list that is valid JSON, or of the beginning of one: then those that have come."""
-    return [Span(start, end) for start, end in _outermost(container)]
-
-
-def spliced(container: bytes, changed: list[tuple[Span, bytes]]) -> bytes:
-    """The container with these values replaced; everything else of it stays byte for byte."""
-    parts, at = [], 0
-    for span, value in sorted(changed):
-        parts += [container[at : span.start], value]
-        at = span.end
-    return b"".join((*parts, container[at:]))
 
 
 def _value(tokens: Iterator[Span]) -> Span:
@@ -74,8 +111,8 @@ def _outermost(container: bytes) -> Iterator[Span]:
         elif mark in b"]}":
             depth -= 1
             if depth == 1:
-                yield Span(begun, end)
+                yield begun, end
         elif mark == _QUOTE and end - start == 1:
             return
         elif depth == 1 and mark != _COMMA:
-            yield Span(start, end)
+            yield start, end

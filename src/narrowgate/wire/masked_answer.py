@@ -17,13 +17,14 @@ from msgspec import Raw
 from narrowgate.core.masking.choosing import ANYWHERE, Where
 from narrowgate.core.masking.plan import Place, Plan
 from narrowgate.wire.json_items import ItemStream
-from narrowgate.wire.json_mask import MaskValue, check, mask_checked
+from narrowgate.wire.json_mask import WHITESPACE, JsonMasker, check
 from narrowgate.wire.json_spans import Span, Unreadable, elements_of, members_of, spliced
 
 DOCUMENT_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a single document or of one watch event. Aggregated servers answer with more than etcd holds."""
 
 TABLE_GROUP: Final = "meta.k8s.io/"
+_COLLECTIONS: Final = ("items", "rows")
 _elements = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -47,8 +48,8 @@ class Masks(Protocol):
         """What is masked of an object there."""
         ...
 
-    def mask(self, plan: Plan) -> MaskValue:
-        """How it is masked."""
+    def masker(self, plan: Plan) -> JsonMasker:
+        """What masks it: the same one for the same plan, as long as the answer lasts."""
         ...
 
 
@@ -101,25 +102,39 @@ class _Documents:
         self._masks = masks
         self._varies = masks.varies
         self._anywhere = masks.plan(ANYWHERE)
-        self._columns: tuple[str, ...] = ()
+        self.columns: tuple[str, ...] = ()
+        """Names of the columns of its Table, as far as they are known."""
 
     def document(self, document: bytes) -> bytes:
-        """A document of any kind."""
+        """A document of any kind. It must have passed `check`."""
         members = _top(document)
         kind, version = _text(document, members.get("kind")), _text(document, members.get("apiVersion"))
         if kind == "Status" and version == "v1":
             return self._masked(document, self._anywhere, _status)
         if kind == "Table" and version.startswith(TABLE_GROUP):
             return self._table(document, members)
+        if kind.endswith("List"):
+            # Some servers answer with a list where one object was asked for. Whether it is one, or an object of which
+            # items are a part, cannot be told: it is masked as both.
+            return self.object(self._collected(document, members))
         return self.object(document)
 
     def collection(self, document: bytes) -> bytes:
-        """A document that may be a list: one that was too odd to be taken apart as it came."""
-        items = _top(document).get("items")
-        if items is None or document[items.start : items.start + 1] != b"[":
+        """A document that should be a list: one that was too odd to be taken apart as it came."""
+        check(document)
+        members = _top(document)
+        if not _is_list(document, members.get("items")):
             return self.document(document)
-        whole = document[items.start : items.end]
-        return spliced(document, [(items, b"[%b]" % self.items(_elements(whole), whole[1:-1]))])
+        self.require_frame(document, "items")
+        return self._collected(document, members)
+
+    def require_frame(self, frame: bytes, key: str) -> None:
+        """Raise Unreadable for a document that is more than a list of what stands under the key."""
+        members = _top(frame)
+        if any(_is_list(frame, members.get(other)) for other in _COLLECTIONS if other != key):
+            raise Unreadable("it has items and rows")
+        if _text(frame, members.get("kind")) == "Status":
+            raise Unreadable(f"it is a Status that has {key}")
 
     def object(self, document: bytes) -> bytes:
         """An object of the resource."""
@@ -135,45 +150,54 @@ class _Documents:
 
     def columns_of(self, head: bytes) -> None:
         """Take down which columns a Table has; `head` is a document. A later event of a watch has none of its own."""
-        span = members_of(head).get("columnDefinitions")
-        if span is None or head[span.start : span.end] == b"null":
+        written = _bytes(head, members_of(head).get("columnDefinitions"))
+        if written == b"null":
             return
         try:
-            definitions = msgspec.json.decode(head[span.start : span.end], type=list[dict[str, Any]])
+            definitions = msgspec.json.decode(written, type=list[dict[str, Any]])
         except msgspec.DecodeError as error:
             raise Unreadable(f"the columns of its table cannot be read: {error}") from None
         names = [definition.get("name") for definition in definitions]
-        self._columns = tuple(name if isinstance(name, str) else "" for name in names)
+        self.columns = tuple(name if isinstance(name, str) else "" for name in names)
 
     def _table(self, document: bytes, members: dict[str, Span]) -> bytes:
         self.columns_of(document)
         rows = members.get("rows")
-        if rows is None or document[rows.start : rows.start + 1] != b"[":
+        if rows is None or not _is_list(document, rows):
             return document
-        whole = document[rows.start : rows.end]
+        whole = document[slice(*rows)]
         return spliced(document, [(rows, b"[%b]" % self.rows(_elements(whole), whole[1:-1]))])
 
+    def _collected(self, document: bytes, members: dict[str, Span]) -> bytes:
+        items = members.get("items")
+        if items is None or not _is_list(document, items):
+            return document
+        whole = document[slice(*items)]
+        return spliced(document, [(items, b"[%b]" % self.items(_elements(whole), whole[1:-1]))])
+
     def _row(self, row: bytes) -> bytes:
-        members = members_of(row)
-        changed: list[tuple[Span, bytes]] = []
-        found = members.get("object")
-        inner = row[found.start : found.end] if found is not None else b"null"
+        members = _top(row)
+        inner = _bytes(row, members.get("object"))
         plan = self._plan(inner)
-        if found is not None and inner != b"null":
-            changed.append((found, self._masked(inner, plan, _objects)))
-        cells = members.get("cells")
-        if cells is not None and plan is not None:
-            changed.append((cells, self._cells(row[cells.start : cells.end], plan)))
-        return spliced(row, changed)
+        if plan is None:
+            return row
+        changed: list[tuple[Span, bytes]] = []
+        if inner != b"null":
+            changed.append((members["object"], self._masked(inner, plan, _objects)))
+        if "cells" in members:
+            changed.append((members["cells"], self._cells(_bytes(row, members["cells"]), plan)))
+        return spliced(row, sorted(changed))
 
     def _cells(self, cells: bytes, plan: Plan) -> bytes:
+        if not _is_list(cells, (0, len(cells))):
+            return cells
         spans = elements_of(cells)
-        names = (*self._columns, *("" for _ in spans))[: len(spans)]
-        mask = self._masks.mask(plan)
+        names = (*self.columns, *("" for _ in spans))[: len(spans)]
+        masker = self._masks.masker(plan)
         return spliced(
             cells,
             [
-                (span, mask_checked(cells[span.start : span.end], place, mask))
+                (span, masker.document(cells[slice(*span)], place))
                 for span, place in zip(spans, plan.cells(names), strict=True)
                 if place is not None
             ],
@@ -187,12 +211,16 @@ class _Documents:
         except msgspec.DecodeError:
             # Where it is cannot be told: every mask holds.
             return self._anywhere
-        return self._masks.plan(Where(metadata.namespace, metadata.name))
+        plan = self._masks.plan(Where(metadata.namespace, metadata.name))
+        if plan is None:
+            # Nobody looks at it again: here it must be clear where it is.
+            members_of(_bytes(document, members_of(document).get("metadata")))
+        return plan
 
     def _masked(self, document: bytes, plan: Plan | None, root: Callable[[Plan], Place | None]) -> bytes:
         if plan is None:
             return document
-        return mask_checked(document, root(plan), self._masks.mask(plan))
+        return self._masks.masker(plan).document(document, root(plan))
 
 
 class _Single:
@@ -210,7 +238,9 @@ class _Single:
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
-        return self._documents.document(self._parts.take())
+        document = self._parts.take()
+        check(document)
+        return self._documents.document(document)
 
 
 class _Listed:
@@ -219,7 +249,8 @@ class _Listed:
     def __init__(self, documents: _Documents) -> None:
         self._documents = documents
         self._is_table = False
-        self._stream = ItemStream(self._begin, self._items)
+        self._is_begun = False
+        self._stream = ItemStream(self._frame, self._items)
         self.at_boundary = False
 
     def feed(self, data: bytes) -> bytes:
@@ -233,21 +264,32 @@ class _Listed:
             return rest
         return self._documents.collection(self._stream.whole)
 
-    def _begin(self, head: bytes, key: str) -> None:
+    def _frame(self, frame: bytes, key: str) -> None:
+        self._documents.require_frame(frame, key)
         self._is_table = key == "rows"
         if self._is_table:
-            self._documents.columns_of(head + b"]}")
+            before = self._documents.columns
+            self._documents.columns_of(frame)
+            if self._is_begun and self._documents.columns != before:
+                raise Unreadable("the columns of its table stand behind its rows")
+        self._is_begun = True
 
     def _items(self, elements: list[Raw], raw: bytes) -> bytes:
         return self._documents.rows(elements, raw) if self._is_table else self._documents.items(elements, raw)
 
 
 class _Watched:
-    """A watch: one event after the other, each as soon as it is whole."""
+    """A watch: one event after the other, each as soon as it is whole.
+
+    An event takes one line, or several: then the first is its opening brace and the last its closing one, as they are
+    written for people (`pretty=true`).
+    """
 
     def __init__(self, documents: _Documents) -> None:
         self._documents = documents
         self._parts = _Parts()
+        self._lines = _Parts()
+        """Lines of an event that has not come whole."""
 
     @property
     def at_boundary(self) -> bool:
@@ -262,21 +304,30 @@ class _Watched:
         lines = self._parts.take().split(b"\n")
         # What stands behind the last line end has not come whole.
         self._parts.add(lines.pop())
-        return b"".join(self._event(line) + b"\n" for line in lines)
+        return b"".join([self._line(line + b"\n") for line in lines])
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
-        rest = self._parts.take()
+        rest = self._lines.take() + self._parts.take()
         return self._event(rest) if rest.strip() else rest
 
-    def _event(self, line: bytes) -> bytes:
-        if not line.strip():
-            return line
-        members = _top(line)
+    def _line(self, line: bytes) -> bytes:
+        if not self._lines.is_empty:
+            self._lines.add(line)
+            return self._event(self._lines.take()) if line.startswith(b"}") else b""
+        text = line.strip(WHITESPACE)
+        if text == b"{":
+            self._lines.add(line)
+            return b""
+        return self._event(line) if text else line
+
+    def _event(self, event: bytes) -> bytes:
+        check(event)
+        members = _top(event)
         inner = members.get("object")
         if inner is None:
             raise Unreadable("an event of the watch has no object")
-        return spliced(line, [(inner, self._documents.document(line[inner.start : inner.end]))])
+        return spliced(event, [(inner, self._documents.document(event[slice(*inner)]))])
 
 
 class _Parts:
@@ -293,6 +344,11 @@ class _Parts:
             raise Unreadable(f"one document of it has more than {DOCUMENT_LIMIT} bytes")
         self._parts.append(data)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._held
+
     def take(self) -> bytes:
         """All that is held."""
         parts, self._parts, self._held = self._parts, [], 0
@@ -308,17 +364,27 @@ def _status(plan: Plan) -> Place | None:
 
 
 def _top(document: bytes) -> dict[str, Span]:
-    """The members of a document that is one JSON object. Raises Unreadable."""
-    check(document)
-    if document.lstrip()[:1] != b"{":
+    """The members of a document. Raises Unreadable where it is no JSON object."""
+    body = document.strip(WHITESPACE)
+    if body[:1] != b"{":
         raise Unreadable("it is not a JSON object")
-    return members_of(document)
+    before = len(document) - len(document.lstrip(WHITESPACE))
+    members = members_of(body)
+    return members if not before else {key: (start + before, end + before) for key, (start, end) in members.items()}
+
+
+def _bytes(document: bytes, span: Span | None) -> bytes:
+    """One member's bytes; `null` where there is none."""
+    return b"null" if span is None else document[slice(*span)]
+
+
+def _is_list(document: bytes, span: Span | None) -> bool:
+    return span is not None and document.startswith(b"[", span[0])
 
 
 def _text(document: bytes, span: Span | None) -> str:
-    if span is None or document[span.start : span.start + 1] != b'"':
-        return ""
-    return msgspec.json.decode(document[span.start : span.end], type=str)
+    written = _bytes(document, span)
+    return msgspec.json.decode(written, type=str) if written.startswith(b'"') else ""
 
 
 def _rebuilt(elements: list[Raw], raw: bytes, mask: Callable[[bytes], bytes]) -> bytes:
@@ -330,4 +396,4 @@ def _rebuilt(elements: list[Raw], raw: bytes, mask: Callable[[bytes], bytes]) ->
     if sum(map(len, plain)) + len(plain) - 1 == len(raw):
         return b",".join(masked)
     spans = elements_of(b"[%b]" % raw)
-    return spliced(b"[%b]" % raw, list(zip(spans, masked, strict=True)))[1:-1]
+    return spliced(b"[%b]" % raw, zip(spans, masked, strict=True))[1:-1]

@@ -17,6 +17,7 @@ from narrowgate.core.masking.plan import (
     SecretlyNamed,
     compile_plan,
 )
+from narrowgate.wire.json_mask import JsonMasker
 
 MASKED = "[masked:test/it:00000000]"
 
@@ -55,13 +56,16 @@ class Everywhere:
 
     varies = False
 
+    def __init__(self) -> None:
+        self._masker = JsonMasker(mask, {})
+
     def plan(self, where: Where) -> Plan | None:
         assert where is ANYWHERE
         return PLAN
 
-    def mask(self, plan: Plan) -> Any:
+    def masker(self, plan: Plan) -> JsonMasker:
         assert plan is PLAN
-        return mask
+        return self._masker
 
 
 class InNamespace:
@@ -71,10 +75,11 @@ class InNamespace:
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
+        self._masker = JsonMasker(mask, {})
 
     def plan(self, where: Where) -> Plan | None:
         return PLAN if where.namespace in (self._namespace, None) else None
 
-    def mask(self, plan: Plan) -> Any:
+    def masker(self, plan: Plan) -> JsonMasker:
         assert plan is PLAN
-        return mask
+        return self._masker

@@ -53,7 +53,8 @@ def test_rows_of_a_table_are_items_and_lists_within_the_head_are_not() -> None:
     stream = ItemStream(lambda found, key: head.append((found, key)), lambda _elements, raw: raw)
     document = b'{"columnDefinitions":[{"items":[1],"\\"rows\\":[":1}],"rows":[{"cells":[1]}]}'
     assert stream.feed(document) + stream.finish() == document
-    assert head == [(document[: document.index(b'"rows":[{') + 8], "rows")]
+    around = document[: document.index(b'"rows":[{') + 8] + b"]}"
+    assert head == [(around, "rows"), (around, "rows")]
 
 
 def test_what_is_no_list_is_told_as_a_whole() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.wire.masking_by_hand import MASKED, PLAN, mask
 
-from narrowgate.wire.json_mask import mask_document
+from narrowgate.wire.json_mask import JsonMasker, check
 from narrowgate.wire.json_spans import Unreadable
 
 QUOTED = f'"{MASKED}"'.encode()
@@ -13,7 +13,8 @@ QUOTED = f'"{MASKED}"'.encode()
 
 def masked(document: bytes) -> bytes:
     assert PLAN is not None
-    return mask_document(document, PLAN.objects, mask)
+    check(document)
+    return JsonMasker(mask, {}).document(document, PLAN.objects)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,324 @@
+"""`python -m bench.masking`: what it costs to mask answers, beside passing them on and beside the plain way to mask.
+
+Processor time for lists of 5,000 Secrets and of 5,000 pods, a watch of pods and a log, each in pieces as they come from
+a socket: copied (`copy`), masked in their bytes as the gate does it (`gate`), and read into Python objects, masked
+there and written again (`objects`, the whole list at once, as nothing else can be done with them). Then the memory that
+a list takes which is much larger than what may be held of it. No network takes part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gc
+import random
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from narrowgate.core.masking.built_in import built_in_rules
+from narrowgate.core.masking.choosing import Where
+from narrowgate.core.masking.masked_value import ValueMasker
+from narrowgate.core.masking.objects import ObjectMasker, mask_document
+from narrowgate.core.masking.patterns import text_patterns
+from narrowgate.core.masking.plan import Plan
+from narrowgate.core.masking.resource_plan import HeldMask, plan_for
+from narrowgate.core.masking.text import TextMasker
+from narrowgate.wire.json_mask import JsonMasker
+from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
+
+ITEMS: Final = 5_000
+WORKLOADS: Final = 250
+"""What the pods are made from: twenty of each, as in a cluster of that size."""
+EVENTS: Final = 2_000
+LOG_LINES: Final = 60_000
+PIECE: Final = 256 * 1024
+"""Bytes that come at one time: what the gate reads from a socket."""
+ROUNDS: Final = 5
+"""Each goes through all ways; the median counts, for what is beside it on the machine changes from round to round."""
+MEBIBYTE: Final = 1024 * 1024
+LARGE: Final = 500
+"""MiB of the list whose memory is measured."""
+MOST_GROWTH: Final = 64.0
+"""MiB that it may take: what is promised."""
+
+
+class Answer(NamedTuple):
+    """One answer to be masked."""
+
+    name: str
+    resource: str
+    form: Form | None
+    body: bytes
+
+
+class HeldMasks:
+    """The built-in masks of one resource, all of which hold for every object."""
+
+    varies = False
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        counts: dict[str, int] = {}
+        self._masker = JsonMasker(ObjectMasker(plan, ValueMasker(b"0" * 32), counts).mask, counts)
+
+    def plan(self, where: Where) -> Plan | None:  # noqa: ARG002 (wherever that is)
+        """See `Masks`."""
+        return self._plan
+
+    def masker(self, plan: Plan) -> JsonMasker:  # noqa: ARG002 (there is one)
+        """See `Masks`."""
+        return self._masker
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0 when it kept to its memory, 1 when it did not."""
+    parser = argparse.ArgumentParser(prog="python -m bench.masking", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"(default: {ROUNDS})")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only answers whose name holds this; no memory")
+    options = parser.parse_args(arguments)
+    # First, while nothing else has grown the process.
+    grown = 0.0 if options.only else _growth(LARGE * MEBIBYTE)
+    answers = [answer for answer in _answers(random.Random(5)) if options.only in answer.name]
+    print(f"processor time, MB/s (median of {options.rounds} rounds)")
+    print(f"  {'':24} {'MB':>5} {'copy':>9} {'gate':>9} {'objects':>9}   gate to objects")
+    for answer in answers:
+        _print(answer, options.rounds)
+    if options.only:
+        return 0
+    print(f"\na list of {LARGE} MiB: resident memory grew by {grown:.1f} MiB")
+    print("bounded" if grown <= MOST_GROWTH else f"more than the {MOST_GROWTH:g} MiB that are promised")
+    return 0 if grown <= MOST_GROWTH else 1
+
+
+def _print(answer: Answer, rounds: int) -> None:
+    ways: dict[str, Callable[[Answer], int]] = {"copy": _copied, "gate": _masked, "objects": _by_objects}
+    if answer.form is None:
+        del ways["objects"]
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            gc.collect()
+            began = time.process_time()
+            way(answer)
+            took[name].append(time.process_time() - began)
+    speeds = {name: len(answer.body) / 1e6 / max(statistics.median(times), 1e-6) for name, times in took.items()}
+    ratio = f"{speeds['gate'] / speeds['objects']:.1f}x" if "objects" in speeds else ""
+    shown = (f"{speeds[name]:9,.0f}" if name in speeds else f"{'-':>9}" for name in ("copy", "gate", "objects"))
+    print(f"  {answer.name:24} {len(answer.body) / 1e6:5.1f} {' '.join(shown)}   {ratio}", flush=True)
+
+
+# --- ways
+
+
+def _copied(answer: Answer) -> int:
+    return sum(len(bytes(bytearray(piece))) for piece in _pieces(answer.body))
+
+
+def _masked(answer: Answer) -> int:
+    masker: MaskedAnswer | TextMasker
+    if answer.form is None:
+        rules = _plan(answer.resource).text_rules
+        masker = TextMasker(text_patterns(rules), ValueMasker(b"0" * 32), {})
+    else:
+        masker = masked_answer(answer.form, HeldMasks(_plan(answer.resource)))
+    return sum(len(masker.feed(piece)) for piece in _pieces(answer.body)) + len(masker.finish())
+
+
+def _by_objects(answer: Answer) -> int:
+    plan, values = _plan(answer.resource), ValueMasker(b"0" * 32)
+    documents = answer.body.splitlines() if answer.form is Form.WATCH else [answer.body]
+    return sum(
+        len(orjson.dumps(mask_document(orjson.loads(one), lambda *_where: plan, values, {}))) for one in documents
+    )
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    for at in range(0, len(body), PIECE):
+        yield body[at : at + PIECE]
+
+
+def _plan(resource: str) -> Plan:
+    plan = plan_for("", resource, tuple(HeldMask(rule) for rule in built_in_rules("", resource)))
+    assert plan is not None
+    return plan
+
+
+# --- memory
+
+
+def _growth(size: int) -> float:
+    """MiB that a list of pods takes which is made as it is masked."""
+    source = random.Random(7)
+    specs = [_pod_parts(source, number) for number in range(WORKLOADS)]
+    answer = masked_answer(Form.LIST, HeldMasks(_plan("pods")))
+    answer.feed(b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[')
+    before = _peak()
+    made = number = 0
+    while made < size:
+        piece = b"".join(_written(_pod(source, specs, number + extra)) + b"," for extra in range(100))
+        number += 100
+        made += len(piece)
+        answer.feed(piece)
+    answer.feed(_written(_pod(source, specs, number)) + b"]}\n")
+    answer.finish()
+    return _peak() - before
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# --- what is masked
+
+
+def _answers(source: random.Random) -> Iterator[Answer]:
+    secrets = [_secret(source, number) for number in range(ITEMS)]
+    yield Answer("LIST of 5,000 Secrets", "secrets", Form.LIST, _list("SecretList", secrets))
+    specs = [_pod_parts(source, number) for number in range(WORKLOADS)]
+    pods = [_pod(source, specs, number) for number in range(ITEMS)]
+    yield Answer("LIST of 5,000 pods", "pods", Form.LIST, _list("PodList", pods))
+    events = [{"type": "MODIFIED", "object": pod | {"kind": "Pod", "apiVersion": "v1"}} for pod in pods[:EVENTS]]
+    yield Answer("watch of pods", "pods", Form.WATCH, b"".join(_written(event) + b"\n" for event in events))
+    yield Answer("log", "pods/log", None, b"".join(_log_line(source, number) for number in range(LOG_LINES)))
+
+
+def _written(value: Any) -> bytes:
+    return orjson.dumps(value)
+
+
+def _list(kind: str, items: list[Any]) -> bytes:
+    return _written({"kind": kind, "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}) + b"\n"
+
+
+def _secret(source: random.Random, number: int) -> dict[str, Any]:
+    """About 1.2 KB, as a certificate with its key or the settings of an application have."""
+    lengths = source.choices((24, 64, 600), k=3)
+    data = {f"setting-{at}": base64.b64encode(source.randbytes(length)).decode() for at, length in enumerate(lengths)}
+    fields = {"f:data": {".": {}, **{f"f:{key}": {} for key in data}}, "f:type": {}}
+    return {
+        "metadata": _metadata(source, f"secret-{number}", "Secret", fields),
+        "data": data,
+        "type": "Opaque",
+    }
+
+
+def _metadata(source: random.Random, name: str, manager: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": f"team-{source.randrange(40)}",
+        "uid": _uid(source),
+        "resourceVersion": str(source.randrange(10**8)),
+        "creationTimestamp": "2026-05-05T10:00:00Z",
+        "labels": {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": "release", "checksum/config": source.randbytes(32).hex()},
+        "managedFields": [
+            {
+                "manager": manager,
+                "operation": "Update",
+                "apiVersion": "v1",
+                "time": "2026-05-05T10:00:00Z",
+                "fieldsType": "FieldsV1",
+                "fieldsV1": fields,
+            }
+        ],
+    }
+
+
+def _uid(source: random.Random) -> str:
+    digits = source.randbytes(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _pod_parts(source: random.Random, number: int) -> dict[str, Any]:
+    """The spec of one workload's pods."""
+    variables: list[Any] = [
+        {
+            "name": f"SETTING_{key}",
+            "value": source.choice(("true", "8080", f"http://service-{number}.team.svc:8080/v1")),
+        }
+        for key in range(8)
+    ]
+    variables.append(
+        {"name": "DATABASE_URL", "value": f"postgres://app:{source.randbytes(9).hex()}@db-{number}:5432/x"}
+    )
+    variables.append({"name": "API_TOKEN", "value": source.randbytes(16).hex()})
+    reference = {"secretKeyRef": {"name": f"secret-{number}", "key": "setting-a"}}
+    variables.append({"name": "DB_PASSWORD", "valueFrom": reference})
+    probe = {"httpGet": {"path": "/healthz", "port": 8080, "scheme": "HTTP"}, "timeoutSeconds": 1, "periodSeconds": 10}
+    container = {
+        "name": "app",
+        "image": f"registry.corp/team/app-{number}:1.{number}.0",
+        "command": ["/usr/bin/app", "--listen=:8080", "--config", "/etc/app/config.yaml"],
+        "args": ["--log-level=info", f"--name=app-{number}"],
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "env": variables,
+        "resources": {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}},
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/app"}],
+        "livenessProbe": probe,
+        "readinessProbe": probe,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+        "imagePullPolicy": "IfNotPresent",
+    }
+    return {
+        "volumes": [{"name": "config", "configMap": {"name": f"app-{number}", "defaultMode": 420}}],
+        "containers": [container],
+        "restartPolicy": "Always",
+        "dnsPolicy": "ClusterFirst",
+        "serviceAccountName": f"app-{number}",
+        "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}],
+    }
+
+
+def _pod(source: random.Random, specs: list[dict[str, Any]], number: int) -> dict[str, Any]:
+    """About 4 KB: one of a workload's pods, somewhere."""
+    workload = number % len(specs)
+    spec = specs[workload] | {"nodeName": f"node-{source.randrange(200)}"}
+    names = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+    conditions = [{"type": name, "status": "True", "lastTransitionTime": "2026-05-05T10:00:00Z"} for name in names]
+    address = f"10.{source.randrange(256)}.{source.randrange(256)}.{source.randrange(256)}"
+    image = spec["containers"][0]["image"]
+    container = {
+        "name": "app",
+        "state": {"running": {"startedAt": "2026-05-05T10:00:00Z"}},
+        "lastState": {},
+        "ready": True,
+        "restartCount": source.randrange(3),
+        "image": image,
+        "imageID": f"{image}@sha256:{source.randbytes(32).hex()}",
+        "containerID": f"containerd://{source.randbytes(32).hex()}",
+        "started": True,
+    }
+    status = {
+        "phase": "Running",
+        "conditions": conditions,
+        "hostIP": address,
+        "podIP": address,
+        "startTime": "2026-05-05T10:00:00Z",
+        "containerStatuses": [container],
+        "qosClass": "Burstable",
+    }
+    env = {f'k:{{"name":"SETTING_{key}"}}': {".": {}, "f:name": {}, "f:value": {}} for key in range(8)}
+    fields = {"f:spec": {"f:containers": {'k:{"name":"app"}': {"f:env": env, "f:image": {}}}}}
+    metadata = _metadata(source, f"app-{workload}-{number}", "kube-controller-manager", fields)
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def _log_line(source: random.Random, number: int) -> bytes:
+    """Mostly nothing; now and then what had better not be in a log."""
+    if source.random() < 1 / 100:
+        return f"2026-05-05T10:00:00Z ERROR cannot connect: token={source.randbytes(16).hex()} refused\n".encode()
+    address = f"10.1.{source.randrange(256)}.{source.randrange(256)}"
+    path = f"/api/items/{source.randrange(10**6)}"
+    took = f"{source.randrange(900)}ms"
+    return f'2026-05-05T10:00:00Z INFO {address} "GET {path} HTTP/1.1" 200 {took} request={number} user=web\n'.encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
