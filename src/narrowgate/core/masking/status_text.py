@@ -21,8 +21,17 @@ STATUS_VALUE: Final = "narrowgate/status-value"
 _REPEATED: Final = re.compile(r"(?:(?:Invalid|Unsupported|Duplicate) value|Not found): ?")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PLAIN: Final = re.compile(r"[\w.+-]+(?=[:,;\s]|\Z)")
-_STRUCTURE: Final = re.compile(r"\b[a-z]\w*\.[A-Z]\w*\{|\bmap\[|\{\"")
-"""A Go value or a JSON object in the midst of a message: the difference between two pod specs, say."""
+_STRUCTURE: Final = re.compile(r"\b[a-z]\w*\.\w+\{|&\{|\bmap\[|\{\"|\n@@ |(?<=\n)[-+ ]*[\[{]")
+"""A Go value, a JSON object or a difference of two in the midst of a message."""
+
+_DIFFERENCE: Final = re.compile(r"Forbidden:[^\n]*\n")
+"""A refused change of a pod is followed by the difference of the two specs, with the lines around it
+(k8s.io/kubernetes, pkg/apis/core/validation, ValidatePodUpdate).
+"""
+
+SHOWN_LIMIT: Final = 253
+"""Characters of a repeated value that is shown where its field is not masked. Fields that are worth showing are names;
+a patch that fails (`patch: Invalid value: "{...}"`) is repeated with all of the object around it."""
 
 _PATH: Final = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 
@@ -43,7 +52,7 @@ def mask_repeated_values(message: str, objects: Place | None, hide: Callable[[st
         start = found.end()
         quoted = _QUOTED.match(message, start)
         if quoted is not None:
-            if _hides(objects, path, whole=False):
+            if (objects is not None and _is_document(quoted[1])) or _hides(objects, path, whole=False):
                 written += [message[at : quoted.start(1)], hide(quoted[1])]
                 at = quoted.end(1)
             continue
@@ -56,15 +65,26 @@ def mask_repeated_values(message: str, objects: Place | None, hide: Callable[[st
         if message[start:] and _hides(objects, path, whole=True):
             return "".join([*written, message[at:start], hide(message[start:])])
     rest = message[at:]
-    structure = _STRUCTURE.search(rest)
-    if structure is not None and objects is not None:
-        return "".join([*written, rest[: structure.start()], hide(rest[structure.start() :])])
-    return "".join([*written, rest])
+    cut = _structure_in(rest) if objects is not None else len(rest)
+    return "".join([*written, rest[:cut], *([hide(rest[cut:])] if cut < len(rest) else [])])
 
 
 def _path_before(text: str) -> str:
     """The path of the field whose error begins behind `text`; empty where there is none."""
     return text[:-2].rpartition(" ")[2].lstrip("[") if text.endswith(": ") else ""
+
+
+def _is_document(value: str) -> bool:
+    return len(value) > SHOWN_LIMIT or value.lstrip()[:1] in ("{", "[")
+
+
+def _structure_in(text: str) -> int:
+    """Where something begins that may hold a masked value and cannot be told apart; the length where nothing does."""
+    found = _STRUCTURE.search(text)
+    difference = _DIFFERENCE.search(text)
+    return min(
+        found.start() if found is not None else len(text), difference.end() if difference is not None else len(text)
+    )
 
 
 def _hides(objects: Place | None, path: str, *, whole: bool) -> bool:

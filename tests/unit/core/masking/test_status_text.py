@@ -41,6 +41,19 @@ def masked(message: str, objects: Place | None = PLAN.objects if PLAN else None)
         ('text: Invalid value: "scanned elsewhere": no', 'text: Invalid value: "scanned elsewhere": no'),
         ("spec: Forbidden: no\ncore.PodSpec{A: 1}", "spec: Forbidden: no\n<hidden>"),
         ('patch {"a":"b"} failed', "patch <hidden>"),
+        (
+            # As Kubernetes 1.36 says it, shortened.
+            'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.tolerations`'
+            '\n@@ -14,6 +14,11 @@\n   "Env": [\n+    {\n      "Value": "hunter2"\n',
+            'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.tolerations`'
+            "<hidden>",
+        ),
+        (
+            r'patch: Invalid value: "{\"data\":{\"a\":\"aHVudGVyMg==\"}}": json: cannot unmarshal number',
+            'patch: Invalid value: "<hidden>": json: cannot unmarshal number',
+        ),
+        ("expected string, got &value.valueUnstructured{Value:5}", "expected string, got &<hidden>"),
+        ('metadata.labels: Invalid value: "' + "x" * 300 + '": no', 'metadata.labels: Invalid value: "<hidden>": no'),
         ('secrets "db" not found', 'secrets "db" not found'),
         ("data[k]: Invalid value: ", "data[k]: Invalid value: "),
     ],
