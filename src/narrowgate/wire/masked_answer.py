@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
+import orjson
 from msgspec import Raw
 
 from narrowgate.core.masking.choosing import ANYWHERE, Where
@@ -82,19 +83,6 @@ def masked_answer(form: Form, masks: Masks) -> MaskedAnswer:
             return _Watched(document)
 
 
-class _Named(msgspec.Struct):
-    """All that is read of an object to know where it is."""
-
-    class Metadata(msgspec.Struct):
-        name: str = ""
-        namespace: str = ""
-
-    metadata: Metadata
-
-
-_named = msgspec.json.Decoder(_Named).decode
-
-
 class _Documents:
     """Masks whole documents of one answer."""
 
@@ -137,7 +125,9 @@ class _Documents:
             raise Unreadable(f"it is a Status that has {key}")
 
     def object(self, document: bytes) -> bytes:
-        """An object of the resource."""
+        """An object of the resource. Raises Unreadable for what is none: of a text nothing would be masked."""
+        if not document.lstrip(WHITESPACE).startswith(b"{"):
+            raise Unreadable("there is something else where an object of the resource should be")
         return self._masked(document, self._plan(document), _objects)
 
     def items(self, elements: list[Raw], raw: bytes) -> bytes:
@@ -183,7 +173,7 @@ class _Documents:
             return row
         changed: list[tuple[Span, bytes]] = []
         if inner != b"null":
-            changed.append((members["object"], self._masked(inner, plan, _objects)))
+            changed.append((members["object"], self.object(inner)))
         if "cells" in members:
             changed.append((members["cells"], self._cells(_bytes(row, members["cells"]), plan)))
         return spliced(row, sorted(changed))
@@ -206,16 +196,7 @@ class _Documents:
     def _plan(self, document: bytes) -> Plan | None:
         if not self._varies:
             return self._anywhere
-        try:
-            metadata = _named(document).metadata
-        except msgspec.DecodeError:
-            # Where it is cannot be told: every mask holds.
-            return self._anywhere
-        plan = self._masks.plan(Where(metadata.namespace, metadata.name))
-        if plan is None:
-            # Nobody looks at it again: here it must be clear where it is.
-            members_of(_bytes(document, members_of(document).get("metadata")))
-        return plan
+        return self._masks.plan(_where(document))
 
     def _masked(self, document: bytes, plan: Plan | None, root: Callable[[Plan], Place | None]) -> bytes:
         if plan is None:
@@ -361,6 +342,18 @@ def _objects(plan: Plan) -> Place | None:
 
 def _status(plan: Plan) -> Place | None:
     return plan.status
+
+
+def _where(document: bytes) -> Where:
+    """Where an object is. Raises Unreadable where two readers could read it differently."""
+    metadata = _bytes(document, members_of(document).get("metadata")) if document.startswith(b"{") else b"null"
+    if not metadata.startswith(b"{"):
+        return ANYWHERE
+    members = members_of(metadata)
+    namespace, name = (_bytes(metadata, members.get(key)) if key in members else b'""' for key in ("namespace", "name"))
+    if not (namespace.startswith(b'"') and name.startswith(b'"')):
+        return ANYWHERE
+    return Where(orjson.loads(namespace), orjson.loads(name))
 
 
 def _top(document: bytes) -> dict[str, Span]:

@@ -8,6 +8,7 @@ bytes may keep them.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
@@ -17,8 +18,9 @@ from narrowgate.core.documents import parse_json
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.arguments import masked_arguments
 from narrowgate.core.masking.built_in import UNREADABLE
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker, decoded
-from narrowgate.core.masking.patterns import ARCHIVE, text_patterns
+from narrowgate.core.masking.patterns import ARCHIVE, KNOWN_VALUE, text_patterns
 from narrowgate.core.masking.plan import (
     DEPTH_LIMIT,
     EMBEDDED_LIMIT,
@@ -33,8 +35,13 @@ from narrowgate.core.masking.plan import (
 from narrowgate.core.masking.status_text import STATUS_VALUE, mask_repeated_values
 from narrowgate.core.masking.text import mask_text
 
-GZIP: Final = b"\x1f\x8b"
-"""How gzip begins (RFC 1952): nothing looks for text in it, so it is hidden whole."""
+ARCHIVES: Final = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
+"""How gzip, zip, zstd, xz and bzip2 begin: nothing looks for text in them, so they are hidden whole."""
+
+ENCODED_LENGTH: Final = 24
+"""Characters of a text at least that is also looked at as base64, if it could be that."""
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}[\r\n]*\Z")
 
 TABLE_GROUP: Final = "meta.k8s.io/"
 
@@ -45,14 +52,18 @@ _SCAN: Final = Scan()
 class ObjectMasker:
     """Masks values by one plan, under one key, and counts what it masks by rule."""
 
-    __slots__ = ("_embedded", "_patterns", "_values", "counts", "plan")
+    __slots__ = ("_embedded", "_known", "_patterns", "_values", "counts", "plan")
 
-    def __init__(self, plan: Plan, values: ValueMasker, counts: dict[str, int]) -> None:
+    def __init__(
+        self, plan: Plan, values: ValueMasker, counts: dict[str, int], known: KnownValues = NOTHING_KNOWN
+    ) -> None:
+        """`known` counts only where the plan has its rule."""
         self.plan: Final = plan
         self._values: Final = values
         self.counts: Final = counts
         """How many values each rule has masked, added to what was in it."""
         self._patterns: Final = text_patterns(plan.text_rules)
+        self._known: Final = known if KNOWN_VALUE in plan.text_rules else NOTHING_KNOWN
         self._embedded = 0
 
     def mask(self, value: Any, place: Place) -> Any:
@@ -78,7 +89,9 @@ class ObjectMasker:
         if value is None or kind is bool:
             return value
         if kind is int or kind is float:
-            return self._replaced(place.text.rule, value) if isinstance(place.text, Hide) else value
+            return (
+                self._replaced(place.text.rule, value, encoded=place.encoded) if isinstance(place.text, Hide) else value
+            )
         raise _no_json(value)
 
     def _object(self, value: dict[str, Any], place: Place, depth: int) -> Any:
@@ -120,7 +133,7 @@ class ObjectMasker:
         match value:
             case None:
                 return value
-            case str():
+            case str() | bool() | int() | float():
                 return self._replaced(rule, value, encoded=place is not None and place.encoded)
             case dict():
                 return {
@@ -130,14 +143,12 @@ class ObjectMasker:
             case list():
                 element = place.element if place is not None else None
                 return [self._hidden(below, element, rule, depth + 1) for below in value]
-            case bool() | int() | float():
-                return self._replaced(rule, value)
             case _:
                 raise _no_json(value)
 
     def _string(self, value: str, place: Place) -> str:
         if place.text == _SCAN and not place.encoded:
-            return value if self._patterns.is_known_clean(value) else self._text(value)
+            return value if not self._known and self._patterns.is_known_clean(value) else self._text(value)
         match place.text:
             case None:
                 return value
@@ -174,14 +185,17 @@ class ObjectMasker:
     def _bytes(self, value: str) -> str:
         """Text in base64, scanned as what it decodes to."""
         plain = decoded(value)
-        if plain.startswith(GZIP) and ARCHIVE in self.plan.text_rules:
+        if plain.startswith(ARCHIVES) and ARCHIVE in self.plan.text_rules:
             return self._replaced(ARCHIVE, value, encoded=True)
-        text = plain.decode("latin-1")
+        left = self._known.masked(plain, self._values, self.counts)
+        text = left.decode("latin-1")
         masked = self._text(text)
-        return value if masked == text else base64.b64encode(masked.encode("latin-1", "replace")).decode()
+        if left is plain and masked == text:
+            return value
+        return base64.b64encode(masked.encode("latin-1", "replace")).decode()
 
     def _text(self, value: str) -> str:
-        masked = mask_text(value, self._patterns, self._values, self.counts)
+        masked = mask_text(value, self._patterns, self._values, self.counts, self._known)
         return value if masked == value else masked
 
     def _repeated(self, value: str) -> str:
@@ -199,6 +213,8 @@ class ObjectMasker:
         else:
             plain = ""
             masked = self._values.of(rule, orjson.dumps(value))
+            if encoded:
+                masked = base64.b64encode(masked.encode()).decode()
         if masked == plain:
             return plain
         self._count(rule)
