@@ -39,6 +39,7 @@ NAMED_SECRET: Final = "narrowgate/named-secret"
 PASSWORD_HASH: Final = "narrowgate/password-hash"
 ARCHIVE: Final = "narrowgate/archive"
 COMMAND_LINE: Final = "narrowgate/command-line"
+KNOWN_VALUE: Final = "narrowgate/known-value"
 
 TEXT_RULES: Final[dict[str, str]] = {
     PRIVATE_KEY: "private keys in PEM, also in base64; age keys",
@@ -48,10 +49,11 @@ TEXT_RULES: Final[dict[str, str]] = {
     URL_PASSWORD: "passwords in URLs and connection strings",
     NAMED_SECRET: "what follows a secret's name: password=..., token: ..., a variable's name and its value",
     PASSWORD_HASH: "hashes of passwords (crypt, bcrypt, argon2)",
-    ARCHIVE: "gzip in base64, which nothing could look into (Helm releases)",
+    ARCHIVE: "archives in base64, which nothing could look into (Helm releases)",
     COMMAND_LINE: "passwords of mysql, curl, sshpass and redis-cli on a command line",
+    KNOWN_VALUE: "values of the cluster's own Secrets, where it is registered with maskKnownValues",
 }
-"""The rules whose patterns look at text, each with what it finds."""
+"""The rules that look at text, each with what it finds. All but the last (`known_values`) are patterns."""
 
 _SECRET_NAME: Final = (
     r"[\w.-]*(?:pass|pwd|secret|token|credential|(?:api|access|private|signing|encryption|master|client|storage"
@@ -163,7 +165,8 @@ _PATTERNS: Final = (
     TextPattern(PASSWORD_HASH, r"\{S?SHA\}[A-Za-z0-9+/]{20,}={0,2}"),
     TextPattern(PASSWORD_HASH, r"\$(?:2[aby]?|5|6|1|y|apr1)\$[^\s:\"'\\]{8,}"),
     TextPattern(PASSWORD_HASH, r"\$(?:argon2(?:id|i|d)|scrypt|pbkdf2[a-z0-9-]*)\$[^\s:\"'\\]{8,}"),
-    TextPattern(ARCHIVE, r"(?:H4sI|SDRzSU)[A-Za-z0-9+/_-]{60,}={0,2}"),
+    # gzip, gzip twice encoded, zip, zstd, xz, bzip2
+    TextPattern(ARCHIVE, r"(?:H4sI|SDRzSU|UEsDB|KLUv/|/Td6WF|QlpoO)[A-Za-z0-9+/_-]{60,}={0,2}"),
     TextPattern(COMMAND_LINE, r"\bmysql\w*(?:[ \t][^\n]*?)??[ \t]-p([^\s\"'\\]+)"),
     TextPattern(COMMAND_LINE, r"\bsshpass[ \t]+-p[ \t]*([^\s]+)|\bredis-cli(?:[ \t][^\n]*?)??[ \t]-a[ \t]+([^\s]+)"),
     TextPattern(COMMAND_LINE, r"\b(?:curl|wget)(?:[ \t][^\n]*?)??[ \t](?:-u|--user)[ =]?[\"']?[^\s:\"']+:([^\s\"']+)"),

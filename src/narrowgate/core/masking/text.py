@@ -14,6 +14,7 @@ import enum
 import re
 from typing import Final
 
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.patterns import (
     NAMED_SECRET,
@@ -95,13 +96,21 @@ class _Open:
 class TextMasker:
     """Masks one text. `feed` it in pieces, then `finish` it; what they return, put together, is the masked text."""
 
-    __slots__ = ("_expects_value", "_open", "_patterns", "_pending", "_values", "counts")
+    __slots__ = ("_expects_value", "_open", "_patterns", "_pending", "_values", "counts", "known")
 
-    def __init__(self, patterns: TextPatterns, values: ValueMasker, counts: dict[str, int]) -> None:
+    def __init__(
+        self,
+        patterns: TextPatterns,
+        values: ValueMasker,
+        counts: dict[str, int],
+        known: KnownValues = NOTHING_KNOWN,
+    ) -> None:
         self._patterns: Final = patterns
         self._values: Final = values
         self.counts: Final = counts
         """How many values each rule has masked, added to what was in it."""
+        self.known = known
+        """The values that are known now: others from the next line on."""
         self._pending = bytearray()
         self._open: _Open | None = None
         self._expects_value = False
@@ -213,6 +222,7 @@ class TextMasker:
         self._expects_value = False
         spans = self._patterns.found_in(piece[:LINE_LIMIT]) if edge else []
         edge = min([edge, *(start for start, end, _ in spans if end > edge)])
+        edge = self.known.crosses(piece, edge) if edge else 0
         written += self._masked(piece[:edge])
         self._open = _Open(_Going.LINE, LONG_LINE)
         self._open.add_piece(piece[edge:])
@@ -227,8 +237,9 @@ class TextMasker:
 
     def _masked(self, lines: bytes) -> bytes:
         """Lines with nothing to be found in them any more: what is masked in one may end a word, and so begin another
-        find beside it.
+        find beside it. Known values first: a pattern may take a part of one, and leave the rest.
         """
+        lines = self.known.masked(lines, self._values, self.counts)
         for _ in range(ROUNDS):
             spans = self._patterns.found_in(lines)
             if not spans:
@@ -253,14 +264,21 @@ class TextMasker:
         return masked
 
 
-def mask_text(text: str, patterns: TextPatterns, values: ValueMasker, counts: dict[str, int]) -> str:
+def mask_text(
+    text: str,
+    patterns: TextPatterns,
+    values: ValueMasker,
+    counts: dict[str, int],
+    known: KnownValues = NOTHING_KNOWN,
+) -> str:
     """All of a text, masked. `counts` grows by what each rule has masked in it. Lone surrogates stay what they are."""
-    if patterns.is_known_clean(text):
+    is_clean = patterns.is_known_clean(text)
+    if is_clean and not known:
         return text
     plain = text.encode("utf-8", "surrogatepass")
-    if len(plain) < LINE_LIMIT and patterns.is_clean(text, plain):
+    if len(plain) < LINE_LIMIT and not known.is_in(plain) and (is_clean or patterns.is_clean(text, plain)):
         return text
-    masker = TextMasker(patterns, values, counts)
+    masker = TextMasker(patterns, values, counts, known)
     masked = masker.feed(plain) + masker.finish()
     return text if masked == plain else masked.decode("utf-8", "surrogatepass")
 
