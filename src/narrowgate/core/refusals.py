@@ -119,13 +119,15 @@ def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
 def held(asked: Asked, answer: Held) -> NeedsApproval:
     """An approve rule matches, the first of those that do."""
     rule = answer.rules[0]
+    does = "holds it for approval"
+    if rule.rule.reveals and asked.use is None:
+        does = "asks people before it shows what is masked in it"
     return NeedsApproval(
-        rule=rule.ref,
-        message=f"{asked} yet: rule {rule.rule.id} of policy {rule.ref.policy} holds it for approval{_because(asked)}",
+        rule=rule.ref, message=f"{asked} yet: rule {rule.rule.id} of policy {rule.ref.policy} {does}{_because(asked)}"
     )
 
 
-def with_all_asks(first: Deny | NeedsApproval, held: Iterable[CompiledRule]) -> Deny | NeedsApproval:
+def with_all_asks(first: Deny | NeedsApproval, held: Sequence[CompiledRule]) -> Deny | NeedsApproval:
     """The question that asks for everything at once, each rule that holds the request a single time."""
     rules = {rule.ref: rule.rule.approval for rule in held}
     asks = {ref: approval for ref, approval in rules.items() if approval is not None}
@@ -134,6 +136,9 @@ def with_all_asks(first: Deny | NeedsApproval, held: Iterable[CompiledRule]) -> 
         return first
     people = dict.fromkeys(asked_people(approval) for approval in asks.values())
     hint = f"it needs approval by {' and by '.join(people)}"
+    if all(rule.rule.reveals for rule in held):
+        # Lists are masked and never held: whoever needs no more than that need not wait.
+        hint += "; a list (--field-selector metadata.name=...) shows it masked at once"
     return msgspec.structs.replace(first, rules=tuple(asks), asks=tuple(asks.values()), hint=hint)
 
 

@@ -19,7 +19,15 @@ from narrowgate.core.conditions import ObjectNeeds
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Intent
-from narrowgate.core.masking.choosing import CompiledMask, CompiledReveal, MaskChoice, MemberMasks, masks_of_member
+from narrowgate.core.masking.choosing import (
+    CompiledMask,
+    CompiledReveal,
+    MaskChoice,
+    MemberMasks,
+    Where,
+    masks_of_member,
+    met_by_member,
+)
 from narrowgate.core.matching import CompiledRule, Question, question_of
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, SubjectKind
 
@@ -163,6 +171,15 @@ class Holding:
                 self._masks_on.clear()
             self._masks_on[key] = masks_of_member(self._masks, self._reveals, key, is_person=self._is_person)
         return self._masks_on[key]
+
+    def met_on(self, group: str, resource: str) -> MemberMasks:
+        """Every mask and reveal about that resource, also masks that are always lifted: for whoever asks why."""
+        return met_by_member(self._masks, self._reveals, (group, resource), is_person=self._is_person)
+
+    def lifts_something(self, reveal: RuleRef, question: Question) -> bool:
+        """Whether a reveal would take a mask off the object asked for: people are asked about nothing less."""
+        met = self.masks_on(question.group, question.combined)
+        return met is not None and bool(met.lifted(reveal, Where(question.namespace, question.name)))
 
     def on_resource(self, question: Question) -> list[CompiledRule]:
         """The rules about the question's resource or path, whatever their verbs and scope."""

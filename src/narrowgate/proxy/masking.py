@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where
+from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_masked
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker
 from narrowgate.core.masking.patterns import text_patterns
@@ -16,7 +16,6 @@ from narrowgate.proxy.transform import (
     Client,
     MaskedSink,
     form_of,
-    is_masked,
     length_of,
     masked_whole,
     unmaskable,
@@ -47,6 +46,17 @@ class Masking:
         if choice is None or not is_masked(info):
             return None
         return AnswerMasks(choice, self._values, info)
+
+    def shown(self, choice: MaskChoice | None, document: Any, of: Any) -> Any:
+        """An object as these masks show it, the very same where nothing of it is masked. `of` is the object as it is:
+        which masks hold hangs on its name and namespace.
+        """
+        metadata = of["metadata"]
+        where = Where(metadata.get("namespace", ""), metadata["name"])
+        plan = choice.plan(where) if choice is not None else None
+        if plan is None or plan.objects is None:
+            return document
+        return ObjectMasker(plan, self._values, {}).mask(document, plan.objects)
 
 
 class AnswerMasks:

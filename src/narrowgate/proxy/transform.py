@@ -12,7 +12,6 @@ from typing import Final, Protocol
 from narrowgate.core.accept import json_ranges
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
-from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.bodies import Body, follow
 from narrowgate.wire.http1 import CHUNKED, Framing, ResponseHead, reframed, write_response_head
@@ -35,13 +34,6 @@ class Client(Protocol):
     def write(self, data: bytes) -> None:
         """Send it; the client's own buffer slows the API server down."""
         ...
-
-
-def is_masked(info: RequestInfo) -> bool:
-    """Whether answers to such a request are read by the gate: those about objects, and logs. What goes through exec,
-    attach, port-forward and proxy is the bytes of programs.
-    """
-    return info.is_resource_request and not is_streaming(info) and not is_proxied(info)
 
 
 def form_of(info: RequestInfo) -> Form | None:

@@ -15,7 +15,16 @@ from narrowgate.core.masking.built_in import built_in_rules
 from narrowgate.core.masking.plan import Plan
 from narrowgate.core.masking.resource_plan import HeldMask, plan_for
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Mask, Reveal
+from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
+from narrowgate.core.understand import is_proxied, is_streaming
+
+
+def is_masked(info: RequestInfo) -> bool:
+    """Whether answers to such a request are read by the gate: those about objects, and logs. What goes through exec,
+    attach, port-forward and proxy is the bytes of programs.
+    """
+    return info.is_resource_request and not is_streaming(info) and not is_proxied(info)
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -125,6 +134,20 @@ class MemberMasks(msgspec.Struct, frozen=True):
             if mask.may_be_in(where) and not any(reveal.lifts(mask.ref, where) for reveal in usable):
                 yield HeldMask(str(mask.ref), mask.fields)
 
+    def lifted(self, reveal: RuleRef, where: Where) -> tuple[RuleRef, ...]:
+        """The masks that this reveal takes off an object there, once people have said yes where it asks them, and
+        that nothing takes off already.
+        """
+        lifting = [one for one in self.reveals if one.ref == reveal]
+        given = [one for one in self.reveals if not one.asks and one.ref != reveal]
+        return tuple(
+            mask.ref
+            for mask in self.masks
+            if mask.may_be_in(where)
+            and any(one.lifts(mask.ref, where) for one in lifting)
+            and not any(one.lifts(mask.ref, where) for one in given)
+        )
+
     @property
     def varies(self) -> bool:
         """Whether it differs from object to object."""
@@ -173,15 +196,22 @@ def masks_of_member(
     masks: Sequence[CompiledMask], reveals: Sequence[CompiledReveal], question: tuple[str, str], *, is_person: bool
 ) -> MemberMasks | None:
     """What one member meets on a resource in its group; None where it meets nothing."""
+    met = met_by_member(masks, reveals, question, is_person=is_person)
+    left = tuple(mask for mask in met.masks if not any(reveal.lifts_always(mask.ref) for reveal in met.reveals))
+    return MemberMasks(left, met.reveals) if left else None
+
+
+def met_by_member(
+    masks: Sequence[CompiledMask], reveals: Sequence[CompiledReveal], question: tuple[str, str], *, is_person: bool
+) -> MemberMasks:
+    """Everything that speaks of a resource to one member, also what is always lifted: for whoever asks why."""
     group, resource = question
     of_gate = () if is_person else built_in_rules(group, resource)
     near: list[BuiltInMask | CompiledMask] = [
         BuiltInMask(RuleRef(BUILT_IN, rule.partition("/")[2])) for rule in of_gate
     ]
     near += [mask for mask in masks if mask.is_about(group, resource)]
-    about = tuple(reveal for reveal in reveals if reveal.is_about(group, resource))
-    left = tuple(mask for mask in near if not any(reveal.lifts_always(mask.ref) for reveal in about))
-    return MemberMasks(left, about) if left else None
+    return MemberMasks(tuple(near), tuple(reveal for reveal in reveals if reveal.is_about(group, resource)))
 
 
 def _is_about(groups: Collection[str], resources: Collection[str], group: str, resource: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from tests.deciding import NOW, TWO_OF_SRE, agent, asks, person, policy, rule
+from tests.deciding import NOW, TWO_OF_SRE, agent, asks, gets, person, policy, rule, uses
 from tests.unit.core.test_decide_approvals import approved
 
 from narrowgate.core.approvals import ApprovalQuestion
@@ -11,7 +11,7 @@ from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
-from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, same_masks
+from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_masked, same_masks
 from narrowgate.core.policy import Mask, Policy, Reveal, Subject, SubjectKind
 from narrowgate.core.rulebook import compile_policies
 
@@ -169,3 +169,58 @@ def test_people_are_masked_by_the_policies_that_name_them_alone() -> None:
     theirs = msgspec.structs.replace(policy(READ, name="people", subjects="Person/alice"), masks=(mask(),))
     assert held(choice(theirs, by=chain_of(person("alice")))) == ["people/dsn"]
     assert choice(policy(READ, name="people", subjects="Person/alice"), by=chain_of(person("alice"))) is None
+
+
+def test_nobody_is_asked_to_show_what_is_not_hidden() -> None:
+    asking = reveal(approval=TWO_OF_SRE)
+    of_people = msgspec.structs.replace(policy(READ, subjects="Person/alice"), reveals=(asking,))
+    assert isinstance(decided(of_people, by=chain_of(person("alice"))), Allow)
+    masked_too = msgspec.structs.replace(of_people, masks=(mask(),))
+    assert isinstance(decided(masked_too, by=chain_of(person("alice"))), NeedsApproval)
+    elsewhere = msgspec.structs.replace(of_people, masks=(mask(namespaces=("web",)),))
+    assert isinstance(decided(elsewhere, by=chain_of(person("alice"))), Allow)
+    lifted_already = with_masks(mask(), reveals=(reveal("free"), asking))
+    assert isinstance(decided(lifted_already), Allow)
+    lifted_in_part = with_masks(mask(), reveals=(reveal("free", masks=("test/dsn",)), asking))
+    assert isinstance(decided(lifted_in_part), NeedsApproval)
+    unknown = with_masks(mask(), reveals=(reveal(masks=("test/other",), approval=TWO_OF_SRE),))
+    assert isinstance(decided(unknown), Allow)
+
+
+def test_who_is_held_hears_what_for_and_where_it_is_masked_at_once() -> None:
+    asking = with_masks(mask(), reveals=(reveal(approval=TWO_OF_SRE),))
+    answer = decided(asking)
+    assert isinstance(answer, NeedsApproval)
+    assert answer.message.endswith("rule see of policy test asks people before it shows what is masked in it")
+    assert answer.hint.startswith("it needs approval by 2 of group sre; a list ")
+    guarded = msgspec.structs.replace(asking, rules=(*asking.rules, rule("approve", "get", "configmaps", id="guard")))
+    both = decided(guarded)
+    assert isinstance(both, NeedsApproval)
+    assert "list" not in both.hint
+
+
+def test_what_could_be_read_in_a_pod_is_held_by_the_same_people() -> None:
+    what = asks("create", "pods", "web", namespace="ci", uses=(uses("configmaps", "app"),))
+    rules = (rule("allow", "create", "pods", namespaces="*", id="pods"), rule("allow", "use", "configmaps", id="use"))
+    asking = msgspec.structs.replace(with_masks(mask(), reveals=(reveal(approval=TWO_OF_SRE),)), rules=(READ, *rules))
+    answer = decided(asking, what=what)
+    assert isinstance(answer, NeedsApproval)
+    assert "holds it for approval" in answer.message
+    assert isinstance(decided(msgspec.structs.replace(asking, reveals=()), what=what), Allow)
+
+
+def test_everything_that_speaks_of_a_resource_is_there_for_whoever_asks_why() -> None:
+    book = compile_policies([with_masks(mask(), reveals=(reveal(),))], 3)
+    holding = book.holding(agent(), "prod")
+    assert holding.masks_on("", "configmaps") is None
+    met = holding.met_on("", "configmaps")
+    assert "test/dsn" in [str(one.ref) for one in met.masks]
+    assert [str(one.ref) for one in met.reveals] == ["test/see"]
+
+
+def test_what_programs_say_is_not_masked() -> None:
+    assert is_masked(GET.info)
+    assert is_masked(asks("get", "pods/log", "web", namespace="ci").info)
+    assert not is_masked(asks("create", "pods/exec", "web", namespace="ci").info)
+    assert not is_masked(asks("get", "services/proxy", "web", namespace="ci").info)
+    assert not is_masked(gets("/version").info)
