@@ -36,6 +36,9 @@ _IN_BASE64: Final = tuple(
     base64.b64encode(b"\0" * shift + b"[masked:").decode()[first:end] for shift, (first, end) in enumerate(_STABLE)
 )
 
+MAY_HOLD: Final = re.compile("|".join(["masked:", *map(re.escape, _IN_BASE64)]).encode())
+"""What is in the bytes of any text with a masked value, unless line ends or escapes divide it."""
+
 _BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/]*")
 
 
@@ -61,7 +64,7 @@ class ValueMasker:
         """The same for a value that is written in base64, and in base64: of what it decodes to, so that `data` and
         `stringData` of a Secret compare as equal. What cannot be decoded is hashed as it is.
         """
-        return base64.b64encode(self.of(rule, decoded(encoded)).encode()).decode()
+        return binascii.b2a_base64(self.of(rule, decoded(encoded)).encode(), newline=False).decode()
 
 
 def is_masked(plain: bytes) -> bool:
@@ -72,8 +75,13 @@ def is_masked(plain: bytes) -> bool:
 def decoded(encoded: str) -> bytes:
     """What base64 stands for, as Go reads `[]byte` (line breaks are skipped); the text itself where it is none."""
     try:
-        return base64.b64decode(encoded.replace("\n", "").replace("\r", "").encode(), validate=True)
-    except (binascii.Error, ValueError):
+        # Hardly any is broken into lines, and copying those that are not costs as much as decoding them.
+        return binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        pass
+    try:
+        return binascii.a2b_base64(encoded.replace("\n", "").replace("\r", ""), strict_mode=True)
+    except ValueError:
         return encoded.encode("utf-8", "surrogatepass")
 
 
