@@ -95,6 +95,12 @@ def secret_copy_unreadable(secret: str) -> Planted:
 
 
 @shape
+def secret_copied_without_its_kind(secret: str) -> Planted:
+    copies = {"operator.example.com/last": json.dumps({"x": {"data": {"any": b64(secret)}}})}
+    return "", "secrets", named("Secret") | {"metadata": {"name": "it", "annotations": copies}}
+
+
+@shape
 def secret_copy_with_a_key_twice(secret: str) -> Planted:
     copy = f'{{"stringData": {{"a": "{secret}"}}, "stringData": {{}}}}'
     return "", "secrets", named("Secret") | {"metadata": {"name": "it", "annotations": {LAST_APPLIED: copy}}}
@@ -141,6 +147,7 @@ def container(secret: str) -> dict[str, Any]:
             {"name": "DB_PASSWORD", "value": secret},
             {"value": secret, "name": "apiToken"},
             {"name": "DATABASE_URL", "value": f"postgres://app:{secret}@db:5432/app"},
+            {"name": "KUBECONFIG_CONTENT", "value": b64(f"users:\n- name: me\n  user:\n    token: {secret}\n")},
             {"name": "CONFIG", "value": json.dumps({"clientSecret": secret, "pool": 4})},
         ],
         "command": ["app", "--password", secret, f"--token={secret}"],
@@ -151,12 +158,13 @@ def container(secret: str) -> dict[str, Any]:
 
 
 def pod_spec(secret: str) -> dict[str, Any]:
+    repository = {"name": "g", "gitRepo": {"repository": f"https://me:{secret}@git.corp/x"}}
     volume = {"name": "v", "csi": {"driver": "d", "volumeAttributes": {"password": secret, "size": "1Gi"}}}
     return {
         "containers": [container(secret)],
         "initContainers": [container(secret)],
         "ephemeralContainers": [container(secret)],
-        "volumes": [volume],
+        "volumes": [volume, repository],
     }
 
 

@@ -201,6 +201,10 @@ def _entries(group: str, resource: str) -> Iterator[Entry]:
         case "", "secrets":
             yield _hide(_keys("data"), SECRET_DATA)
             yield _hide(_keys("stringData"), SECRET_DATA)
+            # Copies that operators keep in annotations, without the kind.
+            copied = (Anywhere(), Key("data"), Every())
+            yield Entry(Root.ANYTHING, copied, Hide(SECRET_DATA, strings_only=True))
+            yield Entry(Root.ANYTHING, copied, Encoded())
         case "", "configmaps":
             yield from _config_map()
         case "", "serviceaccounts":
@@ -277,6 +281,7 @@ def _pod_template(prefix: tuple[str, ...]) -> Iterator[Entry]:
     for options in (("flexVolume", "options"), ("csi", "volumeAttributes")):
         yield _hide((*volume, *_keys(*options), SecretKey()), FIELD)
         yield _scan((*volume, *_keys(*options)))
+    yield _scan((*volume, *_keys("gitRepo", "repository")))
     status = _keys("status")
     yield _scan((*status, Key("message")))
     yield _scan((*status, *_keys("conditions", "*", "message")))

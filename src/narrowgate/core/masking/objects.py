@@ -148,7 +148,9 @@ class ObjectMasker:
 
     def _string(self, value: str, place: Place) -> str:
         if place.text == _SCAN and not place.encoded:
-            return value if not self._known and self._patterns.is_known_clean(value) else self._text(value)
+            if len(value) < ENCODED_LENGTH and not self._known and self._patterns.is_known_clean(value):
+                return value
+            return self._text(value)
         match place.text:
             case None:
                 return value
@@ -189,12 +191,27 @@ class ObjectMasker:
             return self._replaced(ARCHIVE, value, encoded=True)
         left = self._known.masked(plain, self._values, self.counts)
         text = left.decode("latin-1")
-        masked = self._text(text)
+        masked = self._masked_text(text)
         if left is plain and masked == text:
             return value
         return base64.b64encode(masked.encode("latin-1", "replace")).decode()
 
     def _text(self, value: str) -> str:
+        masked = self._masked_text(value)
+        if masked is value and len(value) >= ENCODED_LENGTH and _BASE64.match(value) is not None:
+            return self._encoded_text(value)
+        return masked
+
+    def _encoded_text(self, value: str) -> str:
+        """A text that may be another one in base64: a kubeconfig in a variable, user data of a machine."""
+        try:
+            plain = decoded(value).decode()
+        except UnicodeDecodeError:
+            return value
+        masked = self._masked_text(plain)
+        return value if masked is plain else base64.b64encode(masked.encode("utf-8", "surrogatepass")).decode()
+
+    def _masked_text(self, value: str) -> str:
         masked = mask_text(value, self._patterns, self._values, self.counts, self._known)
         return value if masked == value else masked
 

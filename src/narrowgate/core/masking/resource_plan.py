@@ -78,6 +78,8 @@ def plan_for(group: str, resource: str, held: tuple[HeldMask, ...]) -> Plan | No
 def _entries_of_field(rule: str, field: str, shown: frozenset[str]) -> Iterator[Entry]:
     steps = parse_field_path(field)
     yield Entry(Root.OBJECT, steps, Hide(rule))
+    # Copies of the object, or of parts of it, that operators keep in annotations.
+    yield Entry(Root.ANYTHING, (Anywhere(), *steps), Hide(rule))
     yield from _managed(rule, steps)
     yield Entry(Root.CELL, (OtherThan(shown),), Hide(rule))
     for path in ((Key("message"),), (Key("details"), Key("causes"), Every(), Key("message"))):

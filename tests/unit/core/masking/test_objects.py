@@ -105,9 +105,19 @@ def test_text_in_base64_is_scanned_as_what_it_stands_for() -> None:
     assert mask_document(plain, always(one), VALUES, {}) is plain
 
 
-def test_gzip_in_base64_is_hidden_whole() -> None:
+def test_a_text_that_is_another_in_base64_is_looked_at_as_that() -> None:
+    one = plan(((Key("b"),), Scan()))
+    after = mask_document({"b": b64("user: me\ntoken: x y\n")}, always(one), VALUES, {})
+    assert named(base64.b64decode(after["b"]).decode()) == "user: me\ntoken: <named-secret>\n"
+    for text in (b64("nothing in here at all"), "x" * 24, base64.b64encode(b"\xff" * 30).decode()):
+        document = {"b": text}
+        assert mask_document(document, always(one), VALUES, {}) is document
+
+
+@pytest.mark.parametrize("begin", [b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh9"])
+def test_an_archive_in_base64_is_hidden_whole(begin: bytes) -> None:
     one = plan(((Key("b"),), Scan()), ((Key("b"),), Encoded()))
-    after = mask_document({"b": base64.b64encode(b"\x1f\x8bxyz").decode()}, always(one), VALUES, {})
+    after = mask_document({"b": base64.b64encode(begin + b"xyz").decode()}, always(one), VALUES, {})
     assert named(base64.b64decode(after["b"]).decode()) == "<archive>"
 
 
