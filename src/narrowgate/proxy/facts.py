@@ -23,7 +23,8 @@ from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.preview import could_be_allowed
 from narrowgate.core.target import Target, rebuild
-from narrowgate.core.understand import is_proxied
+from narrowgate.core.understand import UnknownResource, is_proxied, understand
+from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.state import Snapshot
 from narrowgate.wire.protobuf import read_names
@@ -32,8 +33,12 @@ from narrowgate.wire.protobuf_object import read_object
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
 
+VERSION_PATH = "/metadata/resourceVersion"
+
 CHANGING_VERBS = frozenset({"update", "patch", "delete"})
 """Verbs that are about an object which may be there already."""
+SHOWING_ALL = frozenset({"status", "ephemeralcontainers", "resize", "finalize", "approval"})
+"""Subresources whose document is the whole object."""
 OPTIONS_VERBS = frozenset({"delete", "deletecollection"})
 """Their bodies are DeleteOptions, in whichever group and version the client likes."""
 
@@ -51,9 +56,14 @@ class Facts:
             raise Malformed("an encoded request body is not read here: send it without content-encoding", 415)
         return await self.complete(exchange, who, what)
 
-    async def complete(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes]:
-        """The same once the body has been read, so that it can be looked at again later. Raises as `read`."""
-        body = exchange.body
+    async def complete(
+        self, exchange: Exchange, who: Chain, what: Understood, body: bytes | None = None
+    ) -> tuple[Understood, bytes]:
+        """The same once the body has been read, so that it can be looked at again later, or another in its place.
+
+        Raises as `read`.
+        """
+        body = exchange.body if body is None else body
         content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
         intent = _with_body(what.intent, content_type, body)
         snapshot = what.snapshot
@@ -76,7 +86,7 @@ class Facts:
         else:
             intent = with_old(intent, old)
         if old is not None and intent.info.verb in ("patch", "update"):
-            body = _pinned(content_type, body, old)
+            body = pinned(content_type, body, old)
         return msgspec.structs.replace(what, intent=intent), body
 
     def unread(self, exchange: Exchange, what: Understood) -> bytes | None:
@@ -141,6 +151,26 @@ class Look:
         return status, answer
 
 
+def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
+    """The Allow by which everybody in the chain may get the object now, without asking anybody, and its target; None
+    where none does. What shows all of the object under a subresource may be had from the object itself.
+    """
+    snapshot, cluster = what.snapshot, what.served.cluster
+    whole = object_target(what.target)
+    targets = [whole]
+    if what.intent.info.subresource in SHOWING_ALL:
+        targets.append(Target(segments=whole.segments[:-1], path=whole.path.rpartition("/")[0], query=()))
+    for target in targets:
+        try:
+            reading = understand("GET", target, cluster.known(), cluster.name)
+        except (Malformed, UnknownResource, ClusterNotReady):
+            continue
+        decision = decide(who, reading, snapshot.rulebook, snapshot.grants_of(who), (), time.time())
+        if isinstance(decision, Allow):
+            return decision, target
+    return None
+
+
 def object_target(target: Target) -> Target:
     """The target of the object itself: without query and, for `scale` or `status`, with the subresource."""
     return Target(segments=target.segments, path=target.path, query=())
@@ -161,13 +191,15 @@ def complaint(status: int, answer: bytes) -> str:
     return str(message) or f"the cluster answers {status} to a dry run of this patch"
 
 
-def _pinned(content_type: str, body: bytes, old: Any) -> bytes:
+def pinned(content_type: str, body: bytes, old: Any) -> bytes:
     """The write, bound to the version of the object that was judged (optimistic concurrency, `resourceVersion`)."""
     version = old["metadata"]["resourceVersion"]
     form = content_type.partition(";")[0].strip().lower()
     if form == JSON_PATCH:
         operations = parse_json(body)
-        operations.append({"op": "add", "path": "/metadata/resourceVersion", "value": version})
+        if any(operation["path"] == VERSION_PATH and operation.get("value") != version for operation in operations):
+            raise _modified()
+        operations.append({"op": "add", "path": VERSION_PATH, "value": version})
         return orjson.dumps(operations)
     if form == PROTOBUF:
         # It cannot be written into; a client that states the version it means has done so itself.
@@ -180,6 +212,10 @@ def _pinned(content_type: str, body: bytes, old: Any) -> bytes:
         raise Malformed("metadata in the body is not an object")
     # An empty resourceVersion is none at all; any other than the one looked at could only ever match something unseen.
     if metadata.get("resourceVersion") not in (None, "", version):
-        raise Malformed("the object has been modified; apply your changes to the latest version and try again", 409)
+        raise _modified()
     metadata["resourceVersion"] = version
     return orjson.dumps(document)
+
+
+def _modified() -> Malformed:
+    return Malformed("the object has been modified; apply your changes to the latest version and try again", 409)

@@ -45,7 +45,7 @@ class Forwarder:
 
     def __init__(self, running: RunningRequests, masking: Masking) -> None:
         self._running = running
-        self._masking = masking
+        self.masking = masking
         self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
 
     async def forward(
@@ -65,7 +65,7 @@ class Forwarder:
         decide_again, started = judged
         info = what.intent.info
         is_long = is_long_running(what)
-        masks = self._masking.of(allowed.masks, info)
+        masks = self.masking.of(allowed.masks, info)
 
         def running(end: Callable[[str], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
@@ -129,7 +129,7 @@ class Forwarder:
         authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
-        masked = self._masking.is_needed(allowed.masks, what.intent.info)
+        masked = self.masking.is_needed(allowed.masks, what.intent.info)
         begin = self._begin_remembered(exchange, what, masked=masked) if is_bare(head) and not upgrade else None
         if begin is None:
             begin = _begin(exchange, what, upgrade, framing, masked=masked)

@@ -50,7 +50,7 @@ from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.proxy.waiting import Asked as AskedPeople
 from narrowgate.proxy.waiting import Waiting
-from narrowgate.proxy.write_back import MaskedWrite, require_unmasked
+from narrowgate.proxy.write_back import MaskedWrite, WriteBack
 from narrowgate.store.port import StoreUnavailable
 from narrowgate.trail.segment_file import TrailUnwritable
 from narrowgate.wire.http1 import END_OF_HEAD, RequestHead, write_answer
@@ -116,6 +116,7 @@ class Pipeline:
         self._keeps_reads = keeps_reads
         self._facts = Facts()
         self._forwarder = forwarder
+        self._write_back = WriteBack(forwarder.masking)
         self._reviews = Reviews()
         self._recent = Recent()
         self.sightings = Sightings()
@@ -295,7 +296,7 @@ class Pipeline:
         needs, events = judged
         if body is None or not needs.asks:
             return what, body, refusals.streamed(needs) if body is None else needs
-        require_unmasked(exchange, what)
+        await self._write_back.settled(exchange, who, what, body, None)
 
         async def record(asked: NeedsApproval) -> None:
             await self._trail.record(events.received(asked, exchange.noticed), durable=True)
@@ -365,7 +366,7 @@ class Pipeline:
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
-        require_unmasked(exchange, what)
+        body = await self._settled(exchange, who, what, body, allowed)
         if allowed.limits:
             await self._count(exchange, who, what, allowed)
 
@@ -382,6 +383,26 @@ class Pipeline:
         if exchange.taken is not None:
             exchange.taken.is_used = True
         return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
+
+    async def _settled(
+        self, exchange: Exchange, who: Chain, what: Understood, body: bytes | None, allowed: Allow
+    ) -> bytes | None:
+        """The body as it is sent on, with what its sender was shown masked put back. That is judged like any other."""
+        settled = await self._write_back.settled(exchange, who, what, body, allowed.rule)
+        if settled.body is None or not settled.is_put_back:
+            return settled.body
+        try:
+            again, complete = await self._facts.complete(exchange, who, what, settled.body)
+        except Malformed as error:
+            # Its words may hold what was put back.
+            code = error.code
+            raise Malformed("with its masked values put back, this write cannot be judged", code) from None
+        grants = what.snapshot.grants_of(who)
+        decision = decide(who, again.intent, what.snapshot.rulebook, grants, what.approvals, time.time())
+        if not isinstance(decision, Allow):
+            refused = Deny(message="with its masked values put back, this write is not allowed", rule=decision.rule)
+            raise Withheld(refused, what.intent)
+        return complete
 
     async def _count(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> None:
         """Count a request, once, for the tasks with limits that it rests on. Raises Withheld where none is left."""

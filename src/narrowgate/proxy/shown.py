@@ -14,17 +14,17 @@ from typing import Any
 
 import msgspec
 
-from narrowgate.core.decide import decide
-from narrowgate.core.decision import Allow, RuleRef
+from narrowgate.core.decision import Allow
 from narrowgate.core.documents import parse_json
 from narrowgate.core.identity import Chain
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.preview import cover_if_approved
 from narrowgate.core.request_summary import Seen
-from narrowgate.core.understand import UnknownResource, is_proxied, understand
+from narrowgate.core.target import Target
+from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Understood
-from narrowgate.proxy.facts import CHANGING_VERBS, Look, complaint, dry_target, object_target
+from narrowgate.proxy.facts import CHANGING_VERBS, Look, complaint, dry_target, right_to_read
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 
 SHOWN_SECONDS = 5.0
@@ -38,31 +38,21 @@ async def seen_by_sender(exchange: Exchange, who: Chain, what: Understood) -> Se
     info = what.intent.info
     if not info.is_resource_request or info.verb not in CHANGING_VERBS or not info.name or is_proxied(info):
         return None
-    reading = _right_to_read(who, what)
-    if reading is None:
+    right = right_to_read(who, what)
+    if right is None:
         return Seen(hidden=f"{who[-1]} may not get it")
     try:
         async with asyncio.timeout(SHOWN_SECONDS):
-            return await _looked_at(exchange, who, what, reading)
+            return await _looked_at(exchange, who, what, right)
     except TimeoutError:
         return Seen(hidden=f"the cluster did not show it within {SHOWN_SECONDS:.0f} s")
     except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady, Malformed) as error:
         return Seen(hidden=f"the cluster did not show it ({error})")
 
 
-def _right_to_read(who: Chain, what: Understood) -> RuleRef | None:
-    """The rule by which everybody in the chain may get the object now, without asking anybody; None where none does."""
-    snapshot, cluster = what.snapshot, what.served.cluster
-    try:
-        reading = understand("GET", object_target(what.target), cluster.known(), cluster.name)
-    except (Malformed, UnknownResource, ClusterNotReady):
-        return None
-    decision = decide(who, reading, snapshot.rulebook, snapshot.grants_of(who), (), time.time())
-    return decision.rule if isinstance(decision, Allow) else None
-
-
-async def _looked_at(exchange: Exchange, who: Chain, what: Understood, reading: RuleRef) -> Seen:
-    status, answer = await Look(exchange, who, what, reading).ask("GET", object_target(what.target), b"", b"")
+async def _looked_at(exchange: Exchange, who: Chain, what: Understood, right: tuple[Allow, Target]) -> Seen:
+    reading, target = right
+    status, answer = await Look(exchange, who, what, reading.rule).ask("GET", target, b"", b"")
     if status not in (200, 404):
         return Seen(hidden=f"the cluster answers {status} to reading it")
     old: Any = parse_json(answer) if status == 200 else None
