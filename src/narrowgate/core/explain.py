@@ -13,6 +13,7 @@ import msgspec
 from narrowgate.core.conditions import Undecided
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.explain_masks import ExplainedMasks, explain_masks
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Evidence
@@ -64,6 +65,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     parts: tuple[Part, ...]
     passed_over: tuple[PassedOver, ...]
+    masked: ExplainedMasks
+    """What is masked in the answer; nothing where there will be none."""
 
     def __str__(self) -> str:
         lines = [f"{self.answer}: {self.message}"]
@@ -75,6 +78,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             lines.extend(_rule_line(rule) for rule in part.rules)
             if not part.rules:
                 lines.append("    no rule to consider")
+        if self.answer != "deny":
+            lines.extend(self.masked.lines())
         lines.extend(
             f"{passed.member}: policy {passed.policy} passed over: {passed.why}" for passed in self.passed_over
         )
@@ -94,7 +99,10 @@ def explain(chain: Chain, what: Intent, policy: Rulebook, now: float) -> Explana
         for one in policy.policies
         if (why := _not_about(one, member, what.cluster))
     )
-    return Explanation(**_answer(decision), revision=policy.revision, parts=parts, passed_over=passed_over)
+    masked = ExplainedMasks() if isinstance(decision, Deny) else explain_masks(chain, what, policy)
+    return Explanation(
+        **_answer(decision), revision=policy.revision, parts=parts, passed_over=passed_over, masked=masked
+    )
 
 
 def _answer(decision: Decision) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def _said(
         return (True, f"refuses, because {undecided}") if rule.guards else (False, undecided)
     if not met:
         return False, "its condition is not met"
-    return True, _does(rule.effect)
+    return True, "asks people before it shows what is masked" if rule.rule.reveals else _does(rule.effect)
 
 
 def _does(effect: Effect) -> str:
