@@ -24,9 +24,9 @@ _PLAIN: Final = re.compile(r"[\w.+-]+(?=[:,;\s]|\Z)")
 _STRUCTURE: Final = re.compile(r"\b[a-z]\w*\.\w+\{|&\{|\bmap\[|\{\"|\n@@ |(?<=\n)[-+ ]*[\[{]")
 """A Go value, a JSON object or a difference of two in the midst of a message."""
 
-_DIFFERENCE: Final = re.compile(r"Forbidden:[^\n]*\n")
-"""A refused change of a pod is followed by the difference of the two specs, with the lines around it
-(k8s.io/kubernetes, pkg/apis/core/validation, ValidatePodUpdate).
+_REFUSED: Final = "Forbidden:"
+"""A refused change of a pod says so on one line, and on those that follow the difference of the two specs, with what is
+around it (k8s.io/kubernetes, pkg/apis/core/validation, ValidatePodUpdate).
 """
 
 SHOWN_LIMIT: Final = 253
@@ -48,7 +48,7 @@ def mask_repeated_values(message: str, objects: Place | None, hide: Callable[[st
     for found in _REPEATED.finditer(message):
         if found.start() < at:
             continue
-        path = _path_before(message[at : found.start()])
+        path = _path_before(message, at, found.start())
         start = found.end()
         quoted = _QUOTED.match(message, start)
         if quoted is not None:
@@ -69,9 +69,12 @@ def mask_repeated_values(message: str, objects: Place | None, hide: Callable[[st
     return "".join([*written, rest[:cut], *([hide(rest[cut:])] if cut < len(rest) else [])])
 
 
-def _path_before(text: str) -> str:
-    """The path of the field whose error begins behind `text`; empty where there is none."""
-    return text[:-2].rpartition(" ")[2].lstrip("[") if text.endswith(": ") else ""
+def _path_before(message: str, start: int, end: int) -> str:
+    """The path of the field whose error begins at `end`; empty where there is none after `start`."""
+    if not message.endswith(": ", start, end):
+        return ""
+    begin = max(start, message.rfind(" ", start, end - len(": ")) + 1)
+    return message[begin : end - len(": ")].lstrip("[")
 
 
 def _is_document(value: str) -> bool:
@@ -81,10 +84,9 @@ def _is_document(value: str) -> bool:
 def _structure_in(text: str) -> int:
     """Where something begins that may hold a masked value and cannot be told apart; the length where nothing does."""
     found = _STRUCTURE.search(text)
-    difference = _DIFFERENCE.search(text)
-    return min(
-        found.start() if found is not None else len(text), difference.end() if difference is not None else len(text)
-    )
+    refused = text.find(_REFUSED)
+    line_end = text.find("\n", refused) if refused >= 0 else -1
+    return min(found.start() if found is not None else len(text), line_end + 1 if line_end >= 0 else len(text))
 
 
 def _hides(objects: Place | None, path: str, *, whole: bool) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 
@@ -164,6 +165,16 @@ def test_it_is_no_value(value: str) -> None:
 @pytest.mark.parametrize("value", ["nullx", "$X", "$(X)y", "x|", "truest", "{x"])
 def test_it_is_a_value(value: str) -> None:
     assert is_no_value(value.encode()) is False
+
+
+@pytest.mark.parametrize(
+    "part", ["passwor", 'token="', "eyJ", "a.", "http://a:", "curl -u ", "-----BEGIN ", "H4sI", "\\"]
+)
+def test_what_is_found_is_found_behind_text_of_any_sort_and_in_time(part: str) -> None:
+    text = part * (300_000 // len(part)) + "\nx password=hunter2 y"
+    began = time.process_time()
+    assert found(text)[-1] == ("hunter2", NAMED_SECRET)
+    assert time.process_time() - began < 5
 
 
 def test_every_rule_says_what_it_finds() -> None:

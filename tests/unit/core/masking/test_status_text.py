@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from narrowgate.core.masking.plan import Entry, Every, Hide, Key, Place, Root, Scan, SecretlyNamed, compile_plan
@@ -70,6 +72,14 @@ def test_a_message_about_nothing_that_is_masked_stays() -> None:
 def test_a_message_of_any_length_is_read_once() -> None:
     message = "a" * 200_000 + ': Invalid value: "x", ' + "b.C" * 60_000
     assert "<hidden>" not in masked(message)
+
+
+@pytest.mark.parametrize("part", ["a: Invalid value: ", 'a: Invalid value: "', "Forbidden:", "map[", "\n ", "x.Y"])
+def test_a_message_made_to_be_read_for_ever_ends_within_seconds(part: str) -> None:
+    message = part * (400_000 // len(part))
+    began = time.process_time()
+    masked(message)
+    assert time.process_time() - began < 5
 
 
 def test_a_path_without_end_is_one_that_is_masked() -> None:
