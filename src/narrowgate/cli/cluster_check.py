@@ -18,6 +18,7 @@ from narrowgate.core.manifests import (
     Manifests,
     impersonation_manifests,
     service_account_manifests,
+    with_secret_reading,
     with_token_renewal,
     with_token_reviews,
 )
@@ -230,6 +231,8 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
             made = Manifests(policies, made.remarks)
     if around.reviews_tokens_of(access.name):
         made = with_token_reviews(made, access.account_namespace)
+    if access.masks_known_values:
+        made = with_secret_reading(made, access.account_namespace)
     return with_token_renewal(made, access.account_namespace) if access.renews else made
 
 

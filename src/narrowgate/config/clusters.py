@@ -148,6 +148,7 @@ def _access(cluster: ClusterConfig, server: _Server, authority: bytes, **credent
         mode=cluster.mode,
         account_namespace=cluster.account_namespace,
         renews=cluster.renews,
+        masks_known_values=cluster.masks_known_values,
         **credential,
     )
 

@@ -100,6 +100,7 @@ class _Cluster(_Shape, frozen=True):
     token_file: str = ""
     tls_server_name: str = ""
     in_cluster: bool = False
+    mask_known_values: bool = False
     upstream: _Upstream = _Upstream()
 
 
@@ -390,6 +391,7 @@ class _Reader:
             mode=mode,
             account_namespace=written.upstream.account_namespace,
             renews=written.upstream.renew,
+            masks_known_values=written.mask_known_values,
             where=self._document.place(here),
         )
 

@@ -46,6 +46,8 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
     mode: UpstreamMode = UpstreamMode.CREDENTIAL
     account_namespace: str = "narrowgate"
     renews: bool = False
+    masks_known_values: bool = False
+    """Whether the gate reads the cluster's Secrets, to mask their values wherever they appear in text."""
     where: str = ""
     """File and line of the entry, for complaints about what it points to."""
 

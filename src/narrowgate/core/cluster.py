@@ -40,3 +40,5 @@ class ClusterAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Namespace of the gate's own ServiceAccounts (modes impersonate and serviceAccount)."""
     renews: bool = False
     """Whether the gate renews its own token by TokenRequest (the registered one must be a ServiceAccount's)."""
+    masks_known_values: bool = False
+    """Whether the gate's own account reads all Secrets, so that their values are masked in every text."""

@@ -48,6 +48,9 @@ TOKEN_REVIEWER = "narrowgate:token-reviewer"
 TOKEN_RENEWER = "narrowgate:token-renewer"
 """Name of the role with which the gate's account renews its own token."""
 
+SECRET_READER = "narrowgate:secret-reader"
+"""Name of the role with which the gate's account reads the Secrets whose values it masks in text."""
+
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 
 Document = dict[str, Any]
@@ -130,6 +133,13 @@ def with_token_reviews(made: Manifests, account_namespace: str) -> Manifests:
     """The same, and the right to ask the cluster about its ServiceAccounts' tokens: to create TokenReviews, no more."""
     rules = [_rule(["create"], [AUTHENTICATION_GROUP], ["tokenreviews"], None)]
     role = _cluster_role(TOKEN_REVIEWER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
+    return Manifests((*made.objects, *role), made.remarks)
+
+
+def with_secret_reading(made: Manifests, account_namespace: str) -> Manifests:
+    """The same, and the right to list and watch all Secrets, whose values the gate then masks wherever they appear."""
+    rules = [_rule(["list", "watch"], [""], ["secrets"], None)]
+    role = _cluster_role(SECRET_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
     return Manifests((*made.objects, *role), made.remarks)
 
 

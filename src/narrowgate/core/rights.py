@@ -64,6 +64,9 @@ TOKEN_REVIEWS = Right("create", "authentication.k8s.io", "tokenreviews")
 """To ask a cluster whose token it is: reads nothing, changes nothing. The gate's account has it where it takes
 ServiceAccounts' tokens."""
 
+SECRET_READING = (Right("list", "", "secrets"), Right("watch", "", "secrets"))
+"""To know the values that are masked in text. The gate's account has it where a cluster is registered so."""
+
 
 def rights_of(rules: Iterable[Any]) -> list[Right]:
     """Spell out rules as RBAC and SelfSubjectRulesReview write them, each combination as one right."""

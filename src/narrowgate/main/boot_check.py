@@ -2,7 +2,8 @@
 
 Whoever can impersonate and read, say, Secrets would make every mistake of the gate's a breach. So the gate asks the API
 server what its own account may do, and refuses to start when that is more than impersonating the names it is fenced to
-and what any authenticated identity may do, and to ask whose a token is where it takes ServiceAccounts' tokens.
+and what any authenticated identity may do, to ask whose a token is where it takes ServiceAccounts' tokens, and to read
+Secrets where it masks their values.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.rights import TOKEN_REVIEWS, Right, beyond, is_fenced, is_impersonation, rights_of
+from narrowgate.core.rights import SECRET_READING, TOKEN_REVIEWS, Right, beyond, is_fenced, is_impersonation, rights_of
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 
@@ -35,7 +36,8 @@ async def refuse_wide_accounts(clusters: Iterable[Cluster], reviewing: Collectio
     for cluster in clusters:
         if cluster.access.mode is not UpstreamMode.IMPERSONATE:
             continue
-        besides = (TOKEN_REVIEWS,) if cluster.name in reviewing else ()
+        besides = [TOKEN_REVIEWS] if cluster.name in reviewing else []
+        besides += SECRET_READING if cluster.access.masks_known_values else ()
         for namespace in NAMESPACES_ASKED:
             if excess := excess_of(await _status_in(cluster, namespace), besides):
                 raise AccountTooWide(

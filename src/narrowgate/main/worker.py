@@ -65,6 +65,7 @@ class Worker:
         clusters = connected(config, keys)
         self._clusters = clusters.by_name
         self._own_tokens = clusters.own_tokens
+        self._known_secrets = clusters.known_secrets
         self._state = State(clusters.served)
         self._folder = PolicyFolder(config, self._store)
         self._told = ToldReceivers(self._store, [receiver.name for receiver in config.receivers])
@@ -117,6 +118,7 @@ class Worker:
         async with asyncio.TaskGroup() as connections, asyncio.TaskGroup() as followers:
             tasks = [followers.create_task(cluster.follow_discovery()) for cluster in self._clusters.values()]
             tasks += [followers.create_task(token.follow()) for token in self._own_tokens.values()]
+            tasks += [followers.create_task(known.follow()) for known in self._known_secrets.values()]
             tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
             accounts = self._config.authentication.service_accounts
@@ -161,7 +163,7 @@ class Worker:
         pipeline = Pipeline(
             self._state,
             self._trail,
-            Forwarder(self._running, Masking(self._keys.mask_key)),
+            Forwarder(self._running, Masking(self._keys.mask_key, self._known_secrets)),
             self._waiting,
             self._counting,
             keeps_reads=keeps_reads,
@@ -223,6 +225,8 @@ class Worker:
         }
         for name, cluster in self._clusters.items():
             conditions[f"cluster {name}"] = cluster.problem or None
+        for name, known in self._known_secrets.items():
+            conditions[f"known values {name}"] = known.trouble or None
         return conditions
 
 

@@ -190,6 +190,17 @@ class Cluster:
         except TimeoutError:
             raise UpstreamBroken(f"the API server did not answer {method} {path} within {seconds:.0f} s") from None
 
+    async def opened(self, path: str) -> tuple[UpstreamConnection, ResponseHead]:
+        """GET `path` as the gate, for an answer that is read as it comes; the connection is the caller's to release or
+        abort. Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady.
+        """
+        authorisation = self.own_headers()
+        lines = [(b"host", self.host_header), (b"accept", b"application/json"), (b"user-agent", b"narrowgate")]
+        target = (self.access.path_prefix + path).encode("ascii")
+        request = write_request_head("GET", target, [*lines, *authorisation], Framing(0))
+        bears_token = any(name == b"authorization" for name, _ in authorisation)
+        return await self.exchange(self.pool_for(bears_token=bears_token), "GET", request, b"")
+
     async def _whole_answer(
         self, pool: Pool, method: str, request: bytes, body: bytes
     ) -> tuple[int, ResponseHead, bytes]:

@@ -65,7 +65,7 @@ class Forwarder:
         decide_again, started = judged
         info = what.intent.info
         is_long = is_long_running(what)
-        masks = self.masking.of(allowed.masks, info)
+        masks = self.masking.of(allowed.masks, info, what.intent.cluster)
 
         def running(end: Callable[[str], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_masked
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker
-from narrowgate.core.masking.patterns import text_patterns
+from narrowgate.core.masking.patterns import KNOWN_VALUE, text_patterns
 from narrowgate.core.masking.plan import Plan
 from narrowgate.core.masking.text import TextMasker
 from narrowgate.core.request_info import RequestInfo
+from narrowgate.proxy.cluster import ClusterNotReady
+from narrowgate.proxy.known_values import KnownSecrets
 from narrowgate.proxy.transform import (
     Client,
     MaskedSink,
@@ -24,6 +27,7 @@ from narrowgate.proxy.transform import (
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.http1 import ResponseHead, reframed
 from narrowgate.wire.json_mask import JsonMasker
+from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
 
 MASKERS_LIMIT: Final = 8
@@ -33,36 +37,64 @@ MASKERS_LIMIT: Final = 8
 class Masking:
     """Makes what masks answers. One per process."""
 
-    def __init__(self, key: bytes) -> None:
-        """`key` is that of masked values, the same in every process of the gate."""
+    def __init__(self, key: bytes, known: Mapping[str, KnownSecrets] | None = None) -> None:
+        """`key` is that of masked values, the same in every process of the gate; `known` is by cluster."""
         self._values = ValueMasker(key)
+        self._known = known or {}
 
     def is_needed(self, choice: MaskChoice | None, info: RequestInfo) -> bool:
         """Whether an answer to this request must be masked."""
         return choice is not None and is_masked(info)
 
-    def of(self, choice: MaskChoice | None, info: RequestInfo) -> AnswerMasks | None:
-        """What masks one answer to this request; None where it is passed on as it is."""
+    def of(self, choice: MaskChoice | None, info: RequestInfo, cluster: str = "") -> AnswerMasks | None:
+        """What masks one answer of a cluster to this request; None where it is passed on as it is.
+
+        Raises ClusterNotReady where the values of its Secrets are to be masked and nobody knows them now.
+        """
         if choice is None or not is_masked(info):
             return None
-        return AnswerMasks(choice, self._values, info)
+        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster))
 
-    def shown(self, choice: MaskChoice | None, document: Any, of: Any) -> Any:
+    def _known_to(self, choice: MaskChoice, cluster: str) -> Callable[[], KnownValues]:
+        known = self._known.get(cluster)
+        if known is None:
+            return _nothing
+        plan = choice.plan(ANYWHERE)
+        if plan is None or KNOWN_VALUE not in plan.text_rules:
+            return _nothing
+        known.current()
+        return known.current
+
+    def shown(self, choice: MaskChoice | None, document: Any, of: Any, cluster: str = "") -> Any:
         """An object as these masks show it, the very same where nothing of it is masked. `of` is the object as it is:
-        which masks hold hangs on its name and namespace.
+        which masks hold hangs on its name and namespace. Raises ClusterNotReady as `of` does.
         """
         metadata = of["metadata"]
         where = Where(metadata.get("namespace", ""), metadata["name"])
         plan = choice.plan(where) if choice is not None else None
         if plan is None or plan.objects is None:
             return document
-        return ObjectMasker(plan, self._values, {}).mask(document, plan.objects)
+        known = self._known_to(choice, cluster)() if choice is not None else NOTHING_KNOWN
+        return ObjectMasker(plan, self._values, {}, known).mask(document, plan.objects)
+
+
+def _nothing() -> KnownValues:
+    return NOTHING_KNOWN
 
 
 class AnswerMasks:
     """Masks one answer, and counts what it masks."""
 
-    def __init__(self, choice: MaskChoice, values: ValueMasker, info: RequestInfo) -> None:
+    def __init__(
+        self,
+        choice: MaskChoice,
+        values: ValueMasker,
+        info: RequestInfo,
+        known: Callable[[], KnownValues] = _nothing,
+    ) -> None:
+        """`known` says which values of Secrets are masked now; it may raise ClusterNotReady."""
+        self._known = known
+        self._known_last = NOTHING_KNOWN
         self._choice = choice
         self._values = values
         self._info = info
@@ -107,33 +139,50 @@ class AnswerMasks:
 
     def masker(self, plan: Plan) -> JsonMasker:
         """See `Masks`."""
-        known = self._maskers.get(plan)
-        if known is None:
+        known = _now(self._known)
+        if known is not self._known_last:
+            # What was remembered of a long watch was judged by fewer values.
+            self._maskers.clear()
+            self._known_last = known
+        masker = self._maskers.get(plan)
+        if masker is None:
             if len(self._maskers) >= MASKERS_LIMIT:
                 self._maskers.clear()
-            known = JsonMasker(ObjectMasker(plan, self._values, self._counts).mask, self._counts)
-            self._maskers[plan] = known
-        return known
+            masker = JsonMasker(ObjectMasker(plan, self._values, self._counts, known).mask, self._counts)
+            self._maskers[plan] = masker
+        return masker
 
     def _answer(self, head: ResponseHead) -> MaskedAnswer:
         if self._form is None and not head.field(b"content-type").startswith(b"application/json"):
             plan = self._choice.plan(ANYWHERE)
             rules = plan.text_rules if plan is not None else frozenset[str]()
-            return _Text(TextMasker(text_patterns(rules), self._values, self._counts))
+            masker = TextMasker(text_patterns(rules), self._values, self._counts)
+            return _Text(masker, self._known if KNOWN_VALUE in rules else _nothing)
         return masked_answer(self._form or Form.OBJECT, self)
 
 
 class _Text:
     """Lines of a log as an answer."""
 
-    def __init__(self, masker: TextMasker) -> None:
+    def __init__(self, masker: TextMasker, known: Callable[[], KnownValues]) -> None:
         self._masker = masker
+        self._known = known
         self.at_boundary = False
 
     def feed(self, data: bytes) -> bytes:
         """See `MaskedAnswer`."""
+        self._masker.known = _now(self._known)
         return self._masker.feed(data)
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
+        self._masker.known = _now(self._known)
         return self._masker.finish()
+
+
+def _now(known: Callable[[], KnownValues]) -> KnownValues:
+    """What is known in the middle of an answer. Raises Unreadable where that is nothing any more."""
+    try:
+        return known()
+    except ClusterNotReady as error:
+        raise Unreadable(str(error)) from None

@@ -53,11 +53,15 @@ class KnownValues:
     Raises TooManyValues where the values have more than PIECES_LIMIT forms and pieces together.
     """
 
-    __slots__ = ("_database", "_form", "_known", "_length", "_offset", "_value", "values")
+    __slots__ = ("_besides", "_database", "_form", "_known", "_length", "_offset", "_value", "values")
 
-    def __init__(self, values: Iterable[Known]) -> None:
-        self.values: Final = frozenset(values)
-        self._known: Final = sorted(self.values)
+    def __init__(self, values: Iterable[Known], besides: KnownValues | None = None) -> None:
+        """`besides` is looked for as well: what was compiled before, when only a few values are new."""
+        own = frozenset(values)
+        self.values: Final[frozenset[Known]] = own | besides.values if besides is not None else own
+        """All that is looked for."""
+        self._besides: Final = besides
+        self._known: Final = sorted(own)
         self._value: Final = array("I")
         self._form: Final = array("B")
         self._offset: Final = array("I")
@@ -65,11 +69,15 @@ class KnownValues:
         self._database: Final = self._compiled(self._literals())
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self.values)
 
     def is_in(self, text: bytes) -> bool:
         """Whether any of the values may be in the text."""
-        if self._database is None or len(text) < MIN_LENGTH:
+        if len(text) < MIN_LENGTH:
+            return False
+        if self._besides is not None and self._besides.is_in(text):
+            return True
+        if self._database is None:
             return False
         try:
             self._database.scan(text, match_event_handler=_stop)
@@ -127,8 +135,11 @@ class KnownValues:
 
     def _finds(self, text: bytes) -> list[_Find]:
         """Where values are, in order, none overlapping another."""
-        if self._database is None or len(text) < MIN_LENGTH:
-            return []
+        before = self._besides._finds(text) if self._besides is not None else []
+        own = self._own(text) if self._database is not None and len(text) >= MIN_LENGTH else []
+        return _merged(before + own) if before and own else before or own
+
+    def _own(self, text: bytes) -> list[_Find]:
         matches: list[tuple[int, int]] = []
 
         def found(literal: int, _start: int, end: int, _flags: int, _context: object) -> bool:
@@ -150,7 +161,7 @@ class KnownValues:
         finds = []
         at = 0
         for line in lines:
-            finds += [_Find(at + find.start, at + find.end, find.stands_for) for find in self._finds(line)]
+            finds += [_Find(at + find.start, at + find.end, find.stands_for) for find in self._own(line)]
             at += len(line) + 1
         return finds
 
