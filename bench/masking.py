@@ -197,8 +197,8 @@ def _list(kind: str, items: list[Any]) -> bytes:
 
 
 def _secret(source: random.Random, number: int) -> dict[str, Any]:
-    """About 1.2 KB, as a certificate with its key or the settings of an application have."""
-    lengths = source.choices((24, 64, 600), k=3)
+    """A certificate with its key, the settings of an application or a Helm release, as clusters have them."""
+    lengths = ((1_100, 1_300, 1_700), (24, 32, 64), (4_500,))[number % 3]
     data = {f"setting-{at}": base64.b64encode(source.randbytes(length)).decode() for at, length in enumerate(lengths)}
     fields = {"f:data": {".": {}, **{f"f:{key}": {} for key in data}}, "f:type": {}}
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import urllib.parse
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.built_in import LAST_APPLIED, built_in_rules
-from narrowgate.core.masking.masked_value import MASKED, ValueMasker
+from narrowgate.core.masking.masked_value import MASKED, ValueMasker, decoded
 from narrowgate.core.masking.objects import mask_document
 from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
 from narrowgate.core.masking.plan import DEPTH_LIMIT, Plan
@@ -421,6 +422,19 @@ def test_any_cut_of_a_text_is_masked_alike(text: str, data: st.DataObject) -> No
         at += size
     written += masker.finish()
     assert written.decode() == mask_text(text, PATTERNS, VALUES, {})
+
+
+@given(
+    st.text("ABQZabz019+/=-_ \n\ré", max_size=9)
+    | st.binary(max_size=12).map(lambda raw: base64.b64encode(raw).decode())
+)
+@settings(max_examples=1_000, deadline=None)
+def test_base64_is_what_the_strict_reading_of_it_is(text: str) -> None:
+    try:
+        expected = binascii.a2b_base64(text.replace("\n", "").replace("\r", ""), strict_mode=True)
+    except ValueError:
+        expected = text.encode()
+    assert decoded(text) == expected
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))

@@ -7,8 +7,8 @@ the answer lasts, because objects of one answer repeat each other: pods of one w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -33,6 +33,8 @@ REMEMBERED_LENGTH: Final = 64 * 1024
 OVERHEAD: Final = 256
 """Bytes that remembering a value takes besides its own."""
 
+_BEGINS: Final = (b"{", b"[")
+_ENDS: Final = (b"}", b"]")
 _QUOTE: Final = ord('"')
 
 MaskValue = Callable[[Any, Place], Any]
@@ -42,12 +44,10 @@ _Way = Callable[[bytes, Place, int], bytes | None]
 """How a value at a place, at this depth, is masked."""
 
 
-class _Told(NamedTuple):
-    """What became of a value."""
+_Told = tuple[bytes | None, tuple[tuple[str, int], ...]]
+"""What became of a value, and what was counted for it, by rule."""
 
-    new: bytes | None
-    counts: tuple[tuple[str, int], ...]
-    """What was counted for it, by rule."""
+_UNCHANGED: Final[_Told] = (None, ())
 
 
 class JsonMasker:
@@ -69,7 +69,7 @@ class JsonMasker:
         """
         if place is None:
             return document
-        body = document.strip(WHITESPACE)
+        body = document if document[-1:] in _ENDS and document[:1] in _BEGINS else document.strip(WHITESPACE)
         try:
             changed = self._value(body, place, 0)
         except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeError, RecursionError) as error:
@@ -78,6 +78,8 @@ class JsonMasker:
             raise Unreadable(error.message) from None
         if changed is None:
             return document
+        if body is document:
+            return changed
         before = len(document) - len(document.lstrip(WHITESPACE))
         return document[:before] + changed + document[before + len(body) :]
 
@@ -104,26 +106,24 @@ class JsonMasker:
         if told is None:
             before = self._counts.copy()
             new = mask(data, place, depth)
-            self._remember(data, place, new, before)
+            self._remember(data, place, _UNCHANGED if new is None else (new, self._counted_since(before)))
             return new
-        for rule, count in told.counts:
+        new, counted = told
+        for rule, count in counted:
             self._counts[rule] = self._counts.get(rule, 0) + count
-        return told.new
+        return new
 
-    def _remember(self, data: bytes, place: Place, new: bytes | None, before: dict[str, int]) -> None:
-        self._held += len(data) + len(new or b"") + OVERHEAD
+    def _counted_since(self, before: dict[str, int]) -> tuple[tuple[str, int], ...]:
+        now = self._counts
+        return tuple((rule, now[rule] - before.get(rule, 0)) for rule in now if now[rule] != before.get(rule))
+
+    def _remember(self, data: bytes, place: Place, told: _Told) -> None:
+        size = len(data) + len(told[0] or b"") + OVERHEAD
+        self._held += size
         if self._held > REMEMBERED_BYTES:
             self._told.clear()
-            self._held = len(data) + len(new or b"") + OVERHEAD
-        counts = self._counts
-        counted = (
-            ()
-            if new is None
-            else tuple(
-                (rule, count - before.get(rule, 0)) for rule, count in counts.items() if count != before.get(rule, 0)
-            )
-        )
-        self._told[place, data] = _Told(new, counted)
+            self._held = size
+        self._told[place, data] = told
 
     def _whole(self, data: bytes, place: Place, _depth: int = 0) -> bytes | None:
         """A value whose every byte may change."""
@@ -143,13 +143,13 @@ class JsonMasker:
                 return None
             place = named
         changed: list[tuple[Span, bytes]] = []
-        for key in members if place.exact is None else [key for key in members if key in place.exact]:
+        for key in _leading(place, members):
             below = place.child(key)
             if below is not None:
-                start, end = members[key]
-                new = self._value(data[start:end], below, depth + 1)
+                span = members[key]
+                new = self._value(data[span[0] : span[1]], below, depth + 1)
                 if new is not None:
-                    changed.append(((start, end), new))
+                    changed.append((span, new))
         return spliced(data, changed) if changed else None
 
     def _list(self, data: bytes, place: Place, depth: int) -> bytes | None:
@@ -206,6 +206,16 @@ def _is_beside(data: bytes, place: Place) -> bool:
             return False
     # The only ways to write a printable character of ASCII but as itself: such a key may be any.
     return b"\\u" not in data and b"\\/" not in data
+
+
+def _leading(place: Place, members: dict[str, Span]) -> Iterable[str]:
+    """The keys of the object that may lead on, in their order."""
+    exact = place.exact
+    if exact is None:
+        return members
+    if len(exact) == 1:
+        return exact & members.keys()
+    return [key for key in members if key in exact]
 
 
 def _text(data: bytes, span: Span | None) -> str | None:

@@ -8,6 +8,7 @@ out to be is Unreadable, and then nothing more of them may leave.
 from __future__ import annotations
 
 import enum
+import operator
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -126,7 +127,7 @@ class _Documents:
 
     def object(self, document: bytes) -> bytes:
         """An object of the resource. Raises Unreadable for what is none: of a text nothing would be masked."""
-        if not document.lstrip(WHITESPACE).startswith(b"{"):
+        if not (document.startswith(b"{") or document.lstrip(WHITESPACE).startswith(b"{")):
             raise Unreadable("there is something else where an object of the resource should be")
         return self._masked(document, self._plan(document), _objects)
 
@@ -384,7 +385,7 @@ def _rebuilt(elements: list[Raw], raw: bytes, mask: Callable[[bytes], bytes]) ->
     """The batch with each element masked; itself where none changes."""
     plain = [bytes(element) for element in elements]
     masked = [mask(element) for element in plain]
-    if all(new is old for new, old in zip(masked, plain, strict=True)):
+    if all(map(operator.is_, masked, plain)):
         return raw
     if sum(map(len, plain)) + len(plain) - 1 == len(raw):
         return b",".join(masked)

@@ -14,6 +14,8 @@ import hashlib
 import re
 from typing import Final
 
+import msgspec
+
 KEY_BYTES: Final = 32
 """Bytes of the key: 256 bits, so that no amount of masked values tells it."""
 
@@ -75,9 +77,9 @@ def is_masked(plain: bytes) -> bool:
 def decoded(encoded: str) -> bytes:
     """What base64 stands for, as Go reads `[]byte` (line breaks are skipped); the text itself where it is none."""
     try:
-        # Hardly any is broken into lines, and copying those that are not costs as much as decoding them.
-        return binascii.a2b_base64(encoded, strict_mode=True)
-    except ValueError:
+        # Four times as fast as the other, and takes what is usual: padded, and not broken into lines.
+        return msgspec.convert(encoded, bytes)
+    except (msgspec.ValidationError, UnicodeEncodeError):
         pass
     try:
         return binascii.a2b_base64(encoded.replace("\n", "").replace("\r", ""), strict_mode=True)
