@@ -34,6 +34,9 @@ PLACES_LIMIT: Final = 4_096
 CHILDREN_LIMIT: Final = 1_024
 """Keys whose answer a place remembers: keys come from objects, so that there may be any number of them."""
 
+KEY_LENGTH: Final = 128
+"""Characters of such a key, for the same reason."""
+
 DEPTH_LIMIT: Final = 200
 """Levels of nesting an engine goes down before it refuses a document. CRD schemas, the deepest that people write, nest
 in tens."""
@@ -228,7 +231,7 @@ class Place:
             return self._children[key]
         except KeyError:
             found = self._machine.after_key(self._positions, key)
-            if len(self._children) < CHILDREN_LIMIT:
+            if len(self._children) < CHILDREN_LIMIT and len(key) <= KEY_LENGTH:
                 self._children[key] = found
             return found
 
@@ -247,7 +250,7 @@ class Place:
             return self._named[name, kind]
         except KeyError:
             found = self._machine.after_name(self._positions, name, kind)
-            if len(self._named) < CHILDREN_LIMIT:
+            if len(self._named) < CHILDREN_LIMIT and len(name or "") + len(kind or "") <= KEY_LENGTH:
                 self._named[name, kind] = found
             return found
 

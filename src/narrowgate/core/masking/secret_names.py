@@ -52,11 +52,13 @@ _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _OTHER: Final = re.compile(r"[^a-z0-9]")
 
 
-@functools.lru_cache(maxsize=8_192)
 def is_secret_name(name: str) -> bool:
     """Whether a value of this name is taken for a secret. Compares words, whatever separates them, in any case."""
-    if len(name) > NAME_LIMIT:
-        return True
+    return len(name) > NAME_LIMIT or _is_secret(name)
+
+
+@functools.lru_cache(maxsize=8_192)
+def _is_secret(name: str) -> bool:
     named = NOT_SECRET.sub("_", name)
     words = [word.lower() for word in _WORDS.findall(named)]
     while words and words[-1].isdigit():
