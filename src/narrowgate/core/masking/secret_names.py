@@ -38,9 +38,11 @@ ONLY_ABOUT: Final = frozenset(
 A hash is not among them: it can be guessed at."""
 
 NOT_SECRET: Final = re.compile(
-    r"tokeni[sz]|tokens?[_.-]?per|public[_.-]?key|secretary|author(?!iz)|key(board|space|word)", re.I
+    r"tokeni[sz]|tokens?[_.-]?per|(max|min|num|total|input|output|prompt|completion|new)[_.-]?tokens"
+    r"|(eos|bos|pad|unk|sep|cls)[_.-]?token|public[_.-]?key|secretary|author(?!iz)|key(board|space|word)",
+    re.IGNORECASE,
 )
-"""Parts of names that only look like it: `TOKENIZERS_PARALLELISM`, `MAX_TOKENS_PER_MINUTE`, `PUBLIC_KEY`."""
+"""Parts of names that only look like it: `TOKENIZERS_PARALLELISM`, `MAX_TOKENS`, `PUBLIC_KEY`."""
 
 ONLY_KEYS: Final = frozenset({"key", "keys", "topologykey", "remotekey", "labelkey"})
 """Fields, in lower case, that hold the key of something: of a label, of an entry in a Secret."""
