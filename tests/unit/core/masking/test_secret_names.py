@@ -26,7 +26,8 @@ def test_it_is_a_secrets_name(name: str) -> None:
         "", "PATH", "HOME", "KEYBOARD", "MONKEY", "BYPASS", "AUTHOR", "AUTHORS_FILE",
         "TOKENIZERS_PARALLELISM", "TOKENIZER_PATH", "MAX_TOKENS_PER_MINUTE", "PUBLIC_KEY", "PASSWORD_FILE",
         "TOKEN_TTL", "secretName", "secretRef", "CREDENTIALS_PATH", "TOKEN_URL", "AUTH_METHOD",
-        "TOKEN_EXPIRY_SECONDS", "secretary", "KEYWORDS", "maxTokens", "MAX_NEW_TOKENS", "eos_token", "COMPASS", "passive", "image", "123",
+        "TOKEN_EXPIRY_SECONDS", "secretary", "KEYWORDS", "maxTokens", "MAX_NEW_TOKENS", "eos_token",
+        "COMPASS", "passive", "image", "123",
     ],
 )  # fmt: skip
 def test_it_is_not(name: str) -> None:
