@@ -21,11 +21,14 @@ from narrowgate.core.documents import parse_json, parse_yaml
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.masking.choosing import MaskChoice
+from narrowgate.core.matching import question_of
 from narrowgate.core.preview import could_be_allowed
 from narrowgate.core.target import Target, rebuild
 from narrowgate.core.understand import UnknownResource, is_proxied, understand
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Understood
+from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.state import Snapshot
 from narrowgate.wire.protobuf import read_names
 from narrowgate.wire.protobuf_object import read_object
@@ -45,6 +48,9 @@ OPTIONS_VERBS = frozenset({"delete", "deletecollection"})
 
 class Facts:
     """Completes what is understood of a request. Keeps nothing between requests."""
+
+    def __init__(self, masking: Masking) -> None:
+        self._masking = masking
 
     async def read(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes]:
         """Read the body and everything that conditions will look at; the body comes back as it is to be sent.
@@ -79,7 +85,7 @@ class Facts:
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body
-        look = Look(exchange, who, what, covering)
+        look = Look(exchange, who, what, covering, self._masking)
         old = await look.current()
         if wants_result:
             intent = with_patched(intent, await look.patched(content_type, body), old)
@@ -118,8 +124,9 @@ def _settled(intent: Intent) -> Intent:
 class Look:
     """Questions to the API server in the caller's name, about the object of one request."""
 
-    def __init__(self, exchange: Exchange, who: Chain, what: Understood, covering: RuleRef) -> None:
+    def __init__(self, exchange: Exchange, who: Chain, what: Understood, covering: RuleRef, masking: Masking) -> None:
         self._covering = covering
+        self._masking = masking
         self._exchange = exchange
         self._who = who
         self._what = what
@@ -137,7 +144,7 @@ class Look:
         """What the patch would make. Raises Malformed with the API server's own complaint when it would not take it."""
         status, answer = await self.ask("PATCH", dry_target(self._what.target), body, content_type.encode("latin-1"))
         if status not in (200, 201):
-            raise Malformed(complaint(status, answer), status if 400 <= status < 500 else 502)
+            raise Malformed(self.complaint(status, answer), status if 400 <= status < 500 else 502)
         return parse_json(answer)
 
     async def ask(self, method: str, target: Target, body: bytes, content_type: bytes) -> tuple[int, bytes]:
@@ -149,6 +156,21 @@ class Look:
             method, path, body=body, content_type=content_type, headers=headers
         )
         return status, answer
+
+    def complaint(self, status: int, answer: bytes) -> str:
+        """Why the API server does not take a write, in its own words, as its sender may read them."""
+        try:
+            masks = masks_of(self._who, self._what)
+            told = self._masking.told(masks, parse_json(answer), self._what.intent.cluster)
+        except Malformed:
+            told = None
+        message = told.get("message") if isinstance(told, dict) else None
+        return str(message or f"the cluster answers {status} to a dry run of this patch")
+
+
+def masks_of(who: Chain, what: Understood) -> MaskChoice | None:
+    """What is masked for its sender in the answer to a request; None where nothing is."""
+    return what.snapshot.rulebook.masks_of(who, what.intent.cluster, question_of(what.intent), ())
 
 
 def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
@@ -180,15 +202,6 @@ def dry_target(target: Target) -> Target:
     """The target of a write that changes nothing."""
     query = tuple(pair for pair in target.query if pair[0] != "dryRun")
     return Target(segments=target.segments, path=target.path, query=(*query, ("dryRun", "All")))
-
-
-def complaint(status: int, answer: bytes) -> str:
-    """Why the API server does not take a write, in its own words."""
-    try:
-        message = orjson.loads(answer).get("message", "")
-    except (orjson.JSONDecodeError, AttributeError):
-        message = ""
-    return str(message) or f"the cluster answers {status} to a dry run of this patch"
 
 
 def pinned(content_type: str, body: bytes, old: Any) -> bytes:

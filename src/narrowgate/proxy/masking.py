@@ -33,6 +33,9 @@ from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
 MASKERS_LIMIT: Final = 8
 """Plans of one answer that are made ready at a time: there are as many as there are sorts of namespaces to a policy."""
 
+PLANS_LIMIT: Final = 1_024
+"""Namespaces, and objects that a reveal names, whose plan one answer remembers."""
+
 
 class Masking:
     """Makes what masks answers. One per process."""
@@ -69,13 +72,23 @@ class Masking:
         """An object as these masks show it, the very same where nothing of it is masked. `of` is the object as it is:
         which masks hold hangs on its name and namespace. Raises ClusterNotReady as `of` does.
         """
-        metadata = of["metadata"]
-        where = Where(metadata.get("namespace", ""), metadata["name"])
+        metadata = of.get("metadata") if isinstance(of, dict) else None
+        where = ANYWHERE
+        if isinstance(metadata, dict) and "name" in metadata:
+            where = Where(metadata.get("namespace", ""), metadata["name"])
         plan = choice.plan(where) if choice is not None else None
         if plan is None or plan.objects is None:
             return document
         known = self._known_to(choice, cluster)() if choice is not None else NOTHING_KNOWN
         return ObjectMasker(plan, self._values, {}, known).mask(document, plan.objects)
+
+    def told(self, choice: MaskChoice | None, status: Any, cluster: str) -> Any:
+        """A `metav1.Status` of the cluster's as these masks show it. Raises ClusterNotReady as `of` does."""
+        plan = choice.plan(ANYWHERE) if choice is not None else None
+        if choice is None or plan is None or plan.status is None:
+            return status
+        masker = ObjectMasker(plan, self._values, {}, _now(self._known_to(choice, cluster)))
+        return masker.mask(status, plan.status)
 
 
 def _nothing() -> KnownValues:
@@ -101,6 +114,8 @@ class AnswerMasks:
         self._form = form_of(info)
         self._counts: dict[str, int] = {}
         self._maskers: dict[Plan, JsonMasker] = {}
+        self._names = choice.names
+        self._plans: dict[Where, Plan | None] = {}
 
     def require_readable(self, head: ResponseHead) -> None:
         """Raise UpstreamBroken where an answer with this head cannot be masked."""
@@ -135,7 +150,13 @@ class AnswerMasks:
 
     def plan(self, where: Where) -> Plan | None:
         """See `Masks`."""
-        return self._choice.plan(where)
+        if where.name not in self._names:
+            where = Where(where.namespace, None)
+        if where not in self._plans:
+            if len(self._plans) >= PLANS_LIMIT:
+                self._plans.clear()
+            self._plans[where] = self._choice.plan(where)
+        return self._plans[where]
 
     def masker(self, plan: Plan) -> JsonMasker:
         """See `Masks`."""

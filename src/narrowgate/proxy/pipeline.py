@@ -114,7 +114,7 @@ class Pipeline:
         self._waiting = waiting
         self._counting = counting
         self._keeps_reads = keeps_reads
-        self._facts = Facts()
+        self._facts = Facts(forwarder.masking)
         self._forwarder = forwarder
         self._write_back = WriteBack(forwarder.masking)
         self._reviews = Reviews()
@@ -305,7 +305,7 @@ class Pipeline:
             return await self._decide_again(exchange, who, what)
 
         async def see() -> Seen | None:
-            return await seen_by_sender(exchange, who, what)
+            return await seen_by_sender(exchange, who, what, self._forwarder.masking)
 
         content_type = exchange.head.fields.get(b"content-type", b"")
         held = HeldRequest(

@@ -35,12 +35,11 @@ from narrowgate.core.masking.patched import (
     operations_may_show,
 )
 from narrowgate.core.masking.write_back import MaskedValue, There, first_difference, masked_values, put_back
-from narrowgate.core.matching import question_of
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import CAUSE_INVALID, Cause, Status, invalid
 from narrowgate.core.target import Target
 from narrowgate.proxy.exchange import Exchange, Understood, is_bare
-from narrowgate.proxy.facts import JSON_PATCH, Look, object_target, pinned, right_to_read
+from narrowgate.proxy.facts import JSON_PATCH, Look, masks_of, object_target, pinned, right_to_read
 from narrowgate.proxy.masking import Masking
 from narrowgate.wire.protobuf_object import read_object
 
@@ -153,7 +152,7 @@ class _Write:
         """The body of a patch without masked values. Raises MaskedWrite where it would have something shown."""
         what = self._what
         right = right_to_read(self._who, what)
-        masks = right[0].masks if right is not None else self._masks_of_write()
+        masks = right[0].masks if right is not None else masks_of(self._who, what)
         rule, target = (right[0].rule, right[1]) if right is not None else (covering, object_target(what.target))
         if masks is None or rule is None:
             return body
@@ -168,17 +167,15 @@ class _Write:
         self._require_patched(self._patched(bound, there), masks, now)
         return bound
 
-    def _masks_of_write(self) -> MaskChoice | None:
-        what = self._what
-        return what.snapshot.rulebook.masks_of(self._who, what.intent.cluster, question_of(what.intent), ())
-
     async def _read(self, rule: RuleRef, target: Target) -> Any:
         """The object as it is; None where the cluster shows none."""
-        code, answer = await Look(self._exchange, self._who, self._what, rule).ask("GET", target, b"", b"")
+        code, answer = await Look(self._exchange, self._who, self._what, rule, self._masking).ask(
+            "GET", target, b"", b""
+        )
         return parse_json(answer) if code == 200 else None
 
     def _there(self, masks: MaskChoice | None, now: Any) -> There:
-        return There(self._masking.shown(masks, now, now), now)
+        return There(self._masking.shown(masks, now, now, self._what.intent.cluster), now)
 
     def _patched(self, bound: bytes, there: There) -> Patched:
         patch = _document(self._form, bound)
@@ -195,7 +192,8 @@ class _Write:
         """Raise MaskedWrite unless all was put back, and is masked for the sender where it is now."""
         if left:
             raise _unstorable(self._what, left, "it is not what is masked at this place now")
-        one, other = (self._masking.shown(masks, document, now) for document in (result.shown, result.now))
+        cluster = self._what.intent.cluster
+        one, other = (self._masking.shown(masks, document, now, cluster) for document in (result.shown, result.now))
         field = first_difference(one, other)
         if field is not None:
             message = f"{field or 'the object'} would be shown, which is masked: {NEVER_SHOWN}"
@@ -237,6 +235,11 @@ def _document(form: str, body: bytes) -> Any:
     if form == PROTOBUF:
         return read_object(body)
     return parse_yaml(body) if form.endswith("yaml") else parse_json(body)
+
+
+def body_of(exchange: Exchange) -> Any:
+    """What was sent as values. Raises Malformed."""
+    return _document(form_of(exchange), exchange.body)
 
 
 def form_of(exchange: Exchange) -> str:

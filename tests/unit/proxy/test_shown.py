@@ -126,3 +126,36 @@ def _in_world(folder: Path, scene: Callable[[World], Awaitable[None]]) -> None:
             await scene(made)
 
     run(main())
+
+
+def pod_with(password: str) -> bytes:
+    env = [{"name": "DB_PASSWORD", "value": password}]
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "ci"},
+            "spec": {"containers": [{"name": "main", "env": env}]},
+        }
+    ).encode()
+
+
+def test_of_what_is_masked_its_sender_sees_what_it_has_written_itself_and_no_more(tmp_path: Path) -> None:
+    patch = json.dumps({"spec": {"containers": [{"name": "main", "env": [{"name": "DB_PASSWORD", "value": "mine"}]}]}})
+    lines, _ = shown(
+        tmp_path,
+        request("PATCH", f"{PODS}/p", patch.encode(), "Content-Type: application/strategic-merge-patch+json"),
+        (ok(pod_with("hunter2")), ok(pod_with("mine"))),
+    )
+    assert "hunter2" not in "".join(lines)
+    assert [line for line in lines if "[masked:narrowgate/env:" in line and line.startswith("-")]
+    assert [line for line in lines if '"mine"' in line and line.startswith("+")]
+
+
+def test_a_complaint_of_the_cluster_does_not_repeat_what_is_masked(tmp_path: Path) -> None:
+    said = 'Pod "p" is invalid: spec.containers[0].env[0].value: Invalid value: "hunter2": too weak'
+    lines, _ = shown(
+        tmp_path, request("PATCH", f"{PODS}/p", PATCH, MERGE), (ok(pod_with("hunter2")), refusal(422, said))
+    )
+    assert "a dry run of it fails" in lines[0]
+    assert "hunter2" not in "".join(lines)

@@ -99,6 +99,30 @@ def first_difference(one: Any, other: Any, field: str = "") -> str | None:
     return None
 
 
+def texts_of(document: Any) -> frozenset[str]:
+    """All strings of a document but its keys."""
+    match document:
+        case str():
+            return frozenset((document,))
+        case dict():
+            return frozenset().union(*map(texts_of, document.values()))
+        case list():
+            return frozenset().union(*map(texts_of, document))
+        case _:
+            return frozenset()
+
+
+def less_known(masked: Any, plain: Any, known: frozenset[str]) -> Any:
+    """A masked document with those strings of the plain one that somebody is known to know."""
+    match masked, plain:
+        case dict(), dict():
+            return {key: less_known(value, plain.get(key), known) for key, value in masked.items()}
+        case list(), list() if len(masked) == len(plain):
+            return [less_known(value, plain[at], known) for at, value in enumerate(masked)]
+        case _:
+            return plain if isinstance(plain, str) and plain in known else masked
+
+
 class Walk:
     """Goes through what was sent. `left` are the masked values that it had to leave, with their fields."""
 
