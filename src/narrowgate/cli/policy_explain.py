@@ -11,7 +11,7 @@ import msgspec
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.output import note
 from narrowgate.cli.policy_check import SourceFile, parse_all, read_sources
-from narrowgate.cli.question import about_object, chain_in, intent_of
+from narrowgate.cli.question import about_object, chain_in, cluster_meant, intent_of
 from narrowgate.config import Config, ConfigError, find_config, load_policy_files
 from narrowgate.config.document import read_bytes
 from narrowgate.core.documents import parse_yaml
@@ -72,18 +72,10 @@ def _sources(asked: Asked, config: Config | None) -> list[SourceFile]:
 
 def _cluster(asked: Asked, config: Config | None, policies: Sequence[Policy]) -> str:
     """The cluster asked about: the one given, or the only one there is."""
-    if asked.cluster:
-        return asked.cluster
     known = [cluster.name for cluster in config.clusters] if config else []
     if not known:
         known = sorted({name for policy in policies for name in policy.clusters} - {EVERYTHING})
-    if len(known) == 1:
-        return known[0]
-    if known:
-        raise Failed(
-            "which cluster is meant is not clear", "the question", f"add --cluster, one of: {', '.join(known)}"
-        )
-    raise Failed("no cluster is known", "the question", "add --cluster NAME")
+    return cluster_meant(asked.cluster, known)
 
 
 def _document(path: Path) -> object:

@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "tasks": Entry("narrowgate.cli.tasks:tasks", "Access for one piece of work: request, list, show, narrow, end."),
     "policy": Entry("narrowgate.cli.policy:policy", "Policies: check, apply, explain, revisions."),
+    "mask": Entry("narrowgate.cli.mask:mask", "Masks: try them on an object of yours."),
     "approvals": Entry(
         "narrowgate.cli.approvals:approvals", "Questions that wait for people: list, show, approve, deny."
     ),

@@ -7,6 +7,7 @@ as namespaced, as in the reading of policy files.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +44,19 @@ def chain_in(words: tuple[str, ...], groups: tuple[str, ...]) -> Chain:
     """The chain of several `--as`, root first; groups belong to the last, who sends the request. Raises Failed."""
     *before, last = words
     return chain_of(*(identity_of(one, ()) for one in before), identity_of(last, groups))
+
+
+def cluster_meant(given: str, known: Sequence[str]) -> str:
+    """The cluster asked about: the one given, or the only one that is known. Raises Failed."""
+    if given:
+        return given
+    if len(known) == 1:
+        return known[0]
+    if known:
+        raise Failed(
+            "which cluster is meant is not clear", "the question", f"add --cluster, one of: {', '.join(known)}"
+        )
+    raise Failed("no cluster is known", "the question", "add --cluster NAME")
 
 
 def intent_of(verb: str, thing: str, subresource: str, namespace: str, cluster: str) -> Intent:

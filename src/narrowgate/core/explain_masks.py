@@ -77,7 +77,8 @@ class ExplainedMasks(msgspec.Struct, frozen=True):
         if self.unread:
             return ["masks: none, because what programs send is not read: exec, attach, port-forward, proxy"]
         lines: list[str] = []
-        for member in dict.fromkeys(one.member for one in (*self.masks, *self.reveals)):
+        members = [one.member for one in self.masks] + [one.member for one in self.reveals]
+        for member in dict.fromkeys(members):
             lines.append(f"{member}: masked in the answer")
             masks = [mask for mask in self.masks if mask.member == member]
             texts = [mask for mask in masks if mask.mask in TEXT_RULES and mask.holds and not mask.why]

@@ -256,6 +256,10 @@ class Rulebook:
         """
         return all(self.holding(member, cluster).holds for member in chain)
 
+    def speaks_to(self, identity: Identity, cluster: str) -> bool:
+        """Whether some policy names the identity, or a group of its, on the cluster."""
+        return bool(self._policies_of(identity, cluster))
+
     def masks_of(
         self, chain: Chain, cluster: str, question: Question, approved: Sequence[RuleRef]
     ) -> MaskChoice | None:
