@@ -111,6 +111,11 @@ class CompiledReveal:
             return False
         return self._names is None or where.name in self._names
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names it speaks of; none where it speaks of all."""
+        return self._names or frozenset()
+
     def lifts_always(self, mask: RuleRef) -> bool:
         """Whether it takes that mask off every object of its resources, and asks nobody."""
         return not self.asks and self.is_everywhere and self.lifts(mask, ANYWHERE)
@@ -174,6 +179,11 @@ class MaskChoice(msgspec.Struct, frozen=True):
     def varies(self) -> bool:
         """Whether namespace and name of each object must be looked at."""
         return any(member.varies for member in self.members)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of objects that are told apart: for all others of a namespace the same holds."""
+        return frozenset[str]().union(*(reveal.names for member in self.members for reveal in member.reveals))
 
     def held(self, where: Where) -> tuple[HeldMask, ...]:
         """The masks that hold for an object there, sorted; each once, however many members it holds for."""

@@ -116,6 +116,18 @@ def test_namespaces_are_judged_object_by_object_and_in_doubt_the_mask_holds() ->
     assert not everywhere.varies
 
 
+def test_objects_of_one_namespace_that_no_reveal_names_have_the_same_masks() -> None:
+    reveals = (reveal(names=("app", "b"), namespaces=("ci",)), reveal("other", names=("c",), masks=("test/key",)))
+    found = choice(with_masks(mask(), reveals=reveals))
+    assert found is not None
+    assert found.names == {"app", "b", "c"}
+    assert held(found, Where("ci", "x")) == held(found, Where("ci", None)) == ["test/dsn"]
+    assert held(found) == []
+    everywhere = choice(with_masks(mask()))
+    assert everywhere is not None
+    assert everywhere.names == frozenset()
+
+
 def test_a_reveal_takes_off_what_it_names_where_it_names_it() -> None:
     two = (mask(), mask("key"))
     everything = choice(with_masks(*two, reveals=(reveal(),)))
