@@ -263,6 +263,21 @@ def storage_class(secret: str) -> Planted:
 
 
 @shape
+def conditions_of_anything(secret: str) -> Planted:
+    conditions = [{"type": "Resizing", "message": f"rpc error: token={secret}"}]
+    return "", "persistentvolumeclaims", named("PersistentVolumeClaim", status={"conditions": conditions})
+
+
+@shape
+def attachment(secret: str) -> Planted:
+    status = {
+        "attachError": {"message": f"rpc error: password={secret}"},
+        "attachmentMetadata": {"t": f"token={secret}"},
+    }
+    return "storage.k8s.io", "volumeattachments", named("VolumeAttachment", "storage.k8s.io/v1", status=status)
+
+
+@shape
 def webhook_with_a_key(secret: str) -> Planted:
     pem = f"-----BEGIN RSA PRIVATE KEY-----\n{b64(secret)}\n-----END RSA PRIVATE KEY-----\n"
     hook = {"clientConfig": {"caBundle": b64(pem), "url": f"https://u:{secret}@hook"}}

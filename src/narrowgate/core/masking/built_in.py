@@ -95,18 +95,16 @@ _TEXTS: Final[dict[tuple[str, str], tuple[tuple[str, ...], ...]]] = {
     ("", "events"): (("message",), ("note",)),
     ("events.k8s.io", "events"): (("message",), ("note",)),
     ("", "componentstatuses"): (("conditions",),),
-    ("", "nodes"): (("status", "conditions"),),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): (("webhooks", "*", "clientConfig", "url"),),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): (("webhooks", "*", "clientConfig", "url"),),
-    ("apiextensions.k8s.io", "customresourcedefinitions"): (
-        ("spec", "conversion", "webhook", "clientConfig", "url"),
-        ("status", "conditions"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"): (("spec", "conversion", "webhook", "clientConfig", "url"),),
+    ("storage.k8s.io", "volumeattachments"): (
+        ("status", "attachError", "message"),
+        ("status", "detachError", "message"),
+        ("status", "attachmentMetadata"),
     ),
-    ("apiregistration.k8s.io", "apiservices"): (("status", "conditions"),),
-    ("certificates.k8s.io", "certificatesigningrequests"): (("status", "conditions"),),
-    ("", "namespaces"): (("status", "conditions"),),
 }
-"""Where text is besides annotations."""
+"""Where text is besides annotations and conditions."""
 
 _BYTES: Final[dict[tuple[str, str], tuple[tuple[str, ...], ...]]] = {
     ("", "configmaps"): (("binaryData", "*"),),
@@ -222,8 +220,10 @@ def is_known(group: str, resource: str) -> bool:
 
 
 def _everywhere() -> Iterator[Entry]:
-    """What any answer may hold: annotations, refusals, tables, JSON in texts."""
+    """What any answer may hold: annotations, conditions, refusals, tables, JSON in texts."""
     yield Entry(Root.OBJECT, (*_keys("metadata", "annotations"), Every()), Embedded(Root.ANYTHING))
+    yield _scan(_keys("status", "message"))
+    yield _scan(_keys("status", "conditions", "*", "message"))
     for path in (_keys("message"), _keys("details", "causes", "*", "message")):
         yield Entry(Root.STATUS, path, Scan(Prose.STATUS))
     yield Entry(Root.CELL, (Every(),), Scan())
@@ -283,8 +283,6 @@ def _pod_template(prefix: tuple[str, ...]) -> Iterator[Entry]:
         yield _scan((*volume, *_keys(*options)))
     yield _scan((*volume, *_keys("gitRepo", "repository")))
     status = _keys("status")
-    yield _scan((*status, Key("message")))
-    yield _scan((*status, *_keys("conditions", "*", "message")))
     for statuses in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for state in ("state", "lastState"):
             # The last lines of a container's log, where it was asked for that (terminationMessagePolicy).
