@@ -36,9 +36,6 @@ MASKERS_LIMIT: Final = 8
 PLANS_LIMIT: Final = 1_024
 """Namespaces, and objects that a reveal names, whose plan one answer remembers."""
 
-PLANS_LIMIT: Final = 1_024
-"""Namespaces, and objects that a reveal names, whose plan one answer remembers."""
-
 
 class Masking:
     """Makes what masks answers. One per process."""
@@ -117,8 +114,6 @@ class AnswerMasks:
         self._form = form_of(info)
         self._counts: dict[str, int] = {}
         self._maskers: dict[Plan, JsonMasker] = {}
-        self._names = choice.names
-        self._plans: dict[Where, Plan | None] = {}
         self._names = choice.names
         self._plans: dict[Where, Plan | None] = {}
 
