@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from narrowgate.core.mask_lint import Remark, mask_remarks
 from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule, SubjectKind
 
 _READS: Final = frozenset({"get", "list", "watch"})
@@ -49,13 +50,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{place}{name}: {self.message}" + (f", {self.suggestion}" if self.suggestion else "")
 
 
-Remark = tuple[str, str, str]
-"""Check, message, suggestion."""
-
-
 def lint(policies: Iterable[Policy]) -> list[Finding]:
-    """Everything worth a second look, policy by policy, in the order they are written."""
-    return [finding for policy in policies for finding in _policy_findings(policy)]
+    """Everything worth a second look: policy by policy, in the order they are written, then masks and reveals, of which
+    the policies say something together.
+    """
+    listed = list(policies)
+    found = [finding for policy in listed for finding in _policy_findings(policy)]
+    return found + [
+        Finding(
+            check=check,
+            file=policy.file,
+            line=one.line,
+            policy=policy.name,
+            rule=one.id,
+            message=message,
+            suggestion=suggestion,
+        )
+        for policy, one, (check, message, suggestion) in mask_remarks(listed)
+    ]
 
 
 def _policy_findings(policy: Policy) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from typing import Final
 
 import yaml
 
+from narrowgate.core.masking.built_in import BUILT_IN_RULES
 from narrowgate.core.masking.field_paths import FieldPathInvalid, parse_field_path
 from narrowgate.core.policy import BUILT_IN, Approval, Mask, Reveal
 from narrowgate.core.rule_file import (
@@ -22,7 +23,7 @@ from narrowgate.core.rule_file import (
     read_namespaces,
     read_resources,
 )
-from narrowgate.core.yaml_reader import Field, Reader
+from narrowgate.core.yaml_reader import Field, Reader, meant
 
 REVEAL: Final = "reveal"
 """The effect of rules that are reveals."""
@@ -103,6 +104,8 @@ def _masks(reader: Reader, entries: Mapping[str, Field]) -> tuple[str, ...] | No
         if not _MASK_NAME.match(name):
             whose = f'write "{BUILT_IN}/{name}" for a mask of the gate, "POLICY/{name}" for one of a policy'
             reader.refuse(item, f'"{name}" names no mask', whose if ID_SHAPE.match(name) else "")
+        elif name.startswith(f"{BUILT_IN}/") and name not in BUILT_IN_RULES:
+            reader.refuse(item, f'"{name}" is no mask of the gate that can be revealed', meant(name, BUILT_IN_RULES))
     return tuple(name for _, name in found)
 
 

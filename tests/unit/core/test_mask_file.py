@@ -74,6 +74,16 @@ def test_reveals_stand_among_the_rules_and_are_none() -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
+        (
+            "rules: [{id: a, effect: reveal, apiGroups: [''], resources: [secrets], masks: [narrowgate/secrets-data], "
+            "approval: none}]",
+            'did you mean "narrowgate/secret-data"',
+        ),
+        (
+            "rules: [{id: a, effect: reveal, apiGroups: [''], resources: [secrets], masks: [narrowgate/unreadable], "
+            "approval: none}]",
+            "is no mask of the gate that can be revealed",
+        ),
         ("rules: [{id: a, effect: reveal, apiGroups: [''], resources: [secrets]}]", "has no approval"),
         (
             "rules: [{id: a, effect: reveal, verbs: [get], apiGroups: [''], resources: [secrets], approval: none}]",
