@@ -253,9 +253,12 @@ def _say(verdict: Verdict, files: int) -> None:
         note(f"error: {error}")
     for warning in verdict.warnings:
         note(f"warning: {warning}")
-    rules = sum(len(one.rules) for one in verdict.policies)
+    said = {"rule": sum(len(one.rules) for one in verdict.policies)}
+    said |= {"mask": sum(len(one.masks) for one in verdict.policies)}
+    said |= {"reveal": sum(len(one.reveals) for one in verdict.policies)}
+    parts = ", ".join(_count(number, noun) for noun, number in said.items() if number or noun == "rule")
     counts = f"{_count(len(verdict.errors), 'error')}, {_count(len(verdict.warnings), 'warning')}"
-    click.echo(f"{_count(files, 'file')}, {_count(len(verdict.policies), 'policy')}, {_count(rules, 'rule')}: {counts}")
+    click.echo(f"{_count(files, 'file')}, {_count(len(verdict.policies), 'policy')}, {parts}: {counts}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -154,7 +154,11 @@ def _powers(rule: Rule) -> Iterator[Remark]:
     if "nodes/proxy" in rule.resources:
         yield "admin-in-disguise", "reaches the kubelet, where a GET can run commands unrecorded", "leave it out"
     if "secrets" in rule.resources and (verbs & _READS or EVERYTHING in verbs) and rule.names is None:
-        yield "secrets", "reveals every Secret in its scope", "name them, or hold reads with effect: approve"
+        yield (
+            "secrets",
+            "lets every Secret in its scope be read: people see the values, agents the keys and masked values",
+            "name them, or hold reads with effect: approve",
+        )
     shells = [resource for resource in rule.resources if resource in _SHELLS]
     if shells and rule.effect is Effect.ALLOW and rule.names is None:
         yield "standing-shell", f"opens {', '.join(shells)} to every pod in its scope, at any time", "name the pods"

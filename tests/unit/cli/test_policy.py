@@ -13,6 +13,13 @@ def test_a_good_file_is_counted(shell: Terminal) -> None:
     assert (done.code, done.out) == (0, "1 file, 1 policy, 2 rules: 0 errors, 0 warnings\n")
 
 
+def test_masks_and_reveals_are_counted_where_there_are_some(shell: Terminal) -> None:
+    masks = '  masks: [{id: a, apiGroups: [""], resources: [pods], fields: [spec.nodeName]}]\n'
+    reveal = '    - {id: see, effect: reveal, apiGroups: [""], resources: [pods], approval: none}\n'
+    done = shell("policy", "check", shell.write("a.yaml", shell.policy("a") + reveal + masks))
+    assert (done.code, done.out) == (0, "1 file, 1 policy, 2 rules, 1 mask, 1 reveal: 0 errors, 0 warnings\n")
+
+
 def test_every_error_of_every_file_is_said_with_its_line(shell: Terminal) -> None:
     first = shell.write("a.yaml", shell.policy("a", "effect: allow", "effect: alow"))
     second = shell.write("b.yaml", shell.policy("b", "verbs: [get, list, watch]", "verb: [get]"))

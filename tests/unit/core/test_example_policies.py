@@ -10,9 +10,13 @@ import pytest
 from tests.deciding import agent, answer, asks, gets, person, policy, rule, uses, workload
 
 from narrowgate.core.decision import Allow, Deny, NeedsApproval
+from narrowgate.core.identity import chain_of
 from narrowgate.core.intent import Intent
+from narrowgate.core.mask_trial import see
+from narrowgate.core.masking.masked_value import KEY_BYTES, ValueMasker
 from narrowgate.core.policy import Approvers, Policy
 from narrowgate.core.policy_file import parse_policies
+from narrowgate.core.rulebook import compile_policies
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "policies"
 
@@ -188,3 +192,30 @@ class TestReleaseAgent:
         assert isinstance(held, NeedsApproval)
         assert [ask.not_by_owner for ask in held.asks] == [True]
         assert isinstance(answer(asks("get", "secrets", "other", namespace="web"), policy, by=self.WHO), Deny)
+
+
+class TestInvestigator:
+    WHO = agent("investigator")
+
+    def seen(self, document: dict[str, Any]) -> Any:
+        book = compile_policies([example("investigator")], 1)
+        return see(document, chain_of(self.WHO), "prod", book, ValueMasker(bytes(KEY_BYTES)), None).document
+
+    def test_variables_are_shown_and_addresses_are_not(self) -> None:
+        pod = {"containers": [{"name": "a", "env": [{"name": "TOKEN_API", "value": "v2"}]}]}
+        shown = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "shop"}, "spec": pod}
+        assert self.seen(shown) == shown
+        data = {"mailTo": "a@b", "smtp.recipients": "c@d", "level": "debug"}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": data}
+        masked = self.seen(config)["data"]
+        assert masked["level"] == "debug"
+        assert masked["mailTo"].startswith("[masked:investigator/addresses:")
+        assert masked["smtp.recipients"].startswith("[masked:investigator/addresses:")
+
+    def test_two_officers_show_the_deploy_key_and_nobody_the_database(self) -> None:
+        asked = answer(asks("get", "secrets", "deploy-key", namespace="shop"), example("investigator"), by=self.WHO)
+        assert isinstance(asked, NeedsApproval)
+        assert [one.approvers for one in asked.asks] == [(Approvers("security", 2),)]
+        other = answer(asks("get", "secrets", "database", namespace="shop"), example("investigator"), by=self.WHO)
+        assert isinstance(other, Allow)
+        assert other.masks is not None
