@@ -113,6 +113,11 @@ def test_of_token_and_token_file_the_file_counts(read: Callable[..., ClusterAcce
     assert (access.token, access.token_file) == ("", str(tmp_path / "token"))
 
 
+def test_whether_known_values_are_masked_goes_along(read: Callable[..., ClusterAccess]) -> None:
+    assert read(masks_known_values=True).masks_known_values
+    assert not read().masks_known_values
+
+
 def test_another_context_can_be_named(read: Callable[..., ClusterAccess]) -> None:
     def change(_cluster: Document, _user: Document, whole: Document) -> None:
         whole["contexts"].append({"name": "two", "context": {"cluster": "c", "user": "v"}})

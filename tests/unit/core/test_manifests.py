@@ -13,6 +13,7 @@ from narrowgate.core.manifests import (
     impersonation_manifests,
     manifests_yaml,
     service_account_manifests,
+    with_secret_reading,
     with_token_reviews,
 )
 from narrowgate.core.policy import Effect, Policy, Rule, Subject, SubjectKind
@@ -264,6 +265,13 @@ def test_asking_about_tokens_is_one_right_more_for_the_gates_own_account_and_no_
         ]
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
+
+
+def test_reading_secrets_is_one_right_more_for_the_gates_own_account_and_no_other() -> None:
+    made = impersonation(policy(rule()))
+    role, binding = with_secret_reading(made, "narrowgate").objects[len(made.objects) :]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]}]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
 
 
 def test_everything_that_goes_along_with_an_impersonated_request_is_within_the_fence() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from narrowgate.core.rights import TOKEN_REVIEWS
+from narrowgate.core.rights import SECRET_READING, TOKEN_REVIEWS
 from narrowgate.main.boot_check import excess_of
 
 FENCED = {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["narrowgate:agent:ci"]}
@@ -75,3 +75,12 @@ def test_what_the_api_server_could_not_tell_counts_as_excess() -> None:
 
 def test_an_answer_without_rules_is_an_account_without_rights() -> None:
     assert excess_of({"resourceRules": None}) == []
+
+
+READING = {"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["secrets"]}
+
+
+def test_reading_secrets_is_no_excess_where_their_values_are_masked_and_only_there() -> None:
+    assert excess_of(status(FENCED, READING), SECRET_READING) == []
+    assert excess_of(status(FENCED, READING)) == ["list secrets", "watch secrets"]
+    assert excess_of(status(FENCED, {**READING, "verbs": ["get"]}), SECRET_READING) == ["get secrets"]
