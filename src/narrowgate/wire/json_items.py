@@ -61,6 +61,8 @@ class ItemStream:
         self._tried_from = 0
         self._tries = 0
         self._head = b""
+        self._lead = b""
+        """The head, as long as it has not been sent on."""
         self._key = ""
         self._first_key = b""
         self._is_first = True
@@ -78,27 +80,28 @@ class ItemStream:
             buffer = self._find_head(buffer)
             if not self._head:
                 return b""
-            first = self._head
-        else:
-            first = b""
-        return first + self._take_batches(buffer)
+        batch = self._take_batches(buffer)
+        if not batch:
+            return b""
+        # Not before there is an item: until then, whoever sends this on can still say something else.
+        lead, self._lead = self._lead, b""
+        return lead + batch
 
     def finish(self) -> bytes:
         """Take the end of it. Raises Unreadable where it ends too early."""
-        buffer, head = self._joined(), b""
+        buffer = self._joined()
         if not self._head:
             buffer = self._find_head(buffer)
             if not self._head:
                 self.whole = self._joined()
                 return b""
-            head = self._head
         end = self._end_of_items(buffer)
         part, tail = buffer[:end], buffer[end:]
         self._look_around(self._head + tail)
         elements = self._list_in(part)
         if elements is None or not (elements or self._is_first):
             raise Unreadable("its items are not valid JSON")
-        return head + (self._masked(part, elements) if elements else part) + tail
+        return self._lead + (self._masked(part, elements) if elements else part) + tail
 
     # --- before the items
 
@@ -111,7 +114,7 @@ class ItemStream:
                 break
             head = buffer[: found.end()]
             if _is_head(head):
-                self._head = head
+                self._head = self._lead = head
                 self._key = found[1].decode()
                 self._look_around(head + b"]}")
                 self._look_at = BATCH_BYTES

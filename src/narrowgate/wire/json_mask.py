@@ -83,6 +83,11 @@ class JsonMasker:
         before = len(document) - len(document.lstrip(WHITESPACE))
         return document[:before] + changed + document[before + len(body) :]
 
+    @property
+    def remembered(self) -> int:
+        """Bytes that are remembered, at most REMEMBERED_BYTES."""
+        return self._held
+
     def _value(self, data: bytes, place: Place, depth: int) -> bytes | None:
         """The value as it leaves; None where it stays as it is."""
         if depth > DEPTH_LIMIT:

@@ -89,7 +89,8 @@ def _spaced_members(container: bytes) -> dict[str, Span]:
         key = msgspec.json.decode(container[start:end], type=str)
         next(tokens)
         if key in found:
-            raise Unreadable(f"the key {key[:60]!r} stands twice in one object")
+            # Not which: keys of managed fields repeat values.
+            raise Unreadable("a key stands twice in one of its objects")
         found[key] = _value(tokens)
     return found
 

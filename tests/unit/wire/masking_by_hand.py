@@ -32,6 +32,7 @@ def entry(*steps: str, root: Root = Root.OBJECT) -> Entry:
 PLAN = compile_plan(
     [
         entry("data", "*"),
+        entry("a/b", "c"),
         Entry(Root.OBJECT, (Key("env"), Every(), SecretlyNamed(), Key("value")), HIDE),
         entry("message", root=Root.STATUS),
         entry("Secret", root=Root.CELL),

@@ -107,3 +107,17 @@ def test_no_more_is_held_than_a_batch_and_an_item() -> None:
 def test_what_could_be_read_differently_is_refused(document: bytes) -> None:
     with pytest.raises(Unreadable):
         passed(document)
+
+
+@pytest.mark.parametrize("between", [b" ", b'"planted"', b" 1,", b",,", b"]", b":"])
+def test_nothing_but_a_comma_stands_between_two_batches(between: bytes) -> None:
+    many = json.dumps(objects(2 * BATCH_BYTES // len(FILLER)))[1:-1].encode()
+    with pytest.raises(Unreadable):
+        passed(b'{"items":[%b%b%b]}' % (many, between, many))
+
+
+def test_nothing_is_sent_on_before_there_is_an_item_to_send() -> None:
+    stream = ItemStream(lambda _head, _key: None, lambda _elements, raw: raw)
+    assert stream.feed(b'{"kind":"PodList","items":[{"a":1},') == b""
+    assert stream.feed(b'{"a":2}') == b""
+    assert stream.feed(b"]}") + stream.finish() == b'{"kind":"PodList","items":[{"a":1},{"a":2}]}'

@@ -111,3 +111,61 @@ def test_a_list_that_comes_too_late_to_be_taken_apart_is_masked_as_a_whole() -> 
 def test_what_is_not_one_object_is_refused(form: Form, document: bytes) -> None:
     with pytest.raises(Unreadable):
         answered(form, document + b"\n")
+
+
+ROWS = '"rows":[{"cells":["planted"],"object":null}]'
+TABLE = '"kind":"Table","apiVersion":"meta.k8s.io/v1"'
+COLUMNS = '"columnDefinitions":[{"name":"Secret"}]'
+ITEMS = f'"items":[{json.dumps(SECRET)}]'
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        f'{{{ITEMS},"rows":[]}}',
+        f'{{"rows":[],{ITEMS}}}',
+        f'{{"\\u0069tems":[{json.dumps(SECRET)}],{ROWS}}}',
+        f'{{"kind":"Status","apiVersion":"v1","message":"planted",{ITEMS}}}',
+        f'{{{ITEMS},"kind":"Status","apiVersion":"v1","message":"planted"}}',
+        f"{{{TABLE},{ROWS},{COLUMNS}}}",
+        '{"items":["planted"]}',
+        '{"items":[["planted"]]}',
+    ],
+)
+def test_a_list_that_is_something_else_as_well_is_refused(document: str) -> None:
+    with pytest.raises(Unreadable):
+        answered(Form.LIST, document.encode())
+
+
+def test_a_list_where_an_object_was_asked_for_is_masked_as_both() -> None:
+    document = {"kind": "AccessList", "items": [SECRET], "data": {"k": "planted"}}
+    out = json.loads(answered(Form.OBJECT, compact(document)))
+    assert out == {"kind": "AccessList", "items": [HIDDEN], "data": {"k": MASKED}}
+
+
+@pytest.mark.parametrize("cut", [1, 17, 1 << 20])
+def test_events_may_take_several_lines(cut: int) -> None:
+    written = [json.dumps({"type": "ADDED", "object": one}, indent=2) + "\n" for one in (SECRET, {"kind": "X"}, SECRET)]
+    body = "\n".join(written).encode()
+    assert answered(Form.WATCH, body, cut=cut) == body.replace(b"planted", MASKED.encode())
+
+
+def test_an_event_leaves_as_soon_as_its_last_line_has_come() -> None:
+    answer = masked_answer(Form.WATCH, Everywhere())
+    event = json.dumps({"type": "ADDED", "object": SECRET}, indent=1).encode()
+    assert answer.feed(event) == b""
+    assert answer.feed(b"\n") == event.replace(b"planted", MASKED.encode()) + b"\n"
+
+
+@pytest.mark.parametrize("body", [b"{\n}\n", b'{\n"object":{}}\n}\n', b'{\n"object":\n', b'{"object":\n{}}\n'])
+def test_lines_that_are_no_event_are_refused(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        answered(Form.WATCH, body)
+
+
+def test_an_object_that_says_twice_where_it_is_is_refused_even_where_nothing_is_masked() -> None:
+    odd = b'{"metadata":{"namespace":"web","namespace":"ci"},"data":{"k":"planted"}}\n'
+    with pytest.raises(Unreadable):
+        answered(Form.OBJECT, odd, InNamespace("ci"))
+    with pytest.raises(Unreadable):
+        answered(Form.LIST, b'{"items":[%b]}' % odd, InNamespace("ci"))
