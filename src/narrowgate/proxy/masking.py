@@ -131,7 +131,11 @@ class AnswerMasks:
 
     def sink(self, client: Client, head: ResponseHead, fail: Callable[[str], None]) -> MaskedSink:
         """Where the body of an answer goes that has not come whole."""
-        sink = MaskedSink(client, head, self._answer(head), fail, lambda: warnings_for(self._counts))
+
+        def warnings(is_whole: bool) -> tuple[tuple[bytes, bytes], ...]:
+            return warnings_for(self._counts, is_whole=is_whole)
+
+        sink = MaskedSink(client, head, self._answer(head), fail, warnings)
         if self._form in (Form.WATCH, None):
             # Whoever follows something waits for the head before there is anything to mask.
             sink.begin()

@@ -20,8 +20,8 @@ from narrowgate.wire.masked_answer import Form, MaskedAnswer
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-WARNINGS: Final = 8
-"""Warning headers of one answer: kubectl prints each on a line of its own."""
+RULES_TOLD: Final = 8
+"""Rules that a warning names: their names may take 300 characters each."""
 
 _COLLECTIONS: Final = frozenset({"list", "deletecollection"})
 
@@ -81,9 +81,11 @@ class MaskedSink:
         head: ResponseHead,
         answer: MaskedAnswer,
         fail: Callable[[str], None],
-        warnings: Callable[[], tuple[tuple[bytes, bytes], ...]],
+        warnings: Callable[[bool], tuple[tuple[bytes, bytes], ...]],
     ) -> None:
-        """`fail` ends the answer under way; `warnings` are asked for once, when the head goes."""
+        """`fail` ends the answer under way; `warnings` are asked for once, when the head goes, and
+        told whether the answer is whole by then.
+        """
         self._client = client
         self._head = head
         self._answer = answer
@@ -96,11 +98,11 @@ class MaskedSink:
         self.sent = 0
         """Bytes of the masked body that were sent on."""
 
-    def begin(self) -> None:
+    def begin(self, *, is_whole: bool = False) -> None:
         """Send the head, if it has not gone."""
         if not self._is_begun:
             self._is_begun = True
-            head = reframed(self._head, CHUNKED, self._warnings())
+            head = reframed(self._head, CHUNKED, self._warnings(is_whole))
             self._client.write(write_response_head(head, close=self._client.must_close))
 
     @property
@@ -136,9 +138,9 @@ class MaskedSink:
             rest = self._answer.finish()
         except Unreadable as error:
             raise UpstreamBroken(_unreadable(error)) from None
+        self.begin(is_whole=True)
         if rest:
             self._send(rest)
-        self.begin()
         self._client.write(LAST_CHUNK)
 
     def _send(self, masked: bytes) -> None:
@@ -155,15 +157,23 @@ def masked_whole(answer: MaskedAnswer, body: bytes) -> bytes:
         raise UpstreamBroken(_unreadable(error)) from None
 
 
-def warnings_for(counts: dict[str, int]) -> tuple[tuple[bytes, bytes], ...]:
-    """`Warning` headers (RFC 9111 5.5, as k8s.io/apiserver/pkg/endpoints/filters/warning.go writes them) that say what
-    was masked so far, by which rule.
+def warnings_for(counts: dict[str, int], *, is_whole: bool = True) -> tuple[tuple[bytes, bytes], ...]:
+    """The `Warning` header (RFC 9111 5.5, as k8s.io/apiserver/pkg/endpoints/filters/warning.go writes it) that says
+    what was masked, by which rules, most first; nothing where nothing was. One line, because kubectl prints each, and
+    a reader who gets eight reads none. An answer that is not whole has only begun: more may come.
     """
+    if not counts:
+        return ()
     told = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    lines = [f"masked {count} value{'s' if count > 1 else ''} by {rule}" for rule, count in told[:WARNINGS]]
-    if len(told) > WARNINGS:
-        lines[-1] = f"and others masked by {len(told) - WARNINGS + 1} more rules"
-    return tuple((b"warning", f'299 narrowgate "{line}"'.encode("ascii")) for line in lines)
+    total = sum(counts.values())
+    line = f"masked {total} value{'s' if total > 1 else ''}{'' if is_whole else ' so far'}"
+    if len(told) == 1:
+        line += f" by {told[0][0]}"
+    else:
+        line += ": " + ", ".join(f"{count} by {rule}" for rule, count in told[:RULES_TOLD])
+    if len(told) > RULES_TOLD:
+        line += f", others by {len(told) - RULES_TOLD} more rules"
+    return ((b"warning", f'299 narrowgate "{line}"'.encode("ascii")),)
 
 
 def length_of(body: bytes) -> Framing:

@@ -70,7 +70,7 @@ def received(client: Recorder) -> tuple[bytes, bytes]:
 
 
 def sink_for(client: Recorder, form: Form, head: ResponseHead, failed: list[str]) -> MaskedSink:
-    return MaskedSink(client, head, masked_answer(form, Everywhere()), failed.append, lambda: ((b"warning", b"x"),))
+    return MaskedSink(client, head, masked_answer(form, Everywhere()), failed.append, lambda _: ((b"warning", b"x"),))
 
 
 @pytest.mark.parametrize(
