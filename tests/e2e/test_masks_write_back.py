@@ -202,3 +202,274 @@ def test_an_edit_leaves_every_secret_as_it_was(edits: Edits, edit: str, what: st
     assert edits.there(what)["metadata"]["labels"]["edited"] == "yes"
     require_whole(edits)
     assert SECRET not in ran.text
+
+
+def container_of(edits: Edits) -> dict[str, Any]:
+    container: dict[str, Any] = edits.there("deployment")["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def test_one_key_of_a_secret_goes_and_the_others_stay(edits: Edits) -> None:
+    secret = edits.read("secret")
+    del secret["data"]["other"]
+    assert edits.sent(("replace",), secret).code == 0
+    assert edits.there("secret")["data"] == {"key": KEY}
+    require_whole(edits)
+
+
+def test_a_key_is_added_beside_masked_ones(edits: Edits) -> None:
+    assert edits.edited("secret", ("\ndata:\n", "\ndata:\n  added: bmV3\n")).code == 0
+    assert edits.there("secret")["data"] == {"key": KEY, "other": OTHER_KEY, "added": "bmV3"}
+
+
+def test_a_new_value_takes_the_place_of_one_masked_key(edits: Edits) -> None:
+    secret = edits.read("secret")
+    secret["data"]["other"] = "bmV3"
+    assert edits.sent(("replace",), secret).code == 0
+    assert edits.there("secret")["data"] == {"key": KEY, "other": "bmV3"}
+
+
+def test_a_manifest_that_never_had_the_value_is_applied(edits: Edits, agent: Agent, place: str) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "edited"}, "data": {"added": "bmV3"}}
+    # kubectl itself would take over what it has applied before, and so away.
+    answer = agent.request(
+        "PATCH",
+        f"/api/v1/namespaces/{place}/secrets/edited?fieldManager=other",
+        {"Content-Type": "application/apply-patch+yaml"},
+        json.dumps(secret).encode(),
+    )
+    assert answer.status == 200, answer.message
+    assert edits.there("secret")["data"] == {"key": KEY, "other": OTHER_KEY, "added": "bmV3"}
+
+
+def test_text_around_a_masked_line_is_edited(edits: Edits) -> None:
+    assert edits.edited("configmap", ("      host: db", "      host: other\n      port: 5432")).code == 0
+    assert edits.there("configmap")["data"]["app.yaml"] == f"db:\n  password: {SECRET}\n  host: other\n  port: 5432\n"
+
+
+def test_the_text_form_of_a_masked_secret_is_put_back_too(edits: Edits) -> None:
+    shown = {key: base64.b64decode(value).decode() for key, value in edits.read("secret")["data"].items()}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "edited"}, "stringData": shown}
+    ran = edits.sent(("apply",), manifest)
+    assert ran.code == 0, ran.text
+    require_whole(edits)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        (("set", "env", "deployment/edited", "PLAIN=new"), {"name": "PLAIN", "value": "new"}),
+        (("set", "env", "deployment/edited", "DB_PASSWORD=new"), {"name": "DB_PASSWORD", "value": "new"}),
+    ],
+)
+def test_environment_variables_are_set(edits: Edits, arguments: tuple[str, ...], result: dict[str, str]) -> None:
+    ran = edits.kubectl(*arguments)
+    assert ran.code == 0, ran.text
+    assert result in container_of(edits)["env"]
+    assert len(container_of(edits)["env"]) == 2
+    assert container_of(edits)["command"][-1] == SECRET
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "image", "deployment/edited", "main=registry.example/other:1"),
+        ("scale", "deployment/edited", "--replicas=0"),
+        ("rollout", "restart", "deployment/edited"),
+        ("annotate", "deployment/edited", "why=because"),
+        ("set", "resources", "deployment/edited", "--limits=cpu=100m"),
+        ("autoscale", "deployment/edited", "--max=2", "--dry-run=server"),
+        ("set", "serviceaccount", "deployment/edited", "default"),
+        ("edit", "deployment", "edited", "--subresource=status"),
+    ],
+)
+def test_commands_that_know_nothing_of_secrets_work_as_ever(edits: Edits, arguments: tuple[str, ...]) -> None:
+    ran = edits.kubectl.using({"EDITOR": "sed -i s/observedGeneration/observedGeneration/"})(*arguments)
+    assert ran.code == 0, ran.text
+    require_whole(edits)
+
+
+def test_a_rollout_is_undone_where_its_secrets_are_the_same(edits: Edits) -> None:
+    edits.kubectl.must("set", "env", "deployment/edited", "PLAIN=new")
+    edits.direct.must("rollout", "status", "deployment/edited", "--timeout=60s")
+    ran = edits.kubectl("rollout", "undo", "deployment/edited")
+    assert ran.code == 0, ran.text
+    assert {"name": "PLAIN", "value": "stays"} in container_of(edits)["env"]
+    require_whole(edits)
+
+
+# --- what must not pass: the refusal names the field, and nothing is changed
+
+
+def template(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "replace", "path": f"/spec/template/spec/containers/0/{path}", "value": value}
+
+
+def shown_env(edits: Edits) -> str:
+    env = edits.read("deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    return str(env[0]["value"])
+
+
+def main_with(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [{"name": "main", **fields}]}}}}
+
+
+ATTACKS: dict[str, tuple[Callable[[Edits], Ran], str]] = {
+    "to another key": (
+        lambda edits: edits.patched("secret", "merge", {"data": {"copy": edits.read("secret")["data"]["key"]}}),
+        "data.copy",
+    ),
+    "to the key of another value": (
+        lambda edits: edits.patched("secret", "merge", {"data": {"other": edits.read("secret")["data"]["key"]}}),
+        "data.other",
+    ),
+    "as an annotation": (
+        lambda edits: edits.kubectl(
+            "annotate", "secret", "edited", f"note={base64.b64decode(edits.read('secret')['data']['key']).decode()}"
+        ),
+        "metadata.annotations.note",
+    ),
+    "in base64 of its own": (
+        lambda edits: edits.patched(
+            "configmap", "merge", {"data": {"note": base64.b64encode(f"x {shown_env(edits)}".encode()).decode()}}
+        ),
+        "data.note",
+    ),
+    "under another name": (
+        lambda edits: edits.sent(
+            ("create",),
+            less_version(edits.read("secret")) | {"metadata": {"name": "copied"}},
+        ),
+        "data.key",
+    ),
+    "of another object": (
+        lambda edits: edits.patched("configmap", "merge", {"data": {"password": "[masked:narrowgate/env:00000000]"}}),
+        "data.password",
+    ),
+    "in an argument that is shown": (
+        lambda edits: edits.patched(
+            "deployment", "json", [template("command", ["/bin/sh", "-c", "echo", "--label", shown_env(edits)])]
+        ),
+        "spec.template.spec.containers[0].command[4]",
+    ),
+    "behind a flag of no secret": (
+        lambda edits: edits.patched("deployment", "json", [template("command/4", "--label")]),
+        "spec.template.spec.containers[0].command[5]",
+    ),
+    "its flag taken away": (
+        lambda edits: edits.patched(
+            "deployment", "json", [{"op": "remove", "path": "/spec/template/spec/containers/0/command/4"}]
+        ),
+        "spec.template.spec.containers[0].command[4]",
+    ),
+    "its flag taken away by a directive": (
+        lambda edits: edits.patched(
+            "deployment", "strategic", main_with(**{"$deleteFromPrimitiveList/command": ["--password"]})
+        ),
+        "command",
+    ),
+    "moved behind another flag by a directive": (
+        lambda edits: edits.patched(
+            "deployment", "strategic", main_with(**{"$setElementOrder/command": ["--password", "/bin/sh", "-c"]})
+        ),
+        "command",
+    ),
+    "its variable renamed": (
+        lambda edits: edits.patched("deployment", "json", [template("env/0/name", "LABEL")]),
+        "spec.template.spec.containers[0].env[0].value",
+    ),
+    "its variable renamed and sent": (
+        lambda edits: edits.patched(
+            "deployment", "strategic", main_with(env=[{"name": "LABEL", "value": shown_env(edits)}])
+        ),
+        "spec.template.spec.containers[0].env[0].value",
+    ),
+    "copied": (
+        lambda edits: edits.patched(
+            "configmap", "json", [{"op": "copy", "from": "/data/password", "path": "/data/note"}]
+        ),
+        "data.password",
+    ),
+    "moved with all of its keys": (
+        lambda edits: edits.patched(
+            "configmap", "json", [{"op": "move", "from": "/data", "path": "/metadata/annotations"}]
+        ),
+        "data: it is masked, and operation 0 takes it elsewhere",
+    ),
+    "guessed rightly": (
+        lambda edits: edits.patched("configmap", "json", [{"op": "test", "path": "/data/password", "value": SECRET}]),
+        "data.password",
+    ),
+    "guessed wrongly": (
+        lambda edits: edits.patched("configmap", "json", [{"op": "test", "path": "/data/password", "value": "x"}]),
+        "data.password",
+    ),
+    "as the manager of a field": (
+        lambda edits: edits.kubectl(
+            "apply",
+            "--server-side",
+            "--field-manager=[masked:narrowgate/env:00000000]",
+            "-f",
+            "-",
+            stdin=b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"edited"}}',
+        ),
+        "the parameter fieldManager",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_secret_is_neither_moved_nor_shown_nor_guessed(edits: Edits, attack: str) -> None:
+    attempt, field = ATTACKS[attack]
+    before = {what: edits.there(what)["metadata"]["resourceVersion"] for what in ("secret", "configmap")}
+    ran = attempt(edits)
+    assert ran.code == 1, ran.text
+    assert field in ran.text
+    assert SECRET not in ran.text.replace("value: " + SECRET, "")
+    assert before == {what: edits.there(what)["metadata"]["resourceVersion"] for what in before}
+    require_whole(edits)
+
+
+def test_an_object_that_changed_meanwhile_is_a_conflict(edits: Edits) -> None:
+    secret = edits.read("secret")
+    edits.direct.must("label", "secret", "edited", "moved=on")
+    ran = edits.sent(("replace",), secret)
+    assert ran.code == 1
+    assert "the object has been modified" in ran.text
+    require_whole(edits)
+
+
+def test_the_refusal_is_a_status_with_the_field(edits: Edits, agent: Agent, place: str) -> None:
+    body = json.dumps({"data": {"copy": edits.read("secret")["data"]["key"]}}).encode()
+    answer = agent.request(
+        "PATCH",
+        f"/api/v1/namespaces/{place}/secrets/edited",
+        {"Content-Type": "application/merge-patch+json"},
+        body,
+    )
+    status = answer.json()
+    assert (answer.status, status["reason"], status["details"]["name"]) == (422, "Invalid", "edited")
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["data.copy"]
+    assert "never stored" in status["message"]
+
+
+def test_who_may_not_get_an_object_has_nothing_put_back(edits: Edits, masked_gate: Gate, place: str) -> None:
+    rule = {**UNMASKED_RULES[0], "id": "write", "verbs": ["list", "update", "patch"]}
+    writer = masked_gate.agent("write-back-writer", [rule])
+    target = f"/api/v1/namespaces/{place}/secrets"
+    masked_gate.wait_until(lambda: writer.request("GET", target).status == 200, "the writer's policy")
+    (secret,) = (one for one in writer.request("GET", target).json()["items"] if one["metadata"]["name"] == "edited")
+    secret |= {"apiVersion": "v1", "kind": "Secret"}
+    answer = writer.request(
+        "PUT", f"{target}/edited", {"Content-Type": "application/json"}, json.dumps(secret).encode()
+    )
+    assert answer.status == 422
+    assert "may not get the object" in answer.message
+    require_whole(edits)
+
+
+def test_the_record_holds_nothing_that_was_put_back(edits: Edits, masked_gate: Gate) -> None:
+    assert edits.sent(("replace",), label(edits.read("secret"))).code == 0
+    journal = masked_gate.journal_text()
+    assert KEY not in journal
+    assert f"/{edits.there('secret')['metadata']['name']}" in journal

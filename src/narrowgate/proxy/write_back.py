@@ -36,7 +36,7 @@ from narrowgate.core.masking.patched import (
 )
 from narrowgate.core.masking.write_back import MaskedValue, There, first_difference, masked_values, put_back
 from narrowgate.core.request_info import RequestInfo
-from narrowgate.core.status import CAUSE_INVALID, Cause, Status, invalid
+from narrowgate.core.status import CAUSE_INVALID, Cause, Status, invalid, one_line
 from narrowgate.core.target import Target
 from narrowgate.proxy.exchange import Exchange, Understood, is_bare
 from narrowgate.proxy.facts import JSON_PATCH, Look, masks_of, object_target, pinned, right_to_read
@@ -57,18 +57,25 @@ NEVER_SHOWN: Final = "write the whole value with what it is masked by"
 class MaskedWrite(Exception):
     """A write holds masked values that cannot be put back, or would have some shown: 422, naming each field."""
 
-    def __init__(self, intent: Intent, message: str, found: tuple[MaskedValue, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, intent: Intent, fields: tuple[MaskedValue, ...], why: str) -> None:
+        told = ", ".join(one.field for one in fields[:TOLD_FIELDS])
+        more = f" and {len(fields) - TOLD_FIELDS} more" if len(fields) > TOLD_FIELDS else ""
+        self.message = f"{told}{more}: {why}"
+        super().__init__(self.message)
         self._intent = intent
-        self._found = found
+        self._fields = fields
+        self._why = why
 
     @property
     def status(self) -> Status:
-        """What the sender is told."""
+        """What the sender is told. Of a 422 kubectl prints the causes alone."""
         causes = tuple(
-            Cause(reason=CAUSE_INVALID, message=f"{one.masked or 'it'} is masked", field=one.field)
-            for one in self._found[:TOLD_CAUSES]
+            Cause(
+                reason=CAUSE_INVALID,
+                message=one_line(f"{one.masked}: {self._why}" if one.masked else self._why),
+                field=one_line(one.field),
+            )
+            for one in self._fields[:TOLD_CAUSES]
         )
         return invalid(self._intent.info, self.message, causes)
 
@@ -101,7 +108,7 @@ class WriteBack:
             return Settled(body)
         for key, value in what.target.query:
             if masked := masked_in(value):
-                raise _unstorable(what, (MaskedValue(f"the parameter {key}", masked),), "")
+                raise _unstorable(what, (MaskedValue(f"the parameter {key}", masked),), "it is no text")
         if not body or not must_read_body(info):
             return Settled(body)
         form = form_of(exchange)
@@ -130,7 +137,7 @@ class _Write:
         if info.verb not in ("update", "patch") or not info.name:
             raise _unstorable(what, found, "this write has no object to put it back from")
         if self._form == PROTOBUF:
-            raise Malformed(f"{_told(found)}: a masked value is put back in JSON alone: send {JSON}", 415)
+            raise Malformed(f"{found[0].field} is masked, and put back in JSON alone: send {JSON}", 415)
         right = right_to_read(self._who, what)
         if right is None:
             raise _unstorable(what, found, f"{self._who[-1]} may not get the object to put it back from")
@@ -185,7 +192,8 @@ class _Write:
 
     def _require_patched(self, patched: Patched, masks: MaskChoice | None, now: Any) -> None:
         if patched.problem:
-            raise MaskedWrite(self._what.intent, f"{patched.problem}: {NEVER_SHOWN}")
+            fields = (MaskedValue(patched.field, ""),)
+            raise MaskedWrite(self._what.intent, fields, f"{patched.problem}: {NEVER_SHOWN}")
         self._require(patched.left, patched.result, masks, now)
 
     def _require(self, left: tuple[MaskedValue, ...], result: There, masks: MaskChoice | None, now: Any) -> None:
@@ -196,17 +204,12 @@ class _Write:
         one, other = (self._masking.shown(masks, document, now, cluster) for document in (result.shown, result.now))
         field = first_difference(one, other)
         if field is not None:
-            message = f"{field or 'the object'} would be shown, which is masked: {NEVER_SHOWN}"
-            raise MaskedWrite(self._what.intent, message, (MaskedValue(field, ""),))
+            fields = (MaskedValue(field or "the object", ""),)
+            raise MaskedWrite(self._what.intent, fields, f"it is masked, and would be shown: {NEVER_SHOWN}")
 
 
 def _unstorable(what: Understood, found: tuple[MaskedValue, ...], why: str) -> MaskedWrite:
-    return MaskedWrite(what.intent, f"{_told(found)}: {why + ', and ' if why else ''}{NEVER_STORED}", found)
-
-
-def _told(found: tuple[MaskedValue, ...]) -> str:
-    fields = ", ".join(f"{one.field} ({one.masked})" for one in found[:TOLD_FIELDS])
-    return f"{fields} and {len(found) - TOLD_FIELDS} more" if len(found) > TOLD_FIELDS else fields
+    return MaskedWrite(what.intent, found, f"{why}, and {NEVER_STORED}")
 
 
 def _masked_in(form: str, body: bytes) -> tuple[MaskedValue, ...]:

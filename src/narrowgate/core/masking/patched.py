@@ -56,6 +56,8 @@ class Patched(msgspec.Struct, frozen=True):
     result: There
     problem: str = ""
     """Why it must not be sent, whatever it makes."""
+    field: str = ""
+    """What the problem is about."""
 
 
 # --- JSON patches (RFC 6902)
@@ -69,10 +71,10 @@ def apply_operations(operations: list[dict[str, Any]], there: There) -> Patched:
         try:
             patch.append(both.take(operation, pointer(operation["path"], position), position))
         except _NoPlace as error:
-            both.problem = f"operation {position} has no place at {str(error)[:100]!r}"
+            both.problem, both.field = f"operation {position} leads to where nothing is", str(error)[:100]
         if both.problem:
             break
-    return Patched(patch, tuple(both.walk.left), There(both.shown, both.now), both.problem)
+    return Patched(patch, tuple(both.walk.left), There(both.shown, both.now), both.problem, both.field)
 
 
 class _Both:
@@ -83,12 +85,13 @@ class _Both:
         self.shown = _copied(there.shown)
         self.now = _copied(there.now)
         self.problem = ""
+        self.field = ""
         self._costly = 0
         self._copied_bytes = 0
 
     def take(self, operation: dict[str, Any], path: tuple[str, ...], position: int) -> dict[str, Any]:
         """Carry out the next operation, and give it back as it may be sent."""
-        field = _field(path)
+        field = self.field = _field(path)
         match operation["op"]:
             case "add" | "replace" as verb:
                 value = back = operation["value"]
@@ -102,11 +105,12 @@ class _Both:
             case "test":
                 self._count(position)
                 self.walk.left.extend(masked_values(operation.get("value"), field))
-                self._alike(path, f"operation {position} tests {field}")
+                self._alike(path, f"operation {position} tests it")
             case verb:
                 self._count(position)
                 source = pointer(operation["from"], position)
-                moved = self._alike(source, f"operation {position} takes {_field(source)}")
+                self.field = _field(source)
+                moved = self._alike(source, f"operation {position} takes it elsewhere")
                 self._copied_bytes += len(orjson.dumps(moved))
                 if self._copied_bytes > COPIED_LIMIT:
                     self.problem = f"operation {position} copies more than {COPIED_LIMIT} bytes in all"
@@ -125,7 +129,7 @@ class _Both:
         """What is shown at a path. It is a problem where something else is there."""
         shown = _at(self.shown, path)
         if shown != _at(self.now, path):
-            self.problem = f"{what}, which is masked"
+            self.problem = f"it is masked, and {what}"
         return shown
 
     def _places(self, path: tuple[str, ...], value: Any, verb: str) -> tuple[There, ...]:
@@ -226,7 +230,7 @@ def apply_merge(patch: dict[str, Any], there: There, *, whole_lists: bool) -> Pa
     back = walk.value(patch, (walk.root,), "")
     left = tuple(walk.left)
     if field := next(_reordered(patch, there, ""), ""):
-        return Patched(back, left, there, f"{field} is masked, and its elements cannot be moved: write all of it")
+        return Patched(back, left, there, "it is masked, and its elements cannot be moved", field)
     result = There(
         _merged(there.shown, patch, whole_lists=whole_lists), _merged(there.now, back, whole_lists=whole_lists)
     )
