@@ -110,7 +110,7 @@ class _Both:
                 self._count(position)
                 source = pointer(operation["from"], position)
                 self.field = _field(source)
-                moved = self._alike(source, f"operation {position} takes it elsewhere")
+                moved = _copied(self._alike(source, f"operation {position} takes it elsewhere"))
                 self._copied_bytes += len(orjson.dumps(moved))
                 if self._copied_bytes > COPIED_LIMIT:
                     self.problem = f"operation {position} copies more than {COPIED_LIMIT} bytes in all"

@@ -297,7 +297,7 @@ class _List:
             place = (at if own[key] == places else -1) if len(places) != 1 or len(own[key]) != 1 else places[0]
         else:
             place = self._texts.get(element, at) if isinstance(element, str) else at
-        if 0 <= place < len(self._there.shown):
+        if 0 <= place < len(self._there.shown) and key_of(self._there.shown[place]) == key:
             yield There(self._there.shown[place], self._there.now[place])
 
 
