@@ -20,7 +20,7 @@ import msgspec
 from narrowgate.core.masking.masked_value import MASKED_BYTES, ValueMasker
 from narrowgate.core.masking.patterns import KNOWN_VALUE
 from narrowgate.core.masking.secret_parts import MIN_LENGTH, Known
-from narrowgate.core.masking.value_forms import FORM_LIMIT, Form, beside, forms_of, pieces_of
+from narrowgate.core.masking.value_forms import Form, beside, forms_of, pieces_of
 
 PIECES_LIMIT: Final = 200_000
 """Literals of one automaton: about 30,000 passwords, or 1,000 private keys. It takes some 0.4 GB and half a minute of
@@ -29,6 +29,9 @@ another thread to build that many."""
 FINDS_LIMIT: Final = 8_192
 """Finds in one text before it is read line by line, and in one line before that is hidden whole: 64 KiB of nothing but
 values."""
+
+STEP: Final = 256
+"""Bytes in which text and form are compared beyond what was found."""
 
 GENUINE: Final = b"[masked:narrowgate/"
 """How masked values begin within which nothing is looked for: there is no room for a secret in one. What names a
@@ -203,19 +206,28 @@ def _stop(*_match: object) -> bool:
 def _extended(form: Form, text: bytes, at: int, piece: tuple[int, int]) -> tuple[int, int]:
     """The span around a piece, found at `at`, in which the text agrees with the form."""
     offset, length = piece
-    before = form.text[max(0, offset - FORM_LIMIT) : offset]
-    after = form.text[offset + length : offset + length + FORM_LIMIT]
-    start = at - _common(before[::-1], text[max(0, at - len(before)) : at][::-1])
-    end = at + length + _common(after, text[at + length : at + length + len(after)])
+    start, end = at, at + length
+    begun, done = offset, offset + length
+    while begun and start:
+        step = min(STEP, begun, start)
+        alike = _common(form.text[begun - step : begun][::-1], text[start - step : start][::-1])
+        begun, start = begun - alike, start - alike
+        if alike < step:
+            break
+    while done < len(form.text) and end < len(text):
+        step = min(STEP, len(form.text) - done, len(text) - end)
+        alike = _common(form.text[done : done + step], text[end : end + step])
+        done, end = done + alike, end + alike
+        if alike < step:
+            break
     return beside(form, text, start, end)
 
 
 def _common(one: bytes, other: bytes) -> int:
-    """How many bytes two texts begin with alike."""
-    length = min(len(one), len(other))
-    if one[:length] == other[:length]:
-        return length
-    return next(at for at in range(length) if one[at] != other[at])
+    """How many bytes two texts of the same length begin with alike."""
+    if one == other:
+        return len(one)
+    return next(at for at in range(len(one)) if one[at] != other[at])
 
 
 def _merged(finds: list[_Find]) -> list[_Find]:

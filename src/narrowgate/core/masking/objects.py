@@ -179,10 +179,19 @@ class ObjectMasker:
                 pass  # It is a text like any other, then, or hidden.
             else:
                 unchanged = masked is document
-                return value if unchanged else orjson.dumps(masked).decode() + value[len(value.rstrip()) :]
+                written = value if unchanged else orjson.dumps(masked).decode() + value[len(value.rstrip()) :]
+                return self._known_within(written)
             finally:
                 self._embedded -= 1
         return self._replaced(action.unreadable, value) if action.unreadable else self._text(value)
+
+    def _known_within(self, document: str) -> str:
+        """A document as the text that it is: its keys are masked nowhere else."""
+        if not self._known:
+            return document
+        plain = document.encode("utf-8", "surrogatepass")
+        masked = self._known.masked(plain, self._values, self.counts)
+        return document if masked is plain else masked.decode("utf-8", "surrogatepass")
 
     def _bytes(self, value: str) -> str:
         """Text in base64, scanned as what it decodes to."""

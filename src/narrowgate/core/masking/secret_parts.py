@@ -31,9 +31,6 @@ MIN_LENGTH: Final = 8
 MIN_DISTINCT: Final = 4
 """Different bytes in a value, or a part of its form, at least."""
 
-LINE_LENGTH: Final = 16
-"""Bytes of a line of a longer value at least."""
-
 PARTS_LIMIT: Final = 512
 """Parts of one value that are looked for besides the whole of it; a private key of 16,384 bits has some 200 lines."""
 
@@ -117,8 +114,11 @@ def _within(key: str, text: bytes) -> Iterator[Known]:
             return
     for line in text.split(b"\n"):
         line = line.strip()
-        if len(line) >= LINE_LENGTH and len(set(line)) >= MIN_DISTINCT and not _is_readable(line):
+        if len(line) >= MIN_LENGTH and len(set(line)) >= MIN_DISTINCT and not _is_readable(line):
             yield Known(line, line, is_line=True)
+        elif is_secret_name(key) and _counts(key, line):
+            # Recovery codes and passphrases, one on each line.
+            yield Known(line, line)
         if (assigned := _ASSIGNED.fullmatch(line)) is not None:
             name, part = assigned[1].decode("latin-1"), assigned[2].rstrip(b" \t,;").strip(b"\"'")
             if _counts(name, part):
@@ -156,6 +156,7 @@ def _counts(key: str, text: bytes) -> bool:
 
 
 def _is_readable(text: bytes) -> bool:
-    """Whether it is made of words and short numbers alone."""
+    """Whether it is made of words and short numbers alone. A word with digits is `utf8`; two of them are a code."""
     runs = _RUN.findall(text) if text.isascii() else []
-    return bool(runs) and all(_READABLE.fullmatch(run) for run in runs)
+    mixed = sum(not run.isalpha() and not run.isdigit() for run in runs)
+    return bool(runs) and mixed < 2 and all(_READABLE.fullmatch(run) for run in runs)

@@ -9,6 +9,7 @@ import pytest
 
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.built_in import LAST_APPLIED, UNREADABLE
+from narrowgate.core.masking.known_values import KnownValues
 from narrowgate.core.masking.masked_value import MASKED, ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker, mask_document
 from narrowgate.core.masking.patterns import TEXT_RULES
@@ -30,6 +31,7 @@ from narrowgate.core.masking.plan import (
     Step,
     compile_plan,
 )
+from narrowgate.core.masking.secret_parts import Known
 
 VALUES = ValueMasker(b"k" * 32)
 HIDE = Hide("team/it")
@@ -228,3 +230,25 @@ def test_what_json_does_not_have_is_refused(odd: Any) -> None:
     for action in (HIDE, TEXT, Scan()):
         with pytest.raises(Malformed, match="nothing that JSON has"):
             mask_document({"x": odd}, always(plan(((Key("x"),), action))), VALUES, {})
+
+
+def test_a_known_value_is_masked_as_a_key_of_json_in_a_text_and_in_base64() -> None:
+    value = b"Zq7Xk29LmPw4"
+    masker = ObjectMasker(
+        plan(((Key("note"),), Embedded(Root.ANYTHING)), ((Key("bytes"),), Scan()), ((Key("bytes"),), Encoded())),
+        VALUES,
+        {},
+        KnownValues([Known(value, value)]),
+    )
+    for key, text in (
+        ("note", '{"Zq7Xk29LmPw4": 1}'),
+        ("note", "see Zq7Xk29LmPw4"),
+        ("bytes", base64.b64encode(b"\xff\xfe" + value + b"\n").decode()),
+    ):
+        root = masker.plan.objects
+        assert root is not None
+        shown = masker.mask({key: text}, root)[key]
+        plain = base64.b64decode(shown) if key == "bytes" else shown.encode()
+        assert value not in plain
+        assert b"[masked:narrowgate/known-value:" in plain
+        assert masker.mask({key: shown}, root)[key] == shown

@@ -98,3 +98,9 @@ def test_nobody_makes_the_gate_look_for_any_number_of_parts() -> None:
     for _ in range(30):
         deep = [deep]
     assert len(texts("deep", json.dumps(deep).encode())) == 1
+
+
+def test_codes_on_lines_of_their_own_are_looked_for() -> None:
+    assert {b"ab12-cd34", b"ef56-gh78"} <= set(texts("codes", b"ab12-cd34\nef56-gh78\n"))
+    assert {b"abcd-efgh", b"ijkl-mnop"} <= set(texts("recovery-password", b"abcd-efgh\nijkl-mnop\n"))
+    assert b"replicas: 3" not in texts("config.yaml", b"replicas: 3\nname: billing app\n")
