@@ -86,7 +86,9 @@ def _structure_in(text: str) -> int:
     found = _STRUCTURE.search(text)
     refused = text.find(_REFUSED)
     line_end = text.find("\n", refused) if refused >= 0 else -1
-    return min(found.start() if found is not None else len(text), line_end + 1 if line_end >= 0 else len(text))
+    cut = min(found.start() if found is not None else len(text), line_end + 1 if line_end >= 0 else len(text))
+    # White space is no part of it: so what is hidden is found again as what it is, and stays.
+    return len(text) - len(text[cut:].lstrip())
 
 
 def _hides(objects: Place | None, path: str, *, whole: bool) -> bool:

@@ -48,7 +48,7 @@ def masked(message: str, objects: Place | None = PLAN.objects if PLAN else None)
             'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.tolerations`'
             '\n@@ -14,6 +14,11 @@\n   "Env": [\n+    {\n      "Value": "hunter2"\n',
             'Pod "p" is invalid: spec: Forbidden: pod updates may not change fields other than `spec.tolerations`'
-            "<hidden>",
+            "\n<hidden>",
         ),
         (
             r'patch: Invalid value: "{\"data\":{\"a\":\"aHVudGVyMg==\"}}": json: cannot unmarshal number',
