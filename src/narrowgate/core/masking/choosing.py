@@ -100,8 +100,10 @@ class CompiledReveal:
         self._masks: Final = None if reveal.masks is None else frozenset(reveal.masks)
 
     def is_about(self, group: str, resource: str) -> bool:
-        """Whether it speaks of that resource."""
-        return _is_about(self._groups, self._resources, group, resource)
+        """Whether it speaks of that resource, as rules do: `pods` is not `pods/log`, and a ServiceAccount no token."""
+        _, slash, subresource = resource.partition("/")
+        meant = {EVERYTHING, resource, f"*/{subresource}" if slash else resource}
+        return not self._groups.isdisjoint((EVERYTHING, group)) and not self._resources.isdisjoint(meant)
 
     def lifts(self, mask: RuleRef, where: Where) -> bool:
         """Whether it takes that mask off an object there: in doubt it does not."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,9 @@ def test_a_copy_of_the_object_is_always_looked_into() -> None:
 
 def test_every_mask_has_a_name_that_policies_can_write_and_says_what_it_masks() -> None:
     assert all(re.fullmatch(r"narrowgate/[a-z][a-z-]{0,62}", rule) and said for rule, said in BUILT_IN_RULES.items())
+
+
+def test_the_page_of_masks_has_a_row_for_each() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "masks.md").read_text()
+    rows = re.findall(r"^\| `(narrowgate/[a-z-]+)` \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted(BUILT_IN_RULES)

@@ -236,3 +236,20 @@ def test_what_programs_say_is_not_masked() -> None:
     assert not is_masked(asks("create", "pods/exec", "web", namespace="ci").info)
     assert not is_masked(asks("get", "services/proxy", "web", namespace="ci").info)
     assert not is_masked(gets("/version").info)
+
+
+def test_a_reveal_of_an_object_shows_no_log_of_it_and_no_token() -> None:
+    def lifted(written: str, resource: str) -> bool:
+        reveals = (reveal(resources=(written,)),)
+        with_reveal = msgspec.structs.replace(policy(READ), reveals=reveals)
+        found = compile_policies([with_reveal], 3).holding(agent(), "prod").masks_on("", resource)
+        return found is None
+
+    assert lifted("pods", "pods")
+    assert not lifted("pods", "pods/log")
+    assert not lifted("pods/log", "pods")
+    assert not lifted("serviceaccounts", "serviceaccounts/token")
+    assert lifted("pods/log", "pods/log")
+    assert lifted("*/log", "pods/log")
+    assert not lifted("*/log", "pods")
+    assert lifted("*", "pods/log")
