@@ -21,6 +21,7 @@ from narrowgate.core.masking.choosing import Where
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker, mask_document
 from narrowgate.core.masking.plan import Plan
+from narrowgate.core.masking.resource_plan import HeldMask, plan_for
 from narrowgate.wire.json_items import BATCH_BYTES
 from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.json_spans import Unreadable
@@ -200,6 +201,24 @@ def added(all_counts: Any) -> dict[str, int]:
         for rule, count in counts.items():
             total[rule] = total.get(rule, 0) + count
     return total
+
+
+FIELDS = [
+    "spec.x", "spec.**.token", "spec.containers[*].name", "data.*", "**.x.note", "spec.?", "metadata.*.value", "status",
+    'metadata.annotations["a/b"]', 'spec.**["a/b"].é', "spec.containers[*].env[*].value", "metadata.annotations.x", "**.é",
+]  # fmt: skip
+
+
+@given(one=objects, fields=st.lists(st.sampled_from(FIELDS), min_size=1, max_size=3), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_masks_of_policies_say_the_same_in_both(one: dict[str, Any], fields: list[str], data: st.DataObject) -> None:
+    plan = plan_for("example.com", "widgets", (HeldMask("team/it", tuple(fields)),))
+    assert plan is not None
+    spell = oddly_spelled(data)
+    for form, documents in answers(one, [])[:3]:
+        body = written(documents[0], lambda: data.draw(st.sampled_from(["", "", " "])), spell).encode()
+        out, counted = masked(plan, form, body)
+        assert (orjson.loads(out), counted) == by_reference(plan, documents[0])
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda pair: pair[1])
