@@ -168,6 +168,10 @@ def test_a_pod_that_prints_a_password_prints_a_masked_value(
         assert shows(value, log) == []
         assert log.count(KNOWN) == 3
         assert b"the end" in log
+    before = len("it is ")
+    for limit in range(before, before + len(value) + 2):
+        log = get(reader, f"/api/v1/namespaces/{namespace}/pods/printer/log?limitBytes={limit}")
+        assert value[:2].encode() not in log, "a log that is cut within a value"
     shown = get(reader, f"/api/v1/namespaces/{namespace}/pods/printer")
     assert shows(value, shown) == [], "the container's last words, and its command"
     assert shows(value, knowing_gate.journal_text().encode()) == []

@@ -65,7 +65,7 @@ class Forwarder:
         decide_again, started = judged
         info = what.intent.info
         is_long = is_long_running(what)
-        masks = self.masking.of(allowed.masks, info, what.intent.cluster)
+        masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what))
 
         def running(end: Callable[[str], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
@@ -343,6 +343,11 @@ def is_stream(what: Understood) -> bool:
     if what.intent.info.subresource != "log":
         return is_long_running(what)
     return any(key == "follow" and value.lower() not in ("0", "false") for key, value in what.target.query)
+
+
+def is_cut(what: Understood) -> bool:
+    """Whether a log may end in the middle of a line, wherever its reader would have it."""
+    return what.intent.info.subresource == "log" and any(key == "limitBytes" for key, _ in what.target.query)
 
 
 def is_long_running(what: Understood) -> bool:

@@ -49,14 +49,17 @@ class Masking:
         """Whether an answer to this request must be masked."""
         return choice is not None and is_masked(info)
 
-    def of(self, choice: MaskChoice | None, info: RequestInfo, cluster: str = "") -> AnswerMasks | None:
-        """What masks one answer of a cluster to this request; None where it is passed on as it is.
+    def of(
+        self, choice: MaskChoice | None, info: RequestInfo, cluster: str = "", *, cut: bool = False
+    ) -> AnswerMasks | None:
+        """What masks one answer of a cluster to this request; None where it is passed on as it is. `cut` says that the
+        request has text end anywhere.
 
         Raises ClusterNotReady where the values of its Secrets are to be masked and nobody knows them now.
         """
         if choice is None or not is_masked(info):
             return None
-        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster))
+        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster), cut=cut)
 
     def _known_to(self, choice: MaskChoice, cluster: str) -> Callable[[], KnownValues]:
         known = self._known.get(cluster)
@@ -104,8 +107,11 @@ class AnswerMasks:
         values: ValueMasker,
         info: RequestInfo,
         known: Callable[[], KnownValues] = _nothing,
+        *,
+        cut: bool = False,
     ) -> None:
         """`known` says which values of Secrets are masked now; it may raise ClusterNotReady."""
+        self._cut = cut
         self._known = known
         self._known_last = NOTHING_KNOWN
         self._choice = choice
@@ -182,14 +188,15 @@ class AnswerMasks:
             plan = self._choice.plan(ANYWHERE)
             rules = plan.text_rules if plan is not None else frozenset[str]()
             masker = TextMasker(text_patterns(rules), self._values, self._counts)
-            return _Text(masker, self._known if KNOWN_VALUE in rules else _nothing)
+            return _Text(masker, self._known if KNOWN_VALUE in rules else _nothing, cut=self._cut)
         return masked_answer(self._form or Form.OBJECT, self)
 
 
 class _Text:
     """Lines of a log as an answer."""
 
-    def __init__(self, masker: TextMasker, known: Callable[[], KnownValues]) -> None:
+    def __init__(self, masker: TextMasker, known: Callable[[], KnownValues], *, cut: bool) -> None:
+        self._cut = cut
         self._masker = masker
         self._known = known
         self.at_boundary = False
@@ -202,7 +209,7 @@ class _Text:
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
         self._masker.known = _now(self._known)
-        return self._masker.finish()
+        return self._masker.finish(cut=self._cut)
 
 
 def _now(known: Callable[[], KnownValues]) -> KnownValues:

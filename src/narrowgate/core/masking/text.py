@@ -47,6 +47,9 @@ line made for that, is hidden whole.
 LONG_LINE: Final = "narrowgate/long-line"
 """The rule that hides the rest of a line beyond LINE_LIMIT."""
 
+CUT_LINE: Final = "narrowgate/cut-line"
+"""The rule that hides a last line in whose middle the reader had the text cut (`limitBytes` of a log)."""
+
 _VALUE_LINE: Final = re.compile(rb"([ \t]*[\"']?value[\"']?[ \t]*[:=][ \t]*)(.*)", re.IGNORECASE | re.DOTALL)
 _BLOCK: Final = re.compile(rb"[|>][0-9+-]{0,2}[ \t\r]*(?:#[^\n]*)?\n?\Z")
 
@@ -131,10 +134,18 @@ class TextMasker:
             written += self._unfinished(piece)
         return written
 
-    def finish(self) -> bytes:
-        """No more comes: the last line, and what was still being hidden."""
+    def finish(self, *, cut: bool = False) -> bytes:
+        """No more comes: the last line, and what was still being hidden.
+
+        `cut` says that whoever reads it chose where it ends. Then a last line that is not ended goes as a whole: half a
+        secret may look like none, and hashes of its beginnings would tell it letter by letter.
+        """
         rest = bytes(self._pending)
         self._pending.clear()
+        if cut and (rest or self._is_long()):
+            if self._open is not None and self._is_long():
+                self._open.content.clear()
+            return self._closed() + (self._value(CUT_LINE, b"") if rest else b"")
         return (self._lines(rest) if rest else b"") + self._closed()
 
     def _is_long(self) -> bool:

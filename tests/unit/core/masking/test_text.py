@@ -4,7 +4,7 @@ import pytest
 
 from narrowgate.core.masking.masked_value import MASKED, ValueMasker
 from narrowgate.core.masking.patterns import NAMED_SECRET, PRIVATE_KEY, TEXT_RULES, text_patterns
-from narrowgate.core.masking.text import KEY_LINES, LINE_LIMIT, LONG_LINE, TextMasker, mask_text
+from narrowgate.core.masking.text import CUT_LINE, KEY_LINES, LINE_LIMIT, LONG_LINE, TextMasker, mask_text
 
 VALUES = ValueMasker(b"k" * 32)
 PATTERNS = text_patterns(frozenset(TEXT_RULES))
@@ -113,3 +113,27 @@ def test_a_line_made_to_be_looked_at_for_ever_is_hidden_whole() -> None:
 
 def test_lone_surrogates_stay_what_they_are() -> None:
     assert mask_text("\udc80 password=x", PATTERNS, VALUES, {}).startswith("\udc80 password=[masked:")
+
+
+CUT = VALUES.of(CUT_LINE, b"").encode()
+
+
+def cut(text: bytes) -> bytes:
+    masker = TextMasker(PATTERNS, VALUES, {})
+    return masker.feed(text) + masker.finish(cut=True)
+
+
+def test_a_line_that_its_reader_had_cut_is_hidden_and_says_nothing_of_its_beginning() -> None:
+    line = b"the password=hunter2 is Zq7Xk29LmPw4"
+    assert cut(b"one\n" + line + b"\n").startswith(b"one\nthe password=[masked:")
+    for length in range(1, len(line)):
+        assert cut(b"one\n" + line[:length]) == b"one\n" + CUT
+    assert cut(b"") == b""
+
+
+def test_what_goes_on_over_lines_is_hidden_by_its_whole_lines_where_it_is_cut() -> None:
+    begun = b"-----BEGIN PRIVATE KEY-----\nMIIabc\n"
+    assert cut(begun + b"MI") == cut(begun + b"MIIxyz")
+    assert cut(begun + b"MI").endswith(CUT)
+    long = b"x" * (LINE_LIMIT + 1)
+    assert cut(long + b"secret one") == cut(long + b"secret two")
