@@ -320,7 +320,7 @@ def _with_string_data(root: There) -> There:
     if not isinstance(root.shown, dict) or (root.shown.get("kind"), root.shown.get("apiVersion")) != ("Secret", "v1"):
         return root
     shown, now = root.shown.get("data"), root.now.get("data")
-    if not isinstance(shown, dict) or not isinstance(now, dict):
+    if not isinstance(shown, dict) or not isinstance(now, dict) or "stringData" in root.shown:
         return root
     texts = {key: (_decoded(value), _decoded(now.get(key))) for key, value in shown.items()}
     known = {key: pair for key, pair in texts.items() if pair[0] is not None and pair[1] is not None}
