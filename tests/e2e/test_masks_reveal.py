@@ -137,6 +137,30 @@ def test_an_answer_for_one_form_of_the_request_opens_no_other(
         assert other.result().status == 403
 
 
+def test_what_people_can_show_is_written_back_masked_without_asking_them(
+    team: Team, direct: Kubectl, namespace: str, target: str, plain: str
+) -> None:
+    name = "written-back"
+    direct.within(namespace).must("create", "secret", "generic", name, f"--from-literal=word={plain}")
+    stored = base64.b64encode(plain.encode()).decode()
+    rules = [
+        allow("read", "get list update", "secrets", namespace),
+        reveal(namespace, asks(count=1), names=[name]),
+    ]
+    agent = team.agent("editor", rules, f"{target}/{OTHER}")
+    (listed,) = agent.request("GET", f"{target}?fieldSelector=metadata.name%3D{name}").json()["items"]
+    assert listed["data"]["word"] != stored
+    edited = {"apiVersion": "v1", "kind": "Secret", **listed}
+    edited["metadata"]["labels"] = {"seen": "yes"}
+    body = json.dumps(edited).encode()
+    answer = agent.request("PUT", f"{target}/{name}", {"Content-Type": "application/json"}, body)
+    assert answer.status == 200, answer.body
+    assert stored.encode() not in answer.body
+    kept = json.loads(direct.within(namespace).must("get", "secret", name, "-o", "json"))
+    assert (kept["data"]["word"], kept["metadata"]["labels"]) == (stored, {"seen": "yes"})
+    assert team.waiting("editor") == []
+
+
 def test_a_deny_rule_wins_over_a_reveal(team: Team, namespace: str, target: str, plain: str) -> None:
     rules = [
         allow("read", "get list watch", "secrets", namespace),

@@ -45,4 +45,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     unseen: str = ""
     """What the request uses without naming it (a patch of a binding whose role it does not show): the pipeline gets the
     result by dry run (`core/body.py`, `with_patched`), or refuses; it never decides while this is set."""
+    masked_will_do: bool = False
+    """Whether the gate itself looks, for the sender, and shows what is masked at most: then no reveal asks people, and
+    none that would shows anything.
+    """
     user_agent: str = ""

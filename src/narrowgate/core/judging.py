@@ -129,8 +129,12 @@ def judge(
     guards = _guards(found, asked, evidence)
     if isinstance(guards, Refused):
         return guards
-    # Nobody is asked to show what is not hidden: people see their Secrets as they are.
-    guards = tuple(rule for rule in guards if not rule.rule.reveals or holding.lifts_something(rule.ref, question))
+    if guards:
+        # Nobody is asked to show what is not hidden: people see their Secrets as they are.
+        shows = not evidence.what.masked_will_do
+        guards = tuple(
+            rule for rule in guards if not rule.rule.reveals or (shows and holding.lifts_something(rule.ref, question))
+        )
     cover: RuleRef | Granted | Uncovered = _cover(found, asked, evidence)
     if isinstance(cover, Uncovered) and grants is not None:
         cover = _granted(found, asked, evidence, grants) or cover

@@ -187,6 +187,8 @@ def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
             reading = understand("GET", target, cluster.known(), cluster.name)
         except (Malformed, UnknownResource, ClusterNotReady):
             continue
+        # What it reads is shown as its masks have it, if at all: that takes nobody's yes.
+        reading = msgspec.structs.replace(reading, masked_will_do=True)
         decision = decide(who, reading, snapshot.rulebook, snapshot.grants_of(who), (), time.time())
         if isinstance(decision, Allow):
             return decision, target

@@ -253,3 +253,15 @@ def test_a_reveal_of_an_object_shows_no_log_of_it_and_no_token() -> None:
     assert lifted("*/log", "pods/log")
     assert not lifted("*/log", "pods")
     assert lifted("*", "pods/log")
+
+
+def test_where_masked_will_do_nobody_is_asked_and_nothing_is_shown() -> None:
+    asking = with_masks(mask(), reveals=(reveal(approval=TWO_OF_SRE),))
+    looking = msgspec.structs.replace(GET, masked_will_do=True)
+    for approvals in ((), (approved("see"),)):
+        answer = decided(asking, what=looking, approvals=approvals)
+        assert isinstance(answer, Allow)
+        assert held(answer.masks) == ["test/dsn"]
+        assert answer.approval == ""
+    guarded = msgspec.structs.replace(asking, rules=(*asking.rules, rule("approve", "get", "configmaps", id="guard")))
+    assert isinstance(decided(guarded, what=looking), NeedsApproval)
