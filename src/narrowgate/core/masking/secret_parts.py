@@ -16,6 +16,7 @@ the values in it are looked for as well, by the same rules, and its lines where 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -33,6 +34,12 @@ MIN_DISTINCT: Final = 4
 
 PARTS_LIMIT: Final = 512
 """Parts of one value that are looked for besides the whole of it; a private key of 16,384 bits has some 200 lines."""
+
+LOOKED_LIMIT: Final = 4_096
+"""Lines, or values of JSON, of one value that are looked at for parts: this runs between two requests."""
+
+ASSIGNED_LIMIT: Final = 4_096
+"""Bytes of a line that is read as a name and its value."""
 
 DEPTH: Final = 8
 """Levels of JSON that are gone down."""
@@ -94,12 +101,7 @@ def _of_value(key: str, value: bytes) -> Iterator[Known]:
     if _counts(key, text):
         yield Known(value.strip(), value)
     if b"\n" in text or text[:1] in (b"{", b"["):
-        left = PARTS_LIMIT
-        for part in _within(key, text):
-            yield part
-            left -= 1
-            if not left:
-                return
+        yield from itertools.islice(_within(key, text), PARTS_LIMIT)
 
 
 def _within(key: str, text: bytes) -> Iterator[Known]:
@@ -110,36 +112,44 @@ def _within(key: str, text: bytes) -> Iterator[Known]:
         except orjson.JSONDecodeError:
             pass  # Then it is lines, as anything else is.
         else:
-            yield from _in_json(key, document, 0)
+            for name, leaf in itertools.islice(_leaves(key, document, 0), LOOKED_LIMIT):
+                yield from _of_leaf(name, leaf)
             return
-    for line in text.split(b"\n"):
+    for line in text.split(b"\n", LOOKED_LIMIT)[:LOOKED_LIMIT]:
         line = line.strip()
         if len(line) >= MIN_LENGTH and len(set(line)) >= MIN_DISTINCT and not _is_readable(line):
             yield Known(line, line, is_line=True)
         elif is_secret_name(key) and _counts(key, line):
             # Recovery codes and passphrases, one on each line.
             yield Known(line, line)
-        if (assigned := _ASSIGNED.fullmatch(line)) is not None:
+        if len(line) <= ASSIGNED_LIMIT and (assigned := _ASSIGNED.fullmatch(line)) is not None:
             name, part = assigned[1].decode("latin-1"), assigned[2].rstrip(b" \t,;").strip(b"\"'")
             if _counts(name, part):
                 yield Known(part, part)
 
 
-def _in_json(key: str, value: Any, depth: int) -> Iterator[Known]:
+def _leaves(key: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """The texts in a document, each with the key that it is under."""
     if depth > DEPTH:
         return
     if isinstance(value, dict):
         for name, below in value.items():
-            yield from _in_json(name, below, depth + 1)
+            yield from _leaves(name, below, depth + 1)
     elif isinstance(value, list):
         for below in value:
-            yield from _in_json(key, below, depth + 1)
+            yield from _leaves(key, below, depth + 1)
     elif isinstance(value, str):
-        text = value.encode("utf-8", "surrogatepass")
-        if b"\n" in text.strip():
-            yield from _of_value(key, text)
-        elif _counts(key, text.strip()):
-            yield Known(text.strip(), text)
+        yield key, value
+
+
+def _of_leaf(key: str, value: str) -> Iterator[Known]:
+    """One text of a document. A document within it is a text like any other."""
+    text = value.encode("utf-8", "surrogatepass")
+    stripped = text.strip()
+    if b"\n" in stripped and stripped[:1] not in (b"{", b"["):
+        yield from _of_value(key, text)
+    elif _counts(key, stripped):
+        yield Known(stripped, text)
 
 
 def _counts(key: str, text: bytes) -> bool:

@@ -104,3 +104,10 @@ def test_codes_on_lines_of_their_own_are_looked_for() -> None:
     assert {b"ab12-cd34", b"ef56-gh78"} <= set(texts("codes", b"ab12-cd34\nef56-gh78\n"))
     assert {b"abcd-efgh", b"ijkl-mnop"} <= set(texts("recovery-password", b"abcd-efgh\nijkl-mnop\n"))
     assert b"replicas: 3" not in texts("config.yaml", b"replicas: 3\nname: billing app\n")
+
+
+@pytest.mark.parametrize(
+    "value", [b"-" * 900_000, b"{" * 900_000, b"a=\n" * 300_000, b"-----BEGIN CERTIFICATE-----" * 30_000]
+)
+def test_no_value_keeps_the_gate_busy(value: bytes) -> None:
+    assert len(texts("app.conf", value)) <= PARTS_LIMIT + 1
