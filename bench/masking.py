@@ -200,7 +200,7 @@ def _secret(source: random.Random, number: int) -> dict[str, Any]:
     """A certificate with its key, the settings of an application or a Helm release, as clusters have them."""
     lengths = ((1_100, 1_300, 1_700), (24, 32, 64), (4_500,))[number % 3]
     data = {f"setting-{at}": base64.b64encode(source.randbytes(length)).decode() for at, length in enumerate(lengths)}
-    fields = {"f:data": {".": {}, **{f"f:{key}": {} for key in data}}, "f:type": {}}
+    fields: dict[str, Any] = {"f:data": {".": {}, **{f"f:{key}": {} for key in data}}, "f:type": {}}
     return {
         "metadata": _metadata(source, f"secret-{number}", "Secret", fields),
         "data": data,
@@ -304,7 +304,7 @@ def _pod(source: random.Random, specs: list[dict[str, Any]], number: int) -> dic
         "containerStatuses": [container],
         "qosClass": "Burstable",
     }
-    env = {f'k:{{"name":"SETTING_{key}"}}': {".": {}, "f:name": {}, "f:value": {}} for key in range(8)}
+    env: dict[str, Any] = {f'k:{{"name":"SETTING_{key}"}}': {".": {}, "f:name": {}, "f:value": {}} for key in range(8)}
     fields = {"f:spec": {"f:containers": {'k:{"name":"app"}': {"f:env": env, "f:image": {}}}}}
     metadata = _metadata(source, f"app-{workload}-{number}", "kube-controller-manager", fields)
     return {"metadata": metadata, "spec": spec, "status": status}
