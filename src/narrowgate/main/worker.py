@@ -44,7 +44,8 @@ from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
 
 FIRST_LOOK_SECONDS = 5.0
-"""How long starting waits for a cluster's discovery before it serves anyway (that cluster's requests are refused)."""
+"""How long starting waits for a cluster's discovery, and the values of its Secrets where they are masked, before it
+serves anyway (that cluster's requests are refused)."""
 
 GC_THRESHOLD = 20_000
 """Objects between two looks of the youngest collector generation: requests make few cycles, and 700 means a pause every
@@ -178,7 +179,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + FIRST_LOOK_SECONDS
         while loop.time() < give_up:
-            if self._state.number and all(cluster.discovery is not None for cluster in self._clusters.values()):
+            clusters = all(cluster.discovery is not None for cluster in self._clusters.values())
+            if self._state.number and clusters and not any(known.trouble for known in self._known_secrets.values()):
                 return
             await asyncio.sleep(0.01)
 
