@@ -82,6 +82,7 @@ def test_two_people_show_one_secret_for_one_request(team: Team, curious: Agent, 
     with ThreadPoolExecutor(1) as threads:
         held = sent(threads, curious, f"{target}/{KEY}")
         approval = team.one_waiting("curious")
+        assert "reveal see-the-key of policy curious" in team.question(approval)["summary"][0]
         team.approve(approval, "alice")
         assert not held.done()
         team.approve(approval, "bob")

@@ -59,6 +59,8 @@ class NeedsApproval(msgspec.Struct, frozen=True, kw_only=True):
     """Every rule that holds it, whoever in the chain and whichever part of the request it is about."""
     asks: tuple[Approval, ...] = ()
     """What each of `rules` asks for, in their order."""
+    reveals: tuple[RuleRef, ...] = ()
+    """Those of `rules` that show what is masked, once people have said yes."""
     approval: str = ""
     """The question that was put to people; empty where none was."""
 

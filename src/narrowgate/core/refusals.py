@@ -139,7 +139,8 @@ def with_all_asks(first: Deny | NeedsApproval, held: Sequence[CompiledRule]) -> 
     if all(rule.rule.reveals for rule in held):
         # Lists are masked and never held: whoever needs no more than that need not wait.
         hint += "; a list (--field-selector metadata.name=...) shows it masked at once"
-    return msgspec.structs.replace(first, rules=tuple(asks), asks=tuple(asks.values()), hint=hint)
+    reveals = tuple(dict.fromkeys(rule.ref for rule in held if rule.rule.reveals))
+    return msgspec.structs.replace(first, rules=tuple(asks), asks=tuple(asks.values()), hint=hint, reveals=reveals)
 
 
 def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) -> Deny:

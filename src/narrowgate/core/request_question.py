@@ -5,6 +5,7 @@ What approvers are shown of the request itself is in `request_summary`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, assert_never
 
 import msgspec
@@ -65,13 +66,22 @@ def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApprov
             name=info.name,
             path=cut(rebuild(held.target).decode("ascii"), MAX_PATH),
             audit_id=held.audit_id,
-            summary=summary_of(held.intent, held.target, held.body, held.seen, now),
+            summary=(*_shown(held, needs), *summary_of(held.intent, held.target, held.body, held.seen, now)),
         ),
         excluded=excluded_people(held.who, held.handed_to),
         excluded_groups=owner_groups(member.owner for member in held.who),
         asked_at=now,
         lapses_at=now + min((ask.within for ask in needs.asks), default=0.0),
     )
+
+
+def _shown(held: HeldRequest, needs: NeedsApproval) -> Iterator[str]:
+    """What a yes takes masks off: a request that reads looks harmless."""
+    if held.intent.info.verb == "get":
+        for ref in needs.reveals:
+            yield f"shows, this once, the values that are masked in it: reveal {ref.rule} of policy {ref.policy}"
+    elif needs.reveals:
+        yield "uses something whose values are masked for its sender, and could read them where it uses them"
 
 
 def is_refused_still(question: ApprovalQuestion, now: float) -> bool:

@@ -54,6 +54,19 @@ def test_it_shows_who_asks_for_what() -> None:
     assert about.summary == ("{", '  "a": 1', "}")
 
 
+def test_it_says_what_a_yes_would_show() -> None:
+    needs = msgspec.structs.replace(NEEDS, reveals=NEEDS.rules[:1])
+    target = parse_target(b"/api/v1/namespaces/ci/secrets/key")
+    reading = Intent(cluster="prod", info=request_info("GET", target))
+    held = HeldRequest(who=chain_of(agent("bot")), intent=reading, target=target, digest="d", audit_id="a1")
+    (line,) = question_for_request("q1", held, needs, NOW).about.summary
+    assert line == "shows, this once, the values that are masked in it: reveal a of policy p"
+    assert question_for_request("q1", held, NEEDS, NOW).about.summary == ()
+    making = msgspec.structs.replace(held, intent=INTENT, target=TARGET)
+    (line,) = question_for_request("q1", making, needs, NOW).about.summary
+    assert line.startswith("uses something whose values are masked for its sender")
+
+
 def test_nobody_in_the_chain_and_nobody_who_answers_for_its_agents_may_answer() -> None:
     assert question().excluded == ("alice", "carol")
 

@@ -208,6 +208,8 @@ def test_who_is_held_hears_what_for_and_where_it_is_masked_at_once() -> None:
     guarded = msgspec.structs.replace(asking, rules=(*asking.rules, rule("approve", "get", "configmaps", id="guard")))
     both = decided(guarded)
     assert isinstance(both, NeedsApproval)
+    assert [str(ref) for ref in both.rules] == ["test/guard", "test/see"]
+    assert [str(ref) for ref in both.reveals] == ["test/see"]
     assert "list" not in both.hint
 
 
