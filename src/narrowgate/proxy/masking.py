@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ MASKERS_LIMIT: Final = 8
 
 PLANS_LIMIT: Final = 1_024
 """Namespaces, and objects that a reveal names, whose plan one answer remembers."""
+
+
+_WARNING: Final = re.compile(rb"^(warning:[ \t]*)([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 
 
 class Masking:
@@ -130,6 +134,7 @@ class AnswerMasks:
 
     def whole(self, head: ResponseHead, body: bytes) -> tuple[ResponseHead, bytes]:
         """A whole answer, masked. Raises UpstreamBroken where it cannot be read."""
+        head = self._masked_head(head)
         if head.framing.empty:
             return head, body
         masked = masked_whole(self._answer(head), body)
@@ -141,11 +146,24 @@ class AnswerMasks:
         def warnings(is_whole: bool) -> tuple[tuple[bytes, bytes], ...]:
             return warnings_for(self._counts, is_whole=is_whole)
 
-        sink = MaskedSink(client, head, self._answer(head), fail, warnings)
+        sink = MaskedSink(client, self._masked_head(head), self._answer(head), fail, warnings)
         if self._form in (Form.WATCH, None):
             # Whoever follows something waits for the head before there is anything to mask.
             sink.begin()
         return sink
+
+    def _masked_head(self, head: ResponseHead) -> ResponseHead:
+        """The head with its warnings masked: admission policies and webhooks write them, and may repeat values."""
+        plan = self._choice.plan(ANYWHERE) if _WARNING.search(head.relayed) is not None else None
+        if plan is None:
+            return head
+        known = self._known() if KNOWN_VALUE in plan.text_rules else NOTHING_KNOWN
+
+        def masked(found: re.Match[bytes]) -> bytes:
+            text = TextMasker(text_patterns(plan.text_rules), self._values, self._counts, known)
+            return found[1] + text.feed(found[2]) + text.finish()
+
+        return ResponseHead(head.status, _WARNING.sub(masked, head.relayed), head.framing, head.keep_alive)
 
     def told(self) -> tuple[str, ...]:
         """What was masked so far: `policy/mask=count`, sorted."""

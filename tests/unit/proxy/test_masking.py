@@ -180,3 +180,15 @@ async def line_of(client: Peer) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(await client.reader.readexactly(size))
     await client.reader.readexactly(2)
     return document
+
+
+def test_a_warning_of_the_cluster_is_masked_as_text_is(tmp_path: Path) -> None:
+    warned = ok(json.dumps(POD).encode(), headers=b'Warning: 299 - "denied: password=%b"\r\n' % PLANTED.encode())
+
+    async def look(gated: InProcess, peer: Peer) -> Message:
+        return await peer.message()
+
+    message = answered(tmp_path, [warned], f"{PODS}/p", look)
+    warnings = [value for name, value in message.headers if name == "warning"]
+    assert warnings[0].startswith('299 - "denied: password=[masked:narrowgate/named-secret:')
+    assert PLANTED not in str(message.headers)
