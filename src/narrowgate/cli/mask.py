@@ -154,9 +154,10 @@ def _note_strangers(chain: Chain, cluster: str, policies: list[Policy]) -> None:
 def _difference(seen: Seen) -> list[str]:
     lines = []
     for one in seen.objects:
-        lines.append(one.title if one.differences else f"{one.title}: nothing is masked")
+        title = _printable(one.title)
+        lines.append(title if one.differences else f"{title}: nothing is masked")
         for found in one.differences:
-            lines.append(f"  {found.path}")
+            lines.append(f"  {_printable(found.path)}")
             lines += [f"    {line}" for line in _sides(found)]
     return lines
 

@@ -74,7 +74,8 @@ def test_of_a_long_line_what_differs_is_shown_with_what_is_beside_it(shell: Term
 
 
 def test_nothing_in_a_value_writes_to_the_terminal(shell: Terminal) -> None:
-    config = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "stringData": {"k": "a\x1b[31m\rb"}}
+    metadata, data = {"name": "x\x1b[2J"}, {"k\x1b]0;": "a\x1b[31m\rb"}
+    config = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
     done = shell("mask", "try", shell.write("secret.json", json.dumps(config)))
     assert done.code == 0
     assert "\x1b" not in done.out
