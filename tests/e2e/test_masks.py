@@ -166,9 +166,11 @@ READS = {
     "list metadata": ("", PARTIAL_LIST),
     "list by name": ("?fieldSelector=metadata.name%3Dplanted", JSON),
     "list a page": ("?limit=500", JSON),
+    "list pretty": ("?pretty=true", JSON),
     "list everywhere": ("everywhere", JSON),
     "list everywhere as a table": ("everywhere", TABLE),
     "watch": ("?watch=1&timeoutSeconds=1&resourceVersion=0", JSON),
+    "watch pretty": ("?watch=1&timeoutSeconds=1&resourceVersion=0&pretty=true", JSON),
     "watch as a table": ("?watch=1&timeoutSeconds=1&resourceVersion=0", TABLE),
     "watch metadata": ("?watch=1&timeoutSeconds=1&resourceVersion=0", PARTIAL),
 }
