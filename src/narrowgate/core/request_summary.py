@@ -175,7 +175,8 @@ def _read(body: bytes, intent: Intent) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass
-    if intent.object is not None:
+    if intent.object is not None and intent.info.verb != "patch":
+        # Of a patch it would be all that comes of it, which was not sent.
         return intent.object
     try:
         return parse_yaml(body)

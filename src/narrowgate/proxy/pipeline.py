@@ -114,9 +114,9 @@ class Pipeline:
         self._waiting = waiting
         self._counting = counting
         self._keeps_reads = keeps_reads
-        self._facts = Facts(forwarder.masking)
         self._forwarder = forwarder
         self._write_back = WriteBack(forwarder.masking)
+        self._facts = Facts(forwarder.masking, self._write_back)
         self._reviews = Reviews()
         self._recent = Recent()
         self.sightings = Sightings()

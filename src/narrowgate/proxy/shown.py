@@ -26,7 +26,8 @@ from narrowgate.core.target import Target
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Exchange, Understood
-from narrowgate.proxy.facts import CHANGING_VERBS, Look, dry_target, right_to_read
+from narrowgate.proxy.facts import CHANGING_VERBS
+from narrowgate.proxy.look import Look, dry_target, right_to_read
 from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.proxy.write_back import body_of

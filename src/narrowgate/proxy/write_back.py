@@ -39,7 +39,7 @@ from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import CAUSE_INVALID, Cause, Status, invalid, one_line
 from narrowgate.core.target import Target
 from narrowgate.proxy.exchange import Exchange, Understood, is_bare
-from narrowgate.proxy.facts import JSON_PATCH, Look, masks_of, object_target, pinned, right_to_read
+from narrowgate.proxy.look import JSON_PATCH, Look, masks_of, object_target, pinned, right_to_read
 from narrowgate.proxy.masking import Masking
 from narrowgate.wire.protobuf_object import read_object
 

@@ -181,3 +181,10 @@ def test_what_is_opened_is_read_as_the_api_server_reads_it(query: str, told: str
 
 def test_ports_that_are_named_are_shown() -> None:
     assert "port: 5432" in shown("GET", "/api/v1/namespaces/ci/pods/web/portforward?ports=5432")
+
+
+def test_what_comes_of_a_patch_in_yaml_is_not_shown_in_the_place_of_the_patch() -> None:
+    patch, result = b"spec: {replicas: 2}\n", {"spec": {"env": "hunter2"}}
+    lines = shown("PATCH", WEB, patch, Seen(hidden="ci may not get it"), read=result)
+    assert '    "replicas": 2' in lines
+    assert "hunter2" not in "".join(lines)

@@ -231,6 +231,16 @@ def test_people_are_asked_about_the_write_as_it_was_sent(tmp_path: Path) -> None
     assert not [one for one in server.received if one.method == "PUT" and "dryRun" not in one.target]
 
 
+@pytest.mark.parametrize("guess", ["hunter2", "wrong"])
+def test_no_dry_run_answers_what_the_patch_must_not_ask(guess: str, tmp_path: Path) -> None:
+    looks = DENIES_ON_SECRET.replace("hunter2", "never")
+    operations = [{"op": "test", "path": "/spec/containers/0/env/0/value", "value": guess}]
+    answer, server = sent(tmp_path, request("PATCH", POD, body_of(operations), JSON_PATCH), looks)
+    assert json.loads(answer.body)["code"] == 422
+    assert "it is masked, and operation 0 tests it" in json.loads(answer.body)["message"]
+    assert {one.method for one in server.received} == {"GET"}
+
+
 @pytest.mark.parametrize(
     ("message", "asked"),
     [
