@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.e2e.gate import Agent, Cluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.rules import allow, deny
 from tests.e2e.team import Team, asks, team_at
+from tests.e2e.test_changes import ended, running
 from tests.e2e.wire import Connection, Response
 
 KEY = "deploy-key"
@@ -183,6 +184,22 @@ def test_a_reveal_opens_nothing_that_no_rule_allows(team: Team, namespace: str, 
     assert team.waiting("without") == []
 
 
+def mask_too(team: Team, agent: str, rules: list[dict[str, Any]], resource: str, field: str) -> None:
+    """Writes the agent's policy anew, with a mask called `colour`."""
+    policy = {
+        "apiVersion": "narrowgate.dev/v1alpha1",
+        "kind": "Policy",
+        "metadata": {"name": agent},
+        "spec": {
+            "subjects": [{"kind": "Agent", "name": agent}],
+            "clusters": ["dev"],
+            "rules": rules,
+            "masks": [{"id": "colour", "apiGroups": [""], "resources": [resource], "fields": [field]}],
+        },
+    }
+    team.gate.write_policy_text(f"{agent}.yaml", yaml.safe_dump(policy, sort_keys=False))
+
+
 def events_until_the_end(connection: Connection) -> list[dict[str, Any]]:
     """The rest of a watch, line by line."""
     body = b""
@@ -197,17 +214,6 @@ def test_a_watch_ends_with_a_reason_when_a_policy_begins_to_mask(team: Team, dir
     rules = [allow("read", "get list watch", "configmaps", namespace)]
     configmaps = f"/api/v1/namespaces/{namespace}/configmaps"
     agent = team.agent("watcher", rules, f"{configmaps}/watched")
-    policy = {
-        "apiVersion": "narrowgate.dev/v1alpha1",
-        "kind": "Policy",
-        "metadata": {"name": "watcher"},
-        "spec": {
-            "subjects": [{"kind": "Agent", "name": "watcher"}],
-            "clusters": ["dev"],
-            "rules": rules,
-            "masks": [{"id": "colour", "apiGroups": [""], "resources": ["configmaps"], "fields": ["data.colour"]}],
-        },
-    }
     with agent.connect() as connection:
         watch = f"{configmaps}?watch=1&fieldSelector=metadata.name%3Dwatched&resourceVersion=0"
         connection.send(agent.bytes_of("GET", watch))
@@ -217,7 +223,7 @@ def test_a_watch_ends_with_a_reason_when_a_policy_begins_to_mask(team: Team, dir
         assert b"plainly-red" in first
         connection.line()
 
-        team.gate.write_policy_text("watcher.yaml", yaml.safe_dump(policy, sort_keys=False))
+        mask_too(team, "watcher", rules, "configmaps", "data.colour")
         began = time.monotonic()
         rest = events_until_the_end(connection)
         assert time.monotonic() - began < END_SECONDS
@@ -228,3 +234,13 @@ def test_a_watch_ends_with_a_reason_when_a_policy_begins_to_mask(team: Team, dir
     shown = agent.request("GET", watch + "&timeoutSeconds=1").body
     assert b"[masked:watcher/colour:" in shown
     assert b"plainly-red" not in shown
+
+
+def test_a_followed_log_ends_when_a_policy_begins_to_mask(
+    team: Team, kubectl_of: Callable[[Agent], Kubectl], namespace: str
+) -> None:
+    rules = [allow("read", "get", "pods pods/log", namespace)]
+    agent = team.agent("listener", rules, f"/api/v1/namespaces/{namespace}/pods/clock")
+    with running(kubectl_of(agent).within(namespace), "logs", "-f", "clock", until=b"tick") as process:
+        mask_too(team, "listener", rules, "pods", "spec.nodeName")
+        assert ended(process), "the log goes on as it was masked before"
