@@ -1,19 +1,22 @@
 """`python -m bench.masking`: what it costs to mask answers, beside passing them on and beside the plain way to mask.
 
 Processor time for lists of 5,000 Secrets and of 5,000 pods, a watch of pods and a log, each in pieces as they come from
-a socket: copied (`copy`), masked in their bytes as the gate does it (`gate`), and read into Python objects, masked
-there and written again (`objects`, the whole list at once, as nothing else can be done with them). Then the memory that
-a list takes which is much larger than what may be held of it. No network takes part.
+a socket: copied (`copy`), masked in their bytes as the gate does it (`gate`), the same with 5,000 known values to look
+for in text (`known`), and read into Python objects, masked there and written again (`objects`, the whole list at once,
+as nothing else can be done with them). Then the memory that a list takes which is much larger than what may be held of
+it. No network takes part.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import gc
 import random
 import resource
 import statistics
+import string
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +26,13 @@ import orjson
 
 from narrowgate.core.masking.built_in import built_in_rules
 from narrowgate.core.masking.choosing import Where
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker, mask_document
 from narrowgate.core.masking.patterns import text_patterns
 from narrowgate.core.masking.plan import Plan
 from narrowgate.core.masking.resource_plan import HeldMask, plan_for
+from narrowgate.core.masking.secret_parts import Known
 from narrowgate.core.masking.text import TextMasker
 from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
@@ -44,6 +49,10 @@ ROUNDS: Final = 5
 MEBIBYTE: Final = 1024 * 1024
 LARGE: Final = 500
 """MiB of the list whose memory is measured."""
+KNOWN: Final = 5_000
+"""Known values of the column of that name."""
+LENGTHS: Final = (12, 16, 20, 24, 32, 40)
+"""Their characters."""
 MOST_GROWTH: Final = 64.0
 """MiB that it may take: what is promised."""
 
@@ -62,10 +71,10 @@ class HeldMasks:
 
     varies = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, known: KnownValues) -> None:
         self._plan = plan
         counts: dict[str, int] = {}
-        self._masker = JsonMasker(ObjectMasker(plan, ValueMasker(b"0" * 32), counts).mask, counts)
+        self._masker = JsonMasker(ObjectMasker(plan, ValueMasker(b"0" * 32), counts, known).mask, counts)
 
     def plan(self, where: Where) -> Plan | None:  # noqa: ARG002 (wherever that is)
         """See `Masks`."""
@@ -86,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
     grown = 0.0 if options.only else _growth(LARGE * MEBIBYTE)
     answers = [answer for answer in _answers(random.Random(5)) if options.only in answer.name]
     print(f"processor time, MB/s (median of {options.rounds} rounds)")
-    print(f"  {'':24} {'MB':>5} {'copy':>9} {'gate':>9} {'objects':>9}   gate to objects")
+    print(f"  {'':24} {'MB':>5} {'copy':>9} {'gate':>9} {'known':>9} {'objects':>9}   gate to objects")
     for answer in answers:
         _print(answer, options.rounds)
     if options.only:
@@ -97,10 +106,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print(answer: Answer, rounds: int) -> None:
-    ways: dict[str, Callable[[Answer], int]] = {"copy": _copied, "gate": _masked, "objects": _by_objects}
+    ways: dict[str, Callable[[Answer], int]] = {
+        "copy": _copied,
+        "gate": _masked,
+        "known": _masked_with_known,
+        "objects": _by_objects,
+    }
     if answer.form is None:
         del ways["objects"]
     took: dict[str, list[float]] = {name: [] for name in ways}
+    _known()
     for _ in range(rounds):
         for name, way in ways.items():
             gc.collect()
@@ -109,7 +124,9 @@ def _print(answer: Answer, rounds: int) -> None:
             took[name].append(time.process_time() - began)
     speeds = {name: len(answer.body) / 1e6 / max(statistics.median(times), 1e-6) for name, times in took.items()}
     ratio = f"{speeds['gate'] / speeds['objects']:.1f}x" if "objects" in speeds else ""
-    shown = (f"{speeds[name]:9,.0f}" if name in speeds else f"{'-':>9}" for name in ("copy", "gate", "objects"))
+    shown = (
+        f"{speeds[name]:9,.0f}" if name in speeds else f"{'-':>9}" for name in ("copy", "gate", "known", "objects")
+    )
     print(f"  {answer.name:24} {len(answer.body) / 1e6:5.1f} {' '.join(shown)}   {ratio}", flush=True)
 
 
@@ -120,13 +137,26 @@ def _copied(answer: Answer) -> int:
     return sum(len(bytes(bytearray(piece))) for piece in _pieces(answer.body))
 
 
-def _masked(answer: Answer) -> int:
+@functools.cache
+def _known() -> KnownValues:
+    """Random passwords, none of which is in any answer."""
+    source = random.Random(7)
+    letters = string.ascii_letters + string.digits + "!$%+/"
+    passwords = ("".join(source.choices(letters, k=source.choice(LENGTHS))).encode() for _ in range(KNOWN))
+    return KnownValues(Known(password, password) for password in passwords)
+
+
+def _masked_with_known(answer: Answer) -> int:
+    return _masked(answer, _known())
+
+
+def _masked(answer: Answer, known: KnownValues = NOTHING_KNOWN) -> int:
     masker: MaskedAnswer | TextMasker
     if answer.form is None:
         rules = _plan(answer.resource).text_rules
-        masker = TextMasker(text_patterns(rules), ValueMasker(b"0" * 32), {})
+        masker = TextMasker(text_patterns(rules), ValueMasker(b"0" * 32), {}, known)
     else:
-        masker = masked_answer(answer.form, HeldMasks(_plan(answer.resource)))
+        masker = masked_answer(answer.form, HeldMasks(_plan(answer.resource), known))
     return sum(len(masker.feed(piece)) for piece in _pieces(answer.body)) + len(masker.finish())
 
 
@@ -156,7 +186,7 @@ def _growth(size: int) -> float:
     """MiB that a list of pods takes which is made as it is masked."""
     source = random.Random(7)
     specs = [_pod_parts(source, number) for number in range(WORKLOADS)]
-    answer = masked_answer(Form.LIST, HeldMasks(_plan("pods")))
+    answer = masked_answer(Form.LIST, HeldMasks(_plan("pods"), NOTHING_KNOWN))
     answer.feed(b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[')
     before = _peak()
     made = number = 0
