@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from narrowgate.wire.json_mask import require_text
+from narrowgate.wire.json_mask import WHITESPACE, require_text
 from narrowgate.wire.json_spans import Unreadable, elements_begun, members_of
 
 BATCH_BYTES: Final = 256 * 1024
@@ -28,11 +28,15 @@ more when they are converted."""
 CANDIDATES: Final = 8
 """How many commas are tried before the items are told apart one by one."""
 
+BORDER_BYTES: Final = 256
+"""Bytes between two items at most, where their border is found quickly: a comma, and as much white space as people like
+to look at."""
+
 HEAD_CANDIDATES: Final = 256
 """How many keys that could begin the items are tried; a head has one, a single object with volumes some."""
 
 _BEGIN: Final = re.compile(rb'(?<!\\)"(items|rows)"\s*:\s*\[')
-_FIRST_KEY: Final = re.compile(rb'\{\s*"[A-Za-z]{1,32}"')
+_FIRST_KEY: Final = re.compile(rb'\{[ \t\r\n]*"[A-Za-z]{1,32}"')
 _COMMA: Final = re.compile(rb"[ \t\r\n]*,")
 _elements = msgspec.json.Decoder(list[Raw]).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -146,14 +150,13 @@ class ItemStream:
         """The end of the last whole item that is followed by a comma, and all items up to it; None where none is."""
         if not self._first_key and (first := _FIRST_KEY.search(buffer)):
             self._first_key = first[0]
-        mark = b"}," + self._first_key
-        at = len(buffer)
-        for _ in range(CANDIDATES):
-            at = buffer.rfind(mark, 0, at)
-            if at < 0:
-                break
-            if (elements := self._list_in(buffer[: at + 1])) is not None:
-                return at + 1, elements
+        tries, at = 0, len(buffer)
+        while tries < CANDIDATES and self._first_key and (at := buffer.rfind(self._first_key, 0, at)) > 0:
+            end = buffer.rfind(b"}", max(at - BORDER_BYTES, 0), at) + 1
+            if end and buffer[end:at].strip(WHITESPACE) == b",":
+                tries += 1
+                if (elements := self._list_in(buffer[:end])) is not None:
+                    return end, elements
         return self._slow_batch(buffer)
 
     def _slow_batch(self, buffer: bytes) -> tuple[int, list[Raw]] | None:

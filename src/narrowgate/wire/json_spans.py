@@ -2,8 +2,8 @@
 
 A container is decoded to the raw bytes of what is in it. As the API server writes it, it is nothing but those, with
 their keys, quotes, colons and commas: then their lengths say where each begins, and that no byte is unaccounted for
-(whitespace, an escape in a key, a key that stands twice). Where one is, the tokens are looked at one by one; that is
-slow, and exact whatever the whitespace, the escapes and the order. Two members of one name are refused: readers differ
+(whitespace, an escape in a key, a key that stands twice). Where one is, what stands between the values is read; it
+takes longer, and is exact whatever the whitespace and the escapes. Two members of one name are refused: readers differ
 about which one counts.
 """
 
@@ -20,6 +20,8 @@ _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,]|[^][{}:,"\s]+|"'
 """Strings, marks, what else stands between them (numbers, true, false, null), and a quote that nothing closes."""
 _QUOTE: Final = ord('"')
 _COMMA: Final = ord(",")
+_KEY: Final = re.compile(rb'[ \t\r\n,]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_BETWEEN: Final = re.compile(rb"[ \t\r\n,]*")
 _BEFORE_VALUE: Final = len('"":')
 """Bytes around a key, as compact JSON has them."""
 
@@ -49,7 +51,7 @@ def members_of(container: bytes) -> dict[str, Span]:
         at += 1
     # Every other way to write it is longer: an escape or a character outside ASCII in a key counts as one of it, a
     # member that another one of its name has replaced not at all.
-    return found if at == len(container) else _spaced_members(container)
+    return found if at == len(container) else _spaced_members(container, decoded)
 
 
 def elements_of(container: bytes) -> list[Span]:
@@ -64,7 +66,7 @@ def elements_of(container: bytes) -> list[Span]:
         end = at + len(value)
         found.append((at, end))
         at = end + 1
-    return found if at == len(container) else elements_begun(container)
+    return found if at == len(container) else _spaced_elements(container, decoded)
 
 
 def elements_begun(container: bytes) -> list[Span]:
@@ -81,22 +83,30 @@ def spliced(container: bytes, changed: Iterable[tuple[Span, bytes]]) -> bytes:
     return b"".join((*parts, container[at:]))
 
 
-def _spaced_members(container: bytes) -> dict[str, Span]:
+def _spaced_members(container: bytes, decoded: dict[str, Raw]) -> dict[str, Span]:
+    """The members of an object that is valid JSON, however it is written; `decoded` has the last of each name."""
     found: dict[str, Span] = {}
-    tokens = _outermost(container)
-    for start, end in tokens:
-        # A key, its colon, its value: the container is known to be valid.
-        key = msgspec.json.decode(container[start:end], type=str)
-        next(tokens)
-        if key in found:
+    at = container.index(b"{") + 1
+    while (key_found := _KEY.match(container, at)) is not None:
+        key = msgspec.json.decode(key_found[1], type=str)
+        start = key_found.end()
+        at = start + len(decoded[key])
+        if key in found or container[start:at] != bytes(decoded[key]):
             # Not which: keys of managed fields repeat values.
             raise Unreadable("a key stands twice in one of its objects")
-        found[key] = _value(tokens)
+        found[key] = start, at
     return found
 
 
-def _value(tokens: Iterator[Span]) -> Span:
-    return next(tokens)
+def _spaced_elements(container: bytes, decoded: list[Raw]) -> list[Span]:
+    found: list[Span] = []
+    at = container.index(b"[") + 1
+    for value in decoded:
+        between = _BETWEEN.match(container, at)
+        start = between.end() if between is not None else at
+        at = start + len(value)
+        found.append((start, at))
+    return found
 
 
 def _outermost(container: bytes) -> Iterator[Span]:
