@@ -473,3 +473,62 @@ def test_the_record_holds_nothing_that_was_put_back(edits: Edits, masked_gate: G
     journal = masked_gate.journal_text()
     assert KEY not in journal
     assert f"/{edits.there('secret')['metadata']['name']}" in journal
+
+
+def test_a_dry_run_of_a_copy_is_refused_and_a_difference_shows_none(edits: Edits) -> None:
+    shown = edits.read("deployment")
+    copied = less_version(shown | {"metadata": {"name": "copied"}})
+    ran = edits.sent(("create", "--dry-run=server"), copied)
+    assert (ran.code, SECRET in ran.text) == (1, False)
+    assert "spec.template.spec.containers[0].env[0].value" in ran.text
+    same = edits.sent(("diff",), less_version(edits.read("deployment")))
+    assert same.code == 0, same.text
+    assert SECRET not in same.text
+
+
+def test_a_custom_resource_is_edited_and_its_parts_keep_their_kind(
+    edits: Edits, direct: Kubectl, agent: Agent, place: str, run_id: str
+) -> None:
+    group = f"ng-{run_id}.example.com"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": "widgets", "singular": "widget", "kind": "Widget"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    widget = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "edited"},
+        "spec": {
+            "manifest": {"kind": "Secret", "data": {"any": KEY}},
+            "parameters": [{"id": 1, "name": "DB_PASSWORD", "value": SECRET}],
+            "size": 1,
+        },
+    }
+    try:
+        direct.must("create", "-f", "-", stdin=json.dumps(definition).encode())
+        direct.must("wait", "--for=condition=Established", f"crd/widgets.{group}", "--timeout=60s")
+        edits.direct.must("create", "-f", "-", stdin=json.dumps(widget).encode())
+        target = f"/apis/{group}/v1/namespaces/{place}/widgets/edited"
+
+        def patch(kind: str, document: Any) -> int:
+            headers = {"Content-Type": f"application/{kind}"}
+            query = "?fieldManager=other&force=true" if "apply" in kind else ""
+            return agent.request("PATCH", target + query, headers, json.dumps(document).encode()).status
+
+        shown = agent.request("GET", target).json()
+        assert KEY not in json.dumps(shown)
+        assert SECRET not in json.dumps(shown)
+        assert patch("merge-patch+json", {"spec": shown["spec"] | {"size": 2}}) == 200
+        assert patch("merge-patch+json", {"spec": {"manifest": {"kind": "Other"}}}) == 422
+        other = {key: widget[key] for key in ("apiVersion", "kind", "metadata")}
+        assert patch("apply-patch+yaml", other | {"spec": {"manifest": {"kind": "Other"}}}) == 422
+        assert patch("apply-patch+yaml", other | {"spec": {"parameters": [{"id": 1, "name": "LABEL"}]}}) == 422
+        there = edits.there(f"widgets.{group}")
+        assert there["spec"] == widget["spec"] | {"size": 2}
+    finally:
+        direct("delete", "crd", f"widgets.{group}", "--wait=false")
