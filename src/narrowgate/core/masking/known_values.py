@@ -11,7 +11,7 @@ Values hold in memory alone. Text comes in complete lines, which no form crosses
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import hyperscan
@@ -20,7 +20,7 @@ import msgspec
 from narrowgate.core.masking.masked_value import MASKED_BYTES, ValueMasker
 from narrowgate.core.masking.patterns import KNOWN_VALUE
 from narrowgate.core.masking.secret_parts import MIN_LENGTH, Known
-from narrowgate.core.masking.value_forms import Form, beside, forms_of, pieces_of
+from narrowgate.core.masking.value_forms import SHORT, Form, beside, forms_of, pieces_of
 
 PIECES_LIMIT: Final = 200_000
 """Literals of one automaton: about 30,000 passwords, or 1,000 private keys. It takes some 0.4 GB and half a minute of
@@ -29,6 +29,9 @@ another thread to build that many."""
 FINDS_LIMIT: Final = 8_192
 """Finds in one text before it is read line by line, and in one line before that is hidden whole: 64 KiB of nothing but
 values."""
+
+SAME_EDGE: Final = 64
+"""Forms that begin alike, or end alike, among which the rest of a cut value is looked for."""
 
 STEP: Final = 256
 """Bytes in which text and form are compared beyond what was found."""
@@ -56,7 +59,9 @@ class KnownValues:
     Raises TooManyValues where the values have more than PIECES_LIMIT forms and pieces together.
     """
 
-    __slots__ = ("_besides", "_database", "_form", "_known", "_length", "_offset", "_value", "values")
+    __slots__ = (
+        "_begins", "_besides", "_database", "_ends", "_form", "_known", "_length", "_offset", "_value", "values",
+    )  # fmt: skip
 
     def __init__(self, values: Iterable[Known], besides: KnownValues | None = None) -> None:
         """`besides` is looked for as well: what was compiled before, when only a few values are new."""
@@ -69,6 +74,10 @@ class KnownValues:
         self._form: Final = array("B")
         self._offset: Final = array("I")
         self._length: Final = array("I")
+        self._begins: Final[dict[bytes, list[tuple[int, int]]]] = {}
+        """The first MIN_LENGTH bytes of each form, and whose they are."""
+        self._ends: Final[dict[bytes, list[tuple[int, int]]]] = {}
+        """The last ones."""
         self._database: Final = self._compiled(self._literals())
 
     def __len__(self) -> int:
@@ -101,6 +110,43 @@ class KnownValues:
         counts[KNOWN_VALUE] = counts.get(KNOWN_VALUE, 0) + len(finds)
         return b"".join([*written, text[done:]])
 
+    def masked_at_edges(self, text: bytes, values: ValueMasker, counts: dict[str, int]) -> bytes:
+        """The text without the rest of a value with which it begins or ends, the very same where it does with none.
+
+        For texts that somebody else has cut. Rests of fewer than MIN_LENGTH bytes are not told from other text.
+        """
+        if self._besides is not None:
+            text = self._besides.masked_at_edges(text, values, counts)
+        lengths = range(SHORT - 1, MIN_LENGTH - 1, -1)
+        whose = (self._whose(self._begins, text[-length:], bytes.startswith) for length in lengths)
+        for length, known in zip(lengths, whose, strict=True):
+            if known is not None:
+                text = text[:-length] + self._mark(known, values, counts)
+                break
+        whose = (self._whose(self._ends, text[:length], bytes.endswith) for length in lengths)
+        for length, known in zip(lengths, whose, strict=True):
+            if known is not None:
+                return self._mark(known, values, counts) + text[length:]
+        return text
+
+    def _whose(
+        self,
+        edges: dict[bytes, list[tuple[int, int]]],
+        rest: bytes,
+        is_of: Callable[[bytes, bytes], bool],
+    ) -> Known | None:
+        """The value a form of which begins or ends with `rest`."""
+        edge = rest[:MIN_LENGTH] if edges is self._begins else rest[-MIN_LENGTH:]
+        for value, number in edges.get(edge, ()):
+            known = self._known[value]
+            if is_of(forms_of(known)[number].text, rest):
+                return known
+        return None
+
+    def _mark(self, known: Known, values: ValueMasker, counts: dict[str, int]) -> bytes:
+        counts[KNOWN_VALUE] = counts.get(KNOWN_VALUE, 0) + 1
+        return values.of(KNOWN_VALUE, known.stands_for).encode()
+
     def crosses(self, text: bytes, edge: int) -> int:
         """Where in the text it can be cut at `edge` or before, so that no value is cut."""
         return min([edge, *(find.start for find in self._finds(text) if find.end > edge)])
@@ -111,6 +157,9 @@ class KnownValues:
         literals: dict[bytes, None] = {}
         for value, known in enumerate(self._known):
             for number, form in enumerate(forms_of(known)):
+                for edges, edge in ((self._begins, form.text[:MIN_LENGTH]), (self._ends, form.text[-MIN_LENGTH:])):
+                    if len(found := edges.setdefault(edge, [])) < SAME_EDGE:
+                        found.append((value, number))
                 for offset, piece in pieces_of(form):
                     if piece in literals:
                         # The same piece of two values: that of the first is extended as far as it goes.

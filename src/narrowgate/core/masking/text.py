@@ -44,6 +44,11 @@ ROUNDS: Final = 8
 line made for that, is hidden whole.
 """
 
+CUT_LENGTH: Final = 1_000
+"""Bytes of a text in an object that may have been cut: the kubelet keeps 2 or 4 KiB of a container's last words, events
+have 1 KiB.
+"""
+
 LONG_LINE: Final = "narrowgate/long-line"
 """The rule that hides the rest of a line beyond LINE_LIMIT."""
 
@@ -287,10 +292,12 @@ def mask_text(
     if is_clean and not known:
         return text
     plain = text.encode("utf-8", "surrogatepass")
-    if len(plain) < LINE_LIMIT and not known.is_in(plain) and (is_clean or patterns.is_clean(text, plain)):
+    left = known.masked_at_edges(plain, values, counts) if known and len(plain) >= CUT_LENGTH else plain
+    is_same = left is plain and len(plain) < LINE_LIMIT and not known.is_in(plain)
+    if is_same and (is_clean or patterns.is_clean(text, plain)):
         return text
     masker = TextMasker(patterns, values, counts, known)
-    masked = masker.feed(plain) + masker.finish()
+    masked = masker.feed(left) + masker.finish()
     return text if masked == plain else masked.decode("utf-8", "surrogatepass")
 
 

@@ -184,3 +184,16 @@ def test_every_line_of_a_private_key_is_known() -> None:
     for line in lines:
         assert line not in values.masked(b"12: " + line + b"\n", VALUES, {})
     assert gzip.compress(key) == values.masked(gzip.compress(key), VALUES, {}), "what is compressed is not seen"
+
+
+def test_the_rest_of_a_value_that_was_cut_at_the_edge_of_a_text_is_masked() -> None:
+    value, other = b"Zq7Xk29LmPw4Nn8Vb37T", b"Zq7Xk29L-another-one"
+    text = "some words " * 200
+    for values in (known(value, other), KnownValues([Known(value, value)], known(other))):
+        for length in range(8, len(value)):
+            for cut in (text + value[:length].decode(), value[-length:].decode() + text):
+                left = mask_text(cut, PATTERNS, VALUES, {}, values)
+                assert MASKED_BYTES.sub(b"", left.encode()) == text.encode(), length
+        assert mask_text(text, PATTERNS, VALUES, {}, values) is text
+        hexed = value.hex()[:30]
+        assert hexed not in mask_text(text + hexed, PATTERNS, VALUES, {}, values)
