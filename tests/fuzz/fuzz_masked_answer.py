@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import orjson
-from tests.property.test_masked_answer import AllHold, plan_for_answers
+from tests.property.test_masked_answer import AllHold, ByNamespace, plan_for_answers
 from tests.property.test_masking import SHAPES, VALUES
 
 from narrowgate.core.documents import parse_json
@@ -30,7 +30,7 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.objects import mask_document
 from narrowgate.core.masking.plan import Plan
 from narrowgate.wire.json_spans import Unreadable
-from narrowgate.wire.masked_answer import Form, masked_answer
+from narrowgate.wire.masked_answer import Form, Masks, masked_answer
 
 SECRET = "Zq7-planted-by-the-fuzzer"
 BATCH = 20
@@ -43,6 +43,7 @@ ODD = (
     b'"\\u0064ata"', b'"data":{},', b'"items":[]', b',"items":[', b'"rows":[],', b'"kind":"List",', b'"stringData":',
     b'"kind":"Status","apiVersion":"v1",', b"\xff", b"\x00", b"\\", b'\\"', b'"\\/"', b"},{", b'},{"metadata"', b"]}",
     b"{}\n{}\n", b"1e999", b"-", b"\\ud800", b'"name":"DB_PASSWORD",', b"[" * 250,
+    b'"kind":"\\ud800",', b'"metadata":{"namespace":"\\udfff"},',
     b'"metadata":{"managedFields":[{"fieldsV1":{"v:\\"x\\"":{}}}]},',
 )
 # fmt: on
@@ -93,9 +94,9 @@ def damaged(source: random.Random, body: bytes) -> bytes:
     return bytes(raw)
 
 
-def masked(plan: Plan, form: Form, body: bytes, sizes: list[int]) -> bytes | None:
+def masked(masks: Masks, form: Form, body: bytes, sizes: list[int]) -> bytes | None:
     """What leaves of it in pieces of these sizes, the rest in one; None where it is broken off."""
-    answer = masked_answer(form, AllHold(plan))
+    answer = masked_answer(form, masks)
     out, at = b"", 0
     try:
         for size in [*sizes, len(body)]:
@@ -121,13 +122,15 @@ def expected(plan: Plan, form: Form, body: bytes) -> Any:
 
 def check(source: random.Random, plan: Plan, form: Form, body: bytes) -> str:
     """Compare cuts, passes and the reference; what became of it, for the count."""
-    whole = masked(plan, form, body, [])
+    whole = masked(AllHold(plan), form, body, [])
     sizes = [source.randint(1, 60) for _ in range(source.randint(0, 60))]
-    if masked(plan, form, body, sizes) != whole:
+    if masked(AllHold(plan), form, body, sizes) != whole:
         raise AssertionError(f"cut at {sizes} it is another")
+    # Where masks hold in some namespaces only, other parts of an object are read.
+    masked(ByNamespace(plan), form, body, sizes)
     if whole is None:
         return "refused"
-    if masked(plan, form, whole, []) != whole:
+    if masked(AllHold(plan), form, whole, []) != whole:
         raise AssertionError("masked twice it is another")
     if form is Form.WATCH:
         return "masked"

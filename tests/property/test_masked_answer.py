@@ -43,18 +43,27 @@ RESOURCES = [
 class AllHold:
     """All built-in masks of one resource, for every object."""
 
-    varies = False
+    varies: bool = False
 
     def __init__(self, plan: Plan) -> None:
         self.counts: dict[str, int] = {}
         self._plan = plan
         self._masker = JsonMasker(ObjectMasker(plan, VALUES, self.counts).mask, self.counts)
 
-    def plan(self, _where: Where) -> Plan:
+    def plan(self, _where: Where) -> Plan | None:
         return self._plan
 
     def masker(self, _plan: Plan) -> JsonMasker:
         return self._masker
+
+
+class ByNamespace(AllHold):
+    """The built-in masks hold in one namespace, and where none can be told."""
+
+    varies = True
+
+    def plan(self, where: Where) -> Plan | None:
+        return self._plan if where.namespace in ("here", None) else None
 
 
 def plan_for_answers(group: str, resource: str) -> Plan:
@@ -204,8 +213,9 @@ def added(all_counts: Any) -> dict[str, int]:
 
 
 FIELDS = [
-    "spec.x", "spec.**.token", "spec.containers[*].name", "data.*", "**.x.note", "spec.?", "metadata.*.value", "status",
-    'metadata.annotations["a/b"]', 'spec.**["a/b"].é', "spec.containers[*].env[*].value", "metadata.annotations.x", "**.é",
+    "spec.x", "spec.**.token", "spec.containers[*].name", "data.*", "**.x.note", "spec.?", "metadata.*.value",
+    "status", 'metadata.annotations["a/b"]', 'spec.**["a/b"].é', "spec.containers[*].env[*].value",
+    "metadata.annotations.x", "**.é",
 ]  # fmt: skip
 
 
@@ -233,6 +243,31 @@ def test_what_is_not_masked_stays_byte_for_byte(
         after = [by_reference(plan, document)[0] for document in documents]
         expected = "".join(as_written_by_go(old, new) + "\n" for old, new in zip(documents, after, strict=True))
         assert masked(plan, form, body.encode())[0].decode() == expected
+
+
+places = st.fixed_dictionaries({}, optional={"namespace": st.sampled_from(["here", "there", ""]), "name": st.just("x")})
+
+
+@given(st.lists(st.tuples(objects, places), min_size=1, max_size=4), st.data())
+@BOUNDED
+def test_what_differs_by_namespace_is_judged_object_by_object(
+    placed: list[tuple[dict[str, Any], dict[str, str]]], data: st.DataObject
+) -> None:
+    plan = plan_for_answers("", "configmaps")
+    one, *others = [each | {"metadata": place, "data": {"password": "x"}} for each, place in placed]
+    form, documents = data.draw(st.sampled_from(answers(one, others)))
+    spell = oddly_spelled(data)
+    body = "".join(written(document, lambda: "", spell) + "\n" for document in documents)
+    masks = ByNamespace(plan)
+    answer = masked_answer(form, masks)
+    out = answer.feed(body.encode()) + answer.finish()
+    counts: dict[str, int] = {}
+    expected = [
+        mask_document(document, lambda namespace, _name: plan if namespace in ("here", None) else None, VALUES, counts)
+        for document in documents
+    ]
+    assert [orjson.loads(line) for line in out.splitlines()] == expected
+    assert masks.counts == counts
 
 
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|[^][{}:,"\s]+')

@@ -27,6 +27,9 @@ DOCUMENT_LIMIT: Final = 64 * 1024 * 1024
 
 TABLE_GROUP: Final = "meta.k8s.io/"
 _COLLECTIONS: Final = ("items", "rows")
+_FAILURES: Final = (msgspec.DecodeError, ValueError, RecursionError)
+"""What decoders raise: orjson's error and those of Unicode are ValueErrors. What is skipped at first may turn out to be
+no text when it is read, or too deep for where it is read."""
 _elements = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -77,11 +80,37 @@ def masked_answer(form: Form, masks: Masks) -> MaskedAnswer:
     document = _Documents(masks)
     match form:
         case Form.OBJECT:
-            return _Single(document)
+            return _Guarded(_Single(document))
         case Form.LIST:
-            return _Listed(document)
+            return _Guarded(_Listed(document))
         case Form.WATCH:
-            return _Watched(document)
+            return _Guarded(_Watched(document))
+
+
+class _Guarded:
+    """An answer whose every failure to read says that it is unreadable, wherever in it that turned out."""
+
+    def __init__(self, answer: MaskedAnswer) -> None:
+        self._answer = answer
+
+    @property
+    def at_boundary(self) -> bool:
+        """See `MaskedAnswer`."""
+        return self._answer.at_boundary
+
+    def feed(self, data: bytes) -> bytes:
+        """See `MaskedAnswer`."""
+        try:
+            return self._answer.feed(data)
+        except _FAILURES as error:
+            raise Unreadable(f"it is not valid JSON: {error}") from None
+
+    def finish(self) -> bytes:
+        """See `MaskedAnswer`."""
+        try:
+            return self._answer.finish()
+        except _FAILURES as error:
+            raise Unreadable(f"it is not valid JSON: {error}") from None
 
 
 class _Documents:

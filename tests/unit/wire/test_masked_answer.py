@@ -169,3 +169,25 @@ def test_an_object_that_says_twice_where_it_is_is_refused_even_where_nothing_is_
         answered(Form.OBJECT, odd, InNamespace("ci"))
     with pytest.raises(Unreadable):
         answered(Form.LIST, b'{"items":[%b]}' % odd, InNamespace("ci"))
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"kind":"\\ud800","metadata":{"name":"a"}}',
+        '{"metadata":{"namespace":"\\ud800x"},"data":{"k":"planted"}}',
+        '{"metadata":{"name":"\\udc00x"},"data":{"k":"planted"}}',
+        '{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[1],"rows":[]}',
+        '{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[{"name":"\\ud800x"}],"rows":[]}',
+        '{"kind":"Table","apiVersion":"meta.k8s.io/v1","rows":[1]}',
+        '{"env":[{"name":"\\ud800x","value":"planted"}]}',
+    ],
+)
+def test_what_turns_out_to_be_no_text_is_refused_wherever_it_is_read(odd: str, form: Form) -> None:
+    wrapped = {Form.OBJECT: odd, Form.LIST: odd, Form.WATCH: f'{{"type":"ADDED","object":{odd}}}'}[form]
+    with pytest.raises(Unreadable):
+        answered(form, wrapped.encode() + b"\n", InNamespace("ci"))
+    if "rows" not in odd:
+        with pytest.raises(Unreadable):
+            answered(Form.LIST, f'{{"items":[{odd}]}}'.encode(), InNamespace("ci"))
