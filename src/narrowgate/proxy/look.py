@@ -95,7 +95,8 @@ def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
     whole = object_target(what.target)
     targets = [whole]
     if what.intent.info.subresource in SHOWING_ALL:
-        targets.append(Target(segments=whole.segments[:-1], path=whole.path.rpartition("/")[0], query=()))
+        # First: not each of them can be read by itself (`namespaces/finalize`).
+        targets.insert(0, Target(segments=whole.segments[:-1], path=whole.path.rpartition("/")[0], query=()))
     for target in targets:
         try:
             reading = understand("GET", target, cluster.known(), cluster.name)

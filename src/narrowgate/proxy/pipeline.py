@@ -363,10 +363,11 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
+        if exchange.body and not self._reviews.answers(what.intent):
+            body = await self._settled(exchange, who, what, body, allowed)
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
-        body = await self._settled(exchange, who, what, body, allowed)
         if allowed.limits:
             await self._count(exchange, who, what, allowed)
 
@@ -389,12 +390,24 @@ class Pipeline:
     ) -> bytes | None:
         """The body as it is sent on, with what its sender was shown masked put back. That is judged like any other."""
         settled = await self._write_back.settled(exchange, who, what, body, allowed.rule)
-        if settled.body is None or not settled.is_put_back:
-            return settled.body
+        if settled.is_put_back:
+            body = await self._judged_again(exchange, who, what, settled.body)
+        else:
+            body = settled.body
+        if self._state.current(self._loop.time()) is not what.snapshot:
+            # The cluster was waited for: whoever was revoked meanwhile is not let through.
+            again = await self._decide_again(exchange, who, what)
+            if not isinstance(again, Allow):
+                raise Withheld(again, what.intent)
+            if not same_masks(allowed.masks, again.masks):
+                raise Withheld(Deny(message="what is masked for you has changed: send it again"), what.intent)
+        return body
+
+    async def _judged_again(self, exchange: Exchange, who: Chain, what: Understood, body: bytes | None) -> bytes:
+        """The body with its masked values put back, once that is allowed. Of it nothing is told."""
         try:
-            again, complete = await self._facts.complete(exchange, who, what, settled.body)
+            again, complete = await self._facts.complete(exchange, who, what, body)
         except Malformed as error:
-            # Its words may hold what was put back.
             code = error.code
             raise Malformed("with its masked values put back, this write cannot be judged", code) from None
         grants = what.snapshot.grants_of(who)

@@ -38,7 +38,7 @@ from narrowgate.core.masking.write_back import MaskedValue, There, first_differe
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import CAUSE_INVALID, Cause, Status, invalid, one_line
 from narrowgate.core.target import Target
-from narrowgate.proxy.exchange import Exchange, Understood, is_bare
+from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.look import JSON_PATCH, Look, masks_of, object_target, pinned, right_to_read
 from narrowgate.proxy.masking import Masking
 from narrowgate.wire.protobuf_object import read_object
@@ -104,12 +104,12 @@ class WriteBack:
         Raises MaskedWrite, Malformed (409 where the object is another by now, 415), and what asking the cluster raises.
         """
         info = what.intent.info
-        if body is None or is_bare(exchange.head):
+        if not body:
             return Settled(body)
         for key, value in what.target.query:
             if masked := masked_in(value):
                 raise _unstorable(what, (MaskedValue(f"the parameter {key}", masked),), "it is no text")
-        if not body or not must_read_body(info):
+        if not must_read_body(info):
             return Settled(body)
         form = form_of(exchange)
         found = _masked_in(form, body)

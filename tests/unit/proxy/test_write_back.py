@@ -57,6 +57,11 @@ DENIES_ON_SECRET = (
 """
 )
 
+MASKS_MORE = """
+  masks:
+    - {id: images, apiGroups: [""], resources: [pods], fields: ["spec.containers[*].image"]}
+"""
+
 
 def pod(value: str, **metadata: str) -> dict[str, Any]:
     env = [{"name": "DB_PASSWORD", "value": value}, {"name": "PLAIN", "value": "x"}]
@@ -284,3 +289,29 @@ def test_a_protobuf_body_is_to_come_as_json(tmp_path: Path) -> None:
 def field(number: int, content: bytes) -> bytes:
     assert len(content) < 128
     return bytes([number << 3 | 2, len(content)]) + content
+
+
+@pytest.mark.parametrize("now", [RULES % "get", READS_TOO + MASKS_MORE])
+def test_what_is_not_allowed_or_masked_so_any_more_once_the_object_is_read_is_not_sent(
+    now: str, tmp_path: Path
+) -> None:
+    gates: list[InProcess] = []
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        while True:
+            arrived = await script.take(peer)
+            if arrived.method == "GET":
+                await gates[0].change_policy(now)
+            await peer.send(ok(json.dumps(THERE).encode()))
+
+    async def main() -> None:
+        async with api_server(tmp_path, play) as script, gate(tmp_path, script) as made:
+            gates.append(made)
+            await made.change_policy(READS_TOO)
+            peer = await made.client()
+            await peer.send(request("PUT", POD, body_of(pod(TOKEN)), JSON))
+            assert refused(await peer.message())[0] == 403
+            assert [one.method for one in script.received] == ["GET"]
+            await peer.close()
+
+    run(main())
