@@ -78,11 +78,11 @@ class Installed:
 @pytest.fixture
 def installed(
     cluster: Cluster, direct: Kubectl, new_namespace: Callable[[str], str], run_id: str, tmp_path: Path
-) -> Iterator[Callable[[str], Installed]]:
+) -> Iterator[Callable[..., Installed]]:
     """Makes a gate of a mode, with an agent `reader` that may read ConfigMaps in one namespace."""
     made: list[Installed] = []
 
-    def make(mode: str) -> Installed:
+    def make(mode: str, **more: Any) -> Installed:
         account, namespace = new_namespace(f"gate-{secrets.token_hex(2)}"), new_namespace("work")
         entry = {
             "name": "dev",
@@ -90,6 +90,7 @@ def installed(
             "certificateAuthority": str(cluster.ca),
             "tokenFile": str(tmp_path / "gate" / "token"),
             "upstream": {"mode": mode, "accountNamespace": account},
+            **more,
         }
         gate = Gate(tmp_path / "gate", [entry])
         one = Installed(gate, direct, account, namespace)
@@ -188,6 +189,24 @@ def test_a_gate_whose_account_can_do_more_refuses_to_start(installed: Callable[[
     assert len(said) == 1
     assert "may do more than impersonate" in said[0]
     assert made.token not in made.gate.log.read_text()
+
+
+@pytest.mark.parametrize("mode", ["impersonate", "serviceAccount"])
+def test_an_account_that_may_read_secrets_besides_masks_their_values(
+    installed: Callable[..., Installed], direct: Kubectl, mode: str
+) -> None:
+    made = installed(mode, maskKnownValues=True)
+    reader = made.gate.start().agent("reader", rules_in(made.namespace))
+    value, name = secrets.token_urlsafe(18), f"known-{mode.lower()}"
+    here = direct.within(made.namespace)
+    here.must("create", "secret", "generic", name, f"--from-literal=word={value}")
+    here.must("create", "configmap", name, f"--from-literal=note=see {value}")
+
+    def look() -> bytes:
+        return reader.request("GET", f"{maps(made.namespace)}/{name}").body
+
+    made.gate.wait_until(lambda: b"see [masked:narrowgate/known-value:" in look(), "the value to be known")
+    assert value.encode() not in look()
 
 
 def test_each_policy_has_an_account_of_its_own(
