@@ -25,6 +25,7 @@ from narrowgate.core.masking.write_back import (
     There,
     Walk,
     below,
+    by_key,
     key_of,
     masked_values,
     member,
@@ -256,35 +257,37 @@ def _merged_list(old: list[Any], patch: list[Any]) -> list[Any]:
     if not all(isinstance(element, dict) for element in (*old, *patch)):
         return patch
     result = list(old)
+    told: dict[tuple[str, str | int], int] = {}
+    for at, element in enumerate(old):
+        for name in _names_of(element):
+            told.setdefault(name, at)
     for element in patch:
-        at = _meant(result, element)
-        if at is None:
-            result.append(_merged(None, element, whole_lists=False))
-        else:
-            result[at] = _merged(result[at], element, whole_lists=False)
+        # Which key tells them apart is not known here: it is the first that any old one may be told by.
+        meant = next((told[name] for name in _names_of(element) if name in told), None)
+        if meant is None:
+            meant = len(result)
+            result.append(None)
+            for name in _names_of(element):
+                told.setdefault(name, meant)
+        result[meant] = _merged(result[meant], element, whole_lists=False)
     return result
 
 
-def _meant(elements: list[dict[str, Any]], patch: dict[str, Any]) -> int | None:
-    """The element that a patch's is merged with: which key tells them apart is not known here, so it is the first that
-    any of them may be told by.
-    """
-    for key in LIST_KEYS:
-        value = patch.get(key)
-        if isinstance(value, str) or type(value) is int:
-            for at, element in enumerate(elements):
-                if element.get(key) == value:
-                    return at
-    return None
+def _names_of(element: dict[str, Any]) -> list[tuple[str, str | int]]:
+    """All that an element of a list may be told by."""
+    values = [(key, element.get(key)) for key in LIST_KEYS]
+    return [(key, value) for key, value in values if isinstance(value, str) or type(value) is int]
 
 
 def _reordered(patch: Any, there: There, field: str) -> Iterator[str]:
     """The masked lists whose elements a strategic merge would move or take out one by one."""
-    if isinstance(patch, list):
+    if isinstance(patch, list) and isinstance(there.shown, list):
+        keys = by_key(there.shown)
         for at, element in enumerate(patch):
-            for shown, now in zip(there.shown, there.now, strict=False) if isinstance(there.shown, list) else ():
-                if key_of(shown) == key_of(element):
-                    yield from _reordered(element, There(shown, now), f"{field}[{at}]")
+            key = key_of(element)
+            # Of several the first is meant, as strategic merges have it.
+            for place in keys.get(key, [])[:1] if key is not None else []:
+                yield from _reordered(element, There(there.shown[place], there.now[place]), f"{field}[{at}]")
     if not isinstance(patch, dict):
         return
     for key, value in patch.items():

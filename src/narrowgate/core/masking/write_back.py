@@ -142,7 +142,7 @@ class Walk:
                 return self._object(sent, there, field)
             case list():
                 lists = [_List(one) for one in there if _are_lists(one)]
-                own = _by_key(sent)
+                own = by_key(sent)
                 return [
                     self.value(
                         element, tuple(f for one in lists for f in one.place_of(element, at, own)), f"{field}[{at}]"
@@ -268,7 +268,7 @@ def _end_of(shown: list[str], following: int, now: list[str], at: int) -> int:
 LAST_APPLIED_FIELD: Final = member("metadata.annotations", LAST_APPLIED)
 
 
-def _by_key(elements: list[Any]) -> dict[tuple[str, str | int], list[int]]:
+def by_key(elements: list[Any]) -> dict[tuple[str, str | int], list[int]]:
     """Where in a list the elements with each key stand."""
     found: dict[tuple[str, str | int], list[int]] = {}
     for at, element in enumerate(elements):
@@ -283,7 +283,8 @@ class _List:
 
     def __init__(self, there: There) -> None:
         self._there: Final = there
-        self._keys: Final = _by_key(there.shown)
+        self._keys: Final = by_key(there.shown)
+        self._alike: Final[dict[tuple[str, str | int], bool]] = {}
         self._texts: Final = {text: at for at, text in enumerate(there.shown) if isinstance(text, str)}
 
     def place_of(self, element: Any, at: int, own: dict[tuple[str, str | int], list[int]]) -> Iterator[There]:
@@ -293,8 +294,13 @@ class _List:
         key = key_of(element)
         if key is not None:
             places = self._keys.get(key, [])
-            # Where several go by one name it must be as many, in the same places.
-            place = (at if own[key] == places else -1) if len(places) != 1 or len(own[key]) != 1 else places[0]
+            if len(places) == 1 and len(own[key]) == 1:
+                place = places[0]
+            else:
+                # Where several go by one name it must be as many, in the same places.
+                if key not in self._alike:
+                    self._alike[key] = own[key] == places
+                place = at if self._alike[key] else -1
         else:
             place = self._texts.get(element, at) if isinstance(element, str) else at
         if 0 <= place < len(self._there.shown) and key_of(self._there.shown[place]) == key:
