@@ -33,7 +33,7 @@ from narrowgate.core.masking.write_back import (
 from narrowgate.core.patches import pointer
 
 _INDEX: Final = re.compile(r"[-+]?[0-9]{1,9}")
-COSTLY_LIMIT: Final = 100
+COSTLY_LIMIT: Final = 32
 """Operations of one patch that ask, copy, or hold masked values: each may look at all of the object."""
 
 COPIED_LIMIT: Final = 3 * 1024 * 1024
