@@ -34,12 +34,13 @@ from narrowgate.core.masking.plan import Plan
 from narrowgate.core.masking.resource_plan import HeldMask, plan_for
 from narrowgate.core.masking.secret_parts import Known
 from narrowgate.core.masking.text import TextMasker
-from narrowgate.wire.json_mask import JsonMasker
+from narrowgate.wire.json_mask import REMEMBERED_BYTES, REMEMBERED_OF_WATCH, JsonMasker
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
 
 ITEMS: Final = 5_000
-WORKLOADS: Final = 250
-"""What the pods are made from: twenty of each, as in a cluster of that size."""
+PODS_EACH: Final = 20
+"""Pods of one workload. They come one after the other, as etcd has them, by namespace and name."""
+WORKLOADS: Final = ITEMS // PODS_EACH
 EVENTS: Final = 2_000
 LOG_LINES: Final = 60_000
 PIECE: Final = 256 * 1024
@@ -71,10 +72,12 @@ class HeldMasks:
 
     varies = False
 
-    def __init__(self, plan: Plan, known: KnownValues) -> None:
+    def __init__(self, plan: Plan, form: Form, known: KnownValues) -> None:
         self._plan = plan
         counts: dict[str, int] = {}
-        self._masker = JsonMasker(ObjectMasker(plan, ValueMasker(b"0" * 32), counts, known).mask, counts)
+        remembers = REMEMBERED_OF_WATCH if form is Form.WATCH else REMEMBERED_BYTES
+        mask = ObjectMasker(plan, ValueMasker(b"0" * 32), counts, known).mask
+        self._masker = JsonMasker(mask, counts, remembers)
 
     def plan(self, where: Where) -> Plan | None:  # noqa: ARG002 (wherever that is)
         """See `Masks`."""
@@ -156,7 +159,7 @@ def _masked(answer: Answer, known: KnownValues = NOTHING_KNOWN) -> int:
         rules = _plan(answer.resource).text_rules
         masker = TextMasker(text_patterns(rules), ValueMasker(b"0" * 32), {}, known)
     else:
-        masker = masked_answer(answer.form, HeldMasks(_plan(answer.resource), known))
+        masker = masked_answer(answer.form, HeldMasks(_plan(answer.resource), answer.form, known))
     return sum(len(masker.feed(piece)) for piece in _pieces(answer.body)) + len(masker.finish())
 
 
@@ -186,7 +189,7 @@ def _growth(size: int) -> float:
     """MiB that a list of pods takes which is made as it is masked."""
     source = random.Random(7)
     specs = [_pod_parts(source, number) for number in range(WORKLOADS)]
-    answer = masked_answer(Form.LIST, HeldMasks(_plan("pods"), NOTHING_KNOWN))
+    answer = masked_answer(Form.LIST, HeldMasks(_plan("pods"), Form.LIST, NOTHING_KNOWN))
     answer.feed(b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[')
     before = _peak()
     made = number = 0
@@ -308,7 +311,7 @@ def _pod_parts(source: random.Random, number: int) -> dict[str, Any]:
 
 def _pod(source: random.Random, specs: list[dict[str, Any]], number: int) -> dict[str, Any]:
     """About 4 KB: one of a workload's pods, somewhere."""
-    workload = number % len(specs)
+    workload = number // PODS_EACH % len(specs)
     spec = specs[workload] | {"nodeName": f"node-{source.randrange(200)}"}
     names = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
     conditions = [{"type": name, "status": "True", "lastTransitionTime": "2026-05-05T10:00:00Z"} for name in names]

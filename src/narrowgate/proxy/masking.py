@@ -27,11 +27,11 @@ from narrowgate.proxy.transform import (
 )
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.http1 import ResponseHead, reframed
-from narrowgate.wire.json_mask import JsonMasker
+from narrowgate.wire.json_mask import REMEMBERED_BYTES, REMEMBERED_OF_WATCH, JsonMasker
 from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
 
-MASKERS_LIMIT: Final = 8
+MASKERS_LIMIT: Final = 4
 """Plans of one answer that are made ready at a time: there are as many as there are sorts of namespaces to a policy."""
 
 PLANS_LIMIT: Final = 1_024
@@ -197,7 +197,9 @@ class AnswerMasks:
         if masker is None:
             if len(self._maskers) >= MASKERS_LIMIT:
                 self._maskers.clear()
-            masker = JsonMasker(ObjectMasker(plan, self._values, self._counts, known).mask, self._counts)
+            remembers = REMEMBERED_OF_WATCH if self._form is Form.WATCH else REMEMBERED_BYTES
+            mask = ObjectMasker(plan, self._values, self._counts, known).mask
+            masker = JsonMasker(mask, self._counts, remembers)
             self._maskers[plan] = masker
         return masker
 

@@ -23,11 +23,14 @@ _valid = msgspec.json.Decoder(Raw).decode
 WHITESPACE: Final = b" \t\r\n"
 """Of JSON (RFC 8259, section 2)."""
 
-REMEMBERED_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of values that one answer remembers: those of some thousand containers of pods. Beyond it they are forgotten,
-all of them."""
+REMEMBERED_BYTES: Final = 1024 * 1024
+"""Bytes of values that the masker of a list remembers: those of a hundred workloads' pods, which come by namespace and
+name, so that those of one come together. Beyond it all are forgotten."""
 
-REMEMBERED_LENGTH: Final = 64 * 1024
+REMEMBERED_OF_WATCH: Final = 128 * 1024
+"""The same of a watch: there may be a thousand of those, each lasting for hours."""
+
+REMEMBERED_LENGTH: Final = 32 * 1024
 """Bytes of one value that is remembered: what is larger is hardly there twice."""
 
 OVERHEAD: Final = 256
@@ -53,10 +56,11 @@ _UNCHANGED: Final[_Told] = (None, ())
 class JsonMasker:
     """Masks documents of one answer by one plan."""
 
-    __slots__ = ("_counts", "_held", "_mask", "_told")
+    __slots__ = ("_counts", "_held", "_mask", "_remembers", "_told")
 
-    def __init__(self, mask: MaskValue, counts: dict[str, int]) -> None:
-        """`counts` is where `mask` counts what it masks, by rule."""
+    def __init__(self, mask: MaskValue, counts: dict[str, int], remembers: int = REMEMBERED_BYTES) -> None:
+        """`counts` is where `mask` counts what it masks, by rule; `remembers` is for how many bytes."""
+        self._remembers: Final = remembers
         self._mask: Final = mask
         self._counts: Final = counts
         self._told: Final[dict[tuple[Place, bytes], _Told]] = {}
@@ -85,7 +89,7 @@ class JsonMasker:
 
     @property
     def remembered(self) -> int:
-        """Bytes that are remembered, at most REMEMBERED_BYTES."""
+        """Bytes that are remembered."""
         return self._held
 
     def _value(self, data: bytes, place: Place, depth: int) -> bytes | None:
@@ -125,7 +129,7 @@ class JsonMasker:
     def _remember(self, data: bytes, place: Place, told: _Told) -> None:
         size = len(data) + len(told[0] or b"") + OVERHEAD
         self._held += size
-        if self._held > REMEMBERED_BYTES:
+        if self._held > self._remembers:
             self._told.clear()
             self._held = size
         self._told[place, data] = told
