@@ -46,6 +46,7 @@ class Forwarder:
     def __init__(self, running: RunningRequests, masking: Masking) -> None:
         self._running = running
         self.masking = masking
+        """For whoever else must know what its sender is shown."""
         self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
 
     async def forward(
