@@ -140,6 +140,8 @@ def _said(
         return (True, f"refuses, because {undecided}") if rule.guards else (False, undecided)
     if not met:
         return False, "its condition is not met"
+    if rule.rule.review is not None:
+        return True, "could be taken by a person in an emergency; permits nothing by itself"
     return True, _does(rule.effect)
 
 
