@@ -421,8 +421,9 @@ class Pipeline:
 
     def _refused(self, exchange: Exchange, who: Chain, intent: Intent, verdict: Deny | NeedsApproval) -> Response:
         """Answer with a refusal; what an agent could ask for is kept, so that it can by the id of this request."""
-        sender = who[-1]
+        sender, kept_as = who[-1], ""
         if isinstance(verdict, Deny) and verdict.missing and sender.kind is Kind.AGENT:
+            kept_as = exchange.audit_id
             denied = DeniedRequest(
                 audit_id=exchange.audit_id,
                 holder=str(sender),
@@ -431,7 +432,7 @@ class Pipeline:
                 wanted=verdict.missing,
             )
             self.denied.note(denied)
-        return self._answer(exchange, status.refusal(verdict, intent, exchange.audit_id))
+        return self._answer(exchange, status.refusal(verdict, intent, kept_as))
 
     def _let_go(self, exchange: Exchange) -> None:
         """What a request held while it was under way is free again."""
