@@ -236,6 +236,7 @@ def test_an_agent_made_anew_under_the_old_name_has_nothing_of_the_old_ones_task(
     team.gate.wait_until(lambda: everywhere(anew, PROBE, {200}), "the new one is known")
     assert working.request("GET", KEYS).status == 401
     call = by_token(team.gate, anew.token)
+    team.gate.wait_until(lambda: call("GET", "/whoami").status == 200, "at the gate's own API, too")
     assert [call("GET", f"/tasks/{task}").status, call("POST", f"/tasks/{task}/complete").status] == [404, 404]
     assert call("GET", "/tasks").document["items"] == []
     assert by_token(team.gate, working.token)("GET", "/whoami").status == 401
