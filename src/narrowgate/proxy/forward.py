@@ -89,6 +89,7 @@ class Forwarder:
                 await self._require_allowed(what, allowed, decide_again)
             if is_long:
                 await started(head.status)
+                exchange.streaming_code = head.status
             elif (whole := connection.body_at_hand()) is not None:
                 # The usual small answer is here already: one write, and nothing that could be ended in between.
                 client = exchange.client

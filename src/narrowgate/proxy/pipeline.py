@@ -38,6 +38,7 @@ from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
+from narrowgate.proxy.headers import behind_proxy
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.rule_uses import CountedRuleUses
@@ -164,7 +165,7 @@ class Pipeline:
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
-            response = Response(code=response.code, bytes_out=client.sent, failed="the client closed the connection")
+            response = left_by_client(exchange, response)
             raise
         except Exception as error:  # noqa: BLE001 every way to end early is answered, and recorded, in one place
             verdict, refusal = self._refusal_for(error)
@@ -310,7 +311,14 @@ class Pipeline:
             intent=what.intent,
             target=what.target,
             body=exchange.body,
-            digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body),
+            digest=request_digest(
+                who[-1],
+                what.intent,
+                what.target,
+                content_type,
+                exchange.body,
+                behind_proxy(exchange.head, what.intent.info),
+            ),
             audit_id=exchange.audit_id,
         )
         question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again, see))
@@ -491,6 +499,14 @@ class Pipeline:
             noticed=noticed,
         )
         self._trail.note(events.finished(verdict, outcome))
+
+
+def left_by_client(exchange: Exchange, response: Response) -> Response:
+    """How a request ended whose client left: a stream has come to its end, anything else has failed."""
+    left, sent = "the client closed the connection", exchange.client.sent
+    if exchange.streaming_code:
+        return Response(code=exchange.streaming_code, bytes_out=sent, ended_because=left)
+    return Response(code=response.code, bytes_out=sent, failed=left)
 
 
 def reads_text_only(head: RequestHead) -> bool:
