@@ -94,7 +94,7 @@ class Crowd:
         for client in clients:
             if client.transport is not None:
                 client.transport.abort()
-        while not all(client.is_closed or client.transport is None for client in clients):
+        while not all(client.is_closed or client.transport is None for client in clients):  # noqa: ASYNC110 (each tells)
             await asyncio.sleep(0)
 
 
