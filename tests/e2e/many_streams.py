@@ -35,6 +35,7 @@ class Client(asyncio.Protocol):
         self._last = b""
         self._whole = False
         self.transport: asyncio.Transport | None = None
+        self.is_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -55,6 +56,7 @@ class Client(asyncio.Protocol):
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio.Protocol
+        self.is_closed = True
         self._end()
 
     def _end(self) -> None:
@@ -85,12 +87,15 @@ class Crowd:
         return await asyncio.gather(*(one(agent, target) for agent, target in requests))
 
     def close(self, clients: Sequence[Client]) -> None:
-        def abort() -> None:
-            for client in clients:
-                if client.transport is not None:
-                    client.transport.abort()
+        """Break off what these have; back when their sockets are closed."""
+        asyncio.run_coroutine_threadsafe(self._close(clients), self._loop).result(OPEN_SECONDS)
 
-        self._loop.call_soon_threadsafe(abort)
+    async def _close(self, clients: Sequence[Client]) -> None:
+        for client in clients:
+            if client.transport is not None:
+                client.transport.abort()
+        while not all(client.is_closed or client.transport is None for client in clients):  # noqa: ASYNC110 (each tells)
+            await asyncio.sleep(0)
 
 
 @contextmanager

@@ -84,7 +84,14 @@ class Team:
         agent = self.gate.agent(name, cluster=cluster)
         self.gate.allow(name, rules, cluster=cluster)
         self.gate.wait_until(lambda: everywhere(agent, probe, {200, 404}), f"the rules of {name}")
+        _wait_for_the_api(self.gate, agent)
         return agent
+
+
+def _wait_for_the_api(gate: Gate, agent: Agent) -> None:
+    """Until the gate's own API, a process of its own, knows this credential, too."""
+    call = by_token(gate, agent.token)
+    gate.wait_until(lambda: call("GET", "/whoami").status == 200, "the API knows the credential")
 
 
 def everywhere(agent: Agent, target: str, wanted: set[int]) -> bool:

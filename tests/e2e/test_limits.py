@@ -184,4 +184,4 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(roomy: Gate, stub
     roomy.wait_until(lambda: sum(marker in target for target in stub.ended) == 10, "all are ended at the cluster")
     for number in range(10):
         event = roomy.wait_for_event(f"{marker}-{number}")
-        assert "client closed" in event["responseStatus"]["message"]
+        assert "client closed" in event["annotations"]["narrowgate.dev/ended"]

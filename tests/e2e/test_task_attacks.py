@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -234,6 +236,7 @@ def test_an_agent_made_anew_under_the_old_name_has_nothing_of_the_old_ones_task(
     team.gate.wait_until(lambda: everywhere(anew, PROBE, {200}), "the new one is known")
     assert working.request("GET", KEYS).status == 401
     call = by_token(team.gate, anew.token)
+    team.gate.wait_until(lambda: call("GET", "/whoami").status == 200, "at the gate's own API, too")
     assert [call("GET", f"/tasks/{task}").status, call("POST", f"/tasks/{task}/complete").status] == [404, 404]
     assert call("GET", "/tasks").document["items"] == []
     assert by_token(team.gate, working.token)("GET", "/whoami").status == 401
@@ -337,3 +340,89 @@ def test_a_credential_that_is_nearly_a_tasks_is_nobodys(wrong: str, team: Team, 
     assert guessed.request("GET", KEYS).status == 401
     assert by_token(team.gate, made)("GET", f"/tasks/{one}").status == 401
     assert mine.request("GET", KEYS).status == 200
+
+
+# --- in somebody's place
+
+
+def _delegate(team: Team, who: str, to: str) -> str:
+    """The id of a delegation for an hour."""
+    until = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat(timespec="seconds")
+    made = team.people[who]("POST", "/delegations", {"to": team.name_of(to), "until": until})
+    assert made.status == 201, made.document
+    return str(made.document["id"])
+
+
+def _end(team: Team, who: str, delegation: str) -> None:
+    assert team.people[who]("POST", f"/delegations/{delegation}/end").status == 200
+
+
+def test_one_person_and_who_answers_in_their_place_are_one_yes(team: Team, stub: Stub, marker: str) -> None:
+    agent = team.agent(f"two-{marker[-12:]}", [SEE, approve("held", "get", "secrets", "ci", count=2)], PROBE)
+    target = f"{KEYS}/place-{agent.name}"
+    delegation = _delegate(team, "alice", "carol")
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            sent_once = threads.submit(agent.request, "GET", target)
+            approval = team.one_waiting(agent.name)
+            # Neither in this order nor in the other, nor again.
+            for who in ("carol", "alice", "carol", "alice"):
+                team.answer(who, approval)
+                assert team.question(approval)["state"] == "pending"
+            team.approve(approval, "bob")
+            assert sent_once.result().status == 200
+    finally:
+        _end(team, "alice", delegation)
+    assert [one.target for one in stub.received].count(target) == 1
+
+
+def test_a_yes_in_somebodys_place_counts_no_more_when_the_place_is_taken_back(
+    team: Team, stub: Stub, agent: Agent
+) -> None:
+    target = f"{KEYS}/back-{agent.name}"
+    delegation = _delegate(team, "bob", "carol")
+    with agent.connect() as connection:
+        connection.send(agent.bytes_of("GET", target))
+        approval = team.one_waiting(agent.name)
+    assert team.answer("carol", approval).document["state"] == "approved"
+    _end(team, "bob", delegation)
+    with ThreadPoolExecutor(1) as threads:
+        again = threads.submit(agent.request, "GET", target)
+        other = team.one_waiting(agent.name)
+        assert other != approval
+        assert team.answer("carol", other).status in (403, 404)
+        team.answer("bob", other, "deny")
+        assert again.result().status == 403
+    assert [one for one in stub.received if one.target == target] == []
+
+
+def test_who_owns_the_agent_answers_in_nobodys_place_and_nobody_in_theirs(team: Team, agent: Agent) -> None:
+    for owner, other in (("carol", "alice"), ("alice", "carol")):
+        name = f"{agent.name}-of-{owner}"
+        kubeconfig = team.gate.folder / name
+        added = (
+            "agents",
+            "add",
+            name,
+            "--owner",
+            f"person:{team.name_of(owner)}",
+            "--purpose",
+            "t",
+            "--cluster",
+            "dev",
+        )
+        assert team.gate.command(*added, "--kubeconfig", str(kubeconfig)).code == 0
+        owned = read_agent(name, kubeconfig)
+        team.gate.allow(name, [SEE, HELD])
+        team.gate.wait_until(lambda owned=owned: everywhere(owned, PROBE, {200}), "its rules")
+        # To carol, who owns it, and from alice, who owns it.
+        delegation = _delegate(team, "alice", "carol")
+        try:
+            with owned.connect() as connection:
+                connection.send(owned.bytes_of("GET", f"{KEYS}/k"))
+                approval = team.one_waiting(name)
+                for who in (owner, other) if owner == "alice" else (owner,):
+                    assert team.answer(who, approval).status in (403, 404)
+                assert team.question(approval)["state"] == "pending"
+        finally:
+            _end(team, "alice", delegation)

@@ -82,6 +82,8 @@ def test_an_answer_as_the_time_ends_counts_or_does_not_and_everybody_is_told_the
             assert (said.status, status, state, passed) in {
                 (200, 200, "spent", 1),
                 (200, 403, "spent", 0),
+                # Sent in time, and answered too late to be shown.
+                (200, 403, "spent", 1),
                 (200, 403, "lapsed", 0),
                 (409, 403, "lapsed", 0),
             }, said.document

@@ -132,7 +132,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What was hidden: `policy/mask=count`, sorted."""
     task: str = ""
     ended_because: str = ""
-    """Why a stream was ended from our side, in a sentence; empty where it simply finished."""
+    """Why a stream ended that could have gone on, in a sentence; empty where it simply finished."""
     noticed: str = ""
     """What this request revealed about its credential, in a sentence; no reason for the decision."""
     request_object: Any = None

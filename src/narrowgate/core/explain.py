@@ -148,6 +148,8 @@ def _said(
         return (True, f"refuses, because {undecided}") if rule.guards else (False, undecided)
     if not met:
         return False, "its condition is not met"
+    if rule.rule.review is not None:
+        return True, "could be taken by a person in an emergency; permits nothing by itself"
     return True, "asks people before it shows what is masked" if rule.rule.reveals else _does(rule.effect)
 
 

@@ -23,6 +23,9 @@ _SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
 _OWNED_BY_NOBODY: Final = frozenset({SubjectKind.PERSON, SubjectKind.SERVICE_ACCOUNT})
 """Nobody answers for these; groups may hold agents."""
 
+_PEOPLE: Final = frozenset({SubjectKind.PERSON, SubjectKind.GROUP})
+"""Who takes emergencies: people, by name or in a group."""
+
 _SCALED: Final = frozenset({"deployments", "replicasets", "replicationcontrollers", "statefulsets"})
 
 _REVEALED_BY: Final = {
@@ -107,6 +110,13 @@ def _about_policy(policy: Policy) -> Iterator[Remark]:
             "no-owner",
             f"keeps out whoever answers for the agent (notByOwner: {', '.join(kept_out)}), and is about no agents",
             "leave notByOwner out, or name agents",
+        )
+    emergencies = [rule.id for rule in policy.rules if rule.review is not None]
+    if emergencies and not any(subject.kind in _PEOPLE for subject in policy.subjects):
+        yield (
+            "no-people",
+            f"is for emergencies of people ({', '.join(emergencies)}), and names none",
+            "name people or groups; nobody takes an emergency for an agent",
         )
     standing = [rule.id for rule in policy.rules if rule.effect is Effect.ALLOW and not _only_reads(rule)]
     if standing:

@@ -32,8 +32,10 @@ def could_be_allowed(
         if any(rule.condition is None and rule.has_name(question) for rule in found.deny):
             return None
         covering = next((rule.ref for rule in found.allow if rule.has_name(question)), None)
-        if covering is None and any(one.covers(question) for one in held_by(grants, member, what.cluster, now)):
-            covering = next((rule.ref for rule in found.grantable if rule.has_name(question)), None)
+        if covering is None:
+            held = [one for one in held_by(grants, member, what.cluster, now) if one.covers(question)]
+            giving = (rule for rule in found.grantable if any(one.is_grantable_by(rule, now) for one in held))
+            covering = next((rule.ref for rule in giving if rule.has_name(question)), None)
         if covering is None:
             return None
     return covering

@@ -205,7 +205,7 @@ def gateway(message: str) -> Status:
 
 
 def refusal(decision: Deny | NeedsApproval, what: Intent, audit_id: str = "") -> Status:
-    """What the sender of `what` is told about a decision that is not Allow; `audit_id` names the request in the record.
+    """What the sender of `what` is told about a decision that is not Allow; by `audit_id` it asks for what it lacked.
 
     One line for people: what was asked, the rule, what to do; and the same as causes, for programs.
     """

@@ -66,6 +66,7 @@ class Exchange:
         "place",
         "presented",
         "received_at",
+        "streaming_code",
         "taken",
         "user_agent",
     )
@@ -85,6 +86,8 @@ class Exchange:
         """What was counted for it against the limits of its tasks; None where they have none."""
         self.noticed = ""
         """See `core.audit.Outcome`."""
+        self.streaming_code = 0
+        """HTTP status of a stream's answer once that has begun."""
 
     def asked(self, who: Chain | None = None, what: Intent | None = None) -> Asked:
         """What the trail writes of this request, with whatever is known of it by now."""

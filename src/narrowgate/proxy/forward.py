@@ -95,6 +95,7 @@ class Forwarder:
                 await self._require_allowed(what, allowed, decide_again)
             if is_long:
                 await started(head.status)
+                exchange.streaming_code = head.status
             elif (whole := connection.body_at_hand()) is not None:
                 # The usual small answer is here already: one write, and nothing that could be ended in between.
                 done = _written_at_once(exchange, head, whole, masks)

@@ -51,6 +51,11 @@ def upstream_headers(head: RequestHead, info: RequestInfo, upgrade: str) -> list
     return pairs
 
 
+def behind_proxy(head: RequestHead, info: RequestInfo) -> list[tuple[bytes, bytes]]:
+    """The headers that a program behind `proxy` gets to see and may heed; none where the API server answers itself."""
+    return upstream_headers(head, info, "") if is_proxied(info) else []
+
+
 def upgrade_of(head: RequestHead, info: RequestInfo) -> str:
     """The protocol switch that this request asks for and may have; empty when it asks for none.
 

@@ -39,6 +39,7 @@ from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
+from narrowgate.proxy.headers import behind_proxy
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.rule_uses import CountedRuleUses
@@ -166,7 +167,7 @@ class Pipeline:
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
-            response = Response(code=response.code, bytes_out=client.sent, failed="the client closed the connection")
+            response = left_by_client(exchange, response)
             raise
         except Exception as error:  # noqa: BLE001 every way to end early is answered, and recorded, in one place
             verdict, refusal = self._refusal_for(error)
@@ -313,7 +314,14 @@ class Pipeline:
             intent=what.intent,
             target=what.target,
             body=exchange.body,
-            digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body),
+            digest=request_digest(
+                who[-1],
+                what.intent,
+                what.target,
+                content_type,
+                exchange.body,
+                behind_proxy(exchange.head, what.intent.info),
+            ),
             audit_id=exchange.audit_id,
         )
         question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again, see))
@@ -462,8 +470,9 @@ class Pipeline:
 
     def _refused(self, exchange: Exchange, who: Chain, intent: Intent, verdict: Deny | NeedsApproval) -> Response:
         """Answer with a refusal; what an agent could ask for is kept, so that it can by the id of this request."""
-        sender = who[-1]
+        sender, kept_as = who[-1], ""
         if isinstance(verdict, Deny) and verdict.missing and sender.kind is Kind.AGENT:
+            kept_as = exchange.audit_id
             denied = DeniedRequest(
                 audit_id=exchange.audit_id,
                 holder=str(sender),
@@ -472,7 +481,7 @@ class Pipeline:
                 wanted=verdict.missing,
             )
             self.denied.note(denied)
-        return self._answer(exchange, status.refusal(verdict, intent, exchange.audit_id))
+        return self._answer(exchange, status.refusal(verdict, intent, kept_as))
 
     def _let_go(self, exchange: Exchange) -> None:
         """What a request held while it was under way is free again."""
@@ -534,6 +543,14 @@ class Pipeline:
             noticed=noticed,
         )
         self._trail.note(events.finished(verdict, outcome))
+
+
+def left_by_client(exchange: Exchange, response: Response) -> Response:
+    """How a request ended whose client left: a stream has come to its end, anything else has failed."""
+    left, sent = "the client closed the connection", exchange.client.sent
+    if exchange.streaming_code:
+        return Response(code=exchange.streaming_code, bytes_out=sent, ended_because=left)
+    return Response(code=response.code, bytes_out=sent, failed=left)
 
 
 def reads_text_only(head: RequestHead) -> bool:

@@ -28,7 +28,14 @@ def digest(
         info = msgspec.structs.replace(info, verb="create")
     intent = Intent(cluster=other.get("cluster", "prod"), info=info)
     content_type = other.get("content_type", b"application/merge-patch+json")
-    return request_digest(other.get("sender", agent()), intent, parsed, content_type, other.get("body", PATCH))
+    return request_digest(
+        other.get("sender", agent()),
+        intent,
+        parsed,
+        content_type,
+        other.get("body", PATCH),
+        other.get("behind_proxy", ()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,15 @@ def test_another_spelling_is_the_same_request(target: bytes) -> None:
 def test_an_exec_is_the_same_request_either_way() -> None:
     target = b"/api/v1/namespaces/ci/pods/web/exec?command=ls&command=-l&stdout=true"
     assert digest("GET", target, body=b"") == digest("POST", target, body=b"", content_type=b"text/plain")
+
+
+def test_headers_that_reach_a_program_behind_proxy_are_part_of_the_request() -> None:
+    def proxied(*headers: tuple[bytes, bytes]) -> str:
+        return digest("GET", b"/api/v1/namespaces/ci/pods/web/proxy/admin", body=b"", behind_proxy=headers)
+
+    one, two = (b"cookie", b"role=user"), (b"range", b"bytes=0-1")
+    assert proxied(one, two) == proxied(two, one)
+    assert len({proxied(), proxied(one), proxied(two), proxied((b"cookie", b"role=admin")), proxied(one, one)}) == 5
 
 
 @pytest.mark.parametrize(
@@ -86,4 +102,4 @@ def test_the_digest_stays_the_same_from_version_to_version() -> None:
     assert digest() == KNOWN
 
 
-KNOWN = "e4967e0ff6cecadd92714c70b0748b07dfd787664e00fc0a42dfbccab69d9c9d"
+KNOWN = "69b3b8dfd496edd95890a01a7d15509156d38cb1ada87250ee21431f3e9f72b7"

@@ -35,6 +35,7 @@ from narrowgate.core.emergency import (
 from narrowgate.core.identity import Identity, Kind, chain_of
 from narrowgate.core.people import People
 from narrowgate.core.policy import Approval, Approvers, Policy
+from narrowgate.core.preview import could_be_allowed
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.core.wanted import NotOffered, Offer, longest_offered, offer_of, read_wanted
@@ -98,6 +99,21 @@ def test_a_deny_rule_wins_over_an_emergency_and_a_removed_rule_ends_it() -> None
     assert isinstance(refused, Deny)
     assert str(refused.rule) == "test/never"
     assert isinstance(decided(ACTIVE), Deny)
+
+
+def test_nothing_is_asked_of_the_cluster_in_the_name_of_a_task_that_no_rule_gives_anything_any_more() -> None:
+    plain = msgspec.structs.replace(ACTIVE, emergency=False)
+    for task, rule_, given in (
+        (ACTIVE, BREAK_GLASS, True),
+        (ACTIVE, PLAIN, False),
+        (plain, BREAK_GLASS, False),
+        (plain, PLAIN, True),
+    ):
+        grant = task.grant()
+        assert grant is not None
+        rulebook = compile_policies(policies(rule_), 1)
+        found = could_be_allowed(chain_of(at_work(task)), PATCH, rulebook, (grant,), NOW + 1)
+        assert (found is not None) is given
 
 
 def test_an_emergency_is_offered_by_emergency_rules_alone() -> None:

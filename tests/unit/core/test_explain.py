@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deciding import NOW, agent, asks, person, policy, rule, uses
+from tests.deciding import NOW, TWO_OF_SRE, agent, asks, person, policy, rule, uses
 
 from narrowgate.core.explain import Explanation, explain
 from narrowgate.core.identity import Identity, chain_of
@@ -47,6 +47,7 @@ def test_rules_that_match_say_what_they_do() -> None:
         rule("deny", "get", "pods", when="has(object.a.b)"),
         rule("approve", "get", "pods"),
         rule("grantable", "get", "pods", namespaces="ci"),
+        rule("grantable", "get", "pods", namespaces="ci", id="glass", review=TWO_OF_SRE),
     )
     found = explained(asks("get", "pods", "web", namespace="ci"), rules)
     assert (found.answer, found.rule, found.revision) == ("deny", "test/deny-it", 4)
@@ -54,7 +55,8 @@ def test_rules_that_match_say_what_they_do() -> None:
     assert said["allow-it"] == "covers"
     assert said["deny-it"].startswith("refuses, because its condition cannot be decided")
     assert said["approve-it"] == "holds for approval"
-    assert "permits nothing by itself" in said["grantable-it"]
+    assert said["grantable-it"] == "could be granted to a task; permits nothing by itself"
+    assert said["glass"] == "could be taken by a person in an emergency; permits nothing by itself"
 
 
 def test_policies_about_others_are_passed_over() -> None:

@@ -105,3 +105,11 @@ def test_keeping_out_an_owner_that_nobody_has_is_found() -> None:
     # A group may hold agents.
     for subjects in ("Agent/ci", "Group/workers", "Person/ada Agent/ci"):
         assert checks(one, subjects=subjects) == []
+
+
+def test_an_emergency_that_nobody_could_take_is_found() -> None:
+    one = rule("grantable", "get", "pods", namespaces="ci", review=TWO_OF_SRE)
+    for subjects in ("Agent/ci", "ServiceAccount/ci/runner Agent/ci"):
+        assert checks(one, subjects=subjects) == [("", "no-people")]
+    for subjects in ("Person/ada", "Group/workers Agent/ci"):
+        assert checks(one, subjects=subjects) == []

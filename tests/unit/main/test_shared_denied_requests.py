@@ -32,7 +32,7 @@ def test_what_is_refused_is_written_down(tmp_path: Path) -> None:
         async with asyncio.timeout(GIVE_UP_SECONDS):
             for audit_id in ("a", "b"):
                 denied.note(msgspec.structs.replace(DENIED, audit_id=audit_id))
-                while not is_kept(store, audit_id):
+                while not is_kept(store, audit_id):  # noqa: ASYNC110 (what is waited for is in the store)
                     await asyncio.sleep(WRITE_SECONDS / 10)
         writing.cancel()
 
@@ -50,7 +50,7 @@ def test_a_store_that_is_away_ends_nothing(tmp_path: Path, caplog: pytest.LogCap
         writing = asyncio.create_task(write_down(denied, store))
         denied.note(DENIED)
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            while not caplog.records:
+            while not caplog.records:  # noqa: ASYNC110 (what is waited for is in the log)
                 await asyncio.sleep(WRITE_SECONDS / 10)
         ended = writing.done()
         writing.cancel()

@@ -1,4 +1,4 @@
-"""What agents were refused is kept until it is written down: bounded, and nobody loses it by what others are refused."""
+"""What agents were refused is kept until it is written down: bounded, and nobody loses it by what others ask."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -217,3 +218,12 @@ def test_a_plain_rule_gives_no_emergency_and_an_emergency_rule_no_task(town: Tow
     files = [("offered.yaml", OFFERED), ("emergency.yaml", plain)]
     town.api.put_in_force(compile_policies(check_files(files).policies, 2))
     refused(town.take(), 403, "no emergency rule offers it")
+
+
+def test_however_many_are_taken_at_once_no_more_than_three_begin_and_each_has_its_review(town: Town) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(lambda _: town.take().status, range(8)))
+    assert statuses == [201] * MOST_A_DAY + [403] * (8 - MOST_A_DAY)
+    active = town.api.store.tasks.active()
+    assert {f"{task.id}-review" for task in active} == {one.id for one in town.api.store.approvals.open()}
+    assert len(active) == MOST_A_DAY
