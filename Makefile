@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 # How long each fuzz target runs; CI and a release can afford more.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench fuzz lock clean
+.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-masking fuzz lock clean
 
 help: ## List what can be made (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ fault: cluster ## The k-th write, read, connect fails: nothing passes unrecorded
 
 bench: cluster ## The gate beside direct, nginx, Go's ReverseProxy and kube-rbac-proxy (BENCH="--quick")
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-masking: $(READY) ## What masking costs, beside copying and beside reading and writing anew
+	@$(BIN)/python -m bench.masking
 
 fuzz: $(READY) ## Every codec against random bytes (FUZZ_SECONDS=20 each)
 	@for target in tests/fuzz/fuzz_*.py; do echo "$$target"; $(BIN)/python $$target --seconds $(FUZZ_SECONDS); done
