@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 20
 .PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-masking fuzz lock clean
 
 help: ## List what can be made (this)
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv from the lock file and install Narrowgate into it
 	@true
