@@ -124,6 +124,11 @@ NORMALISATIONS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def without_warnings(text: bytes) -> str:
+    """What kubectl prints besides the warnings of servers: the gate says in one what it has masked."""
+    return "".join(line for line in text.decode().splitlines(keepends=True) if not line.startswith("Warning: "))
+
+
 def normal(text: bytes | str, *names: str) -> str:
     """Output without what differs by nature; `names` are the namespace and other names made for one side."""
     plain = text.decode(errors="replace") if isinstance(text, bytes) else text

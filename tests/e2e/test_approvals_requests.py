@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.e2e.dex import ALICE, BOB
 from tests.e2e.gate import Agent, Cluster, Gate
-from tests.e2e.kubectl import CALL_SECONDS, Kubectl
+from tests.e2e.kubectl import CALL_SECONDS, Kubectl, without_warnings
 from tests.e2e.person import PersonsTerminal
 from tests.e2e.rules import allow
 from tests.e2e.signing_in import sign_in_gate
@@ -80,7 +80,7 @@ def secret(direct: Kubectl, namespace: str, marker: str) -> str:
 
 def finished(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     out, _ = process.communicate(timeout=CALL_SECONDS)
-    return process.returncode, out.decode()
+    return process.returncode, without_warnings(out)
 
 
 def test_kubectl_waits_for_two_people_and_passes_once(
