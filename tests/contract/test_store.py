@@ -1,44 +1,20 @@
-"""What every store must do. An implementation joins by one more entry in `OPENERS`; nothing else is written for it."""
+"""What every store must do. An implementation joins by one more entry in `stores.OPENERS`, and by nothing else."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.contract.stores import Opener
 
 from narrowgate.core.agent import AgentKey, AgentRecord, OldCredential
-from narrowgate.store.open import open_store
 from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere, Store, StoreUnavailable
-
-OPENERS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: open_store("sqlite:gate.db", folder)}
-"""A store of each kind; called again with the same folder it opens the same store."""
-
-Opener = Callable[[], Store]
-
-
-@pytest.fixture(params=list(OPENERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    opened: list[Store] = []
-
-    def opener() -> Store:
-        opened.append(OPENERS[request.param](tmp_path))
-        return opened[-1]
-
-    yield opener
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(opener: Opener) -> Store:
-    return opener()
 
 
 def an_agent(name: str = "ci-bot", **other: object) -> AgentRecord:
@@ -279,7 +255,8 @@ def test_a_change_by_another_process_is_seen(opener: Opener, tmp_path: Path, req
     before = store.change_stamp()
     kind = request.node.callspec.params["opener"]
     program = (
-        "import sys; from pathlib import Path; from tests.contract.test_store import OPENERS, an_agent;"
+        "import sys; from pathlib import Path; from tests.contract.stores import OPENERS;"
+        "from tests.contract.test_store import an_agent;"
         "s = OPENERS[sys.argv[1]](Path(sys.argv[2])); s.add_agent(an_agent('from-afar'), by='x', at=1.0); s.close()"
     )
     subprocess.run([sys.executable, "-c", program, kind, str(tmp_path)], check=True, timeout=60)

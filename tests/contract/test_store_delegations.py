@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.contract.test_store import OPENERS
+from tests.contract.stores import OPENERS
 
 from narrowgate.core.delegation import Delegation
 from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere, Store

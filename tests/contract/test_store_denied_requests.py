@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.contract.test_store import Opener, opener, store
+from tests.contract.stores import Opener
 
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.store.denied_requests import KEPT_SECONDS, MOST_OF_ONE
 from narrowgate.store.port import NotThere, Store, StoreUnavailable
-
-__all__ = ["opener", "store"]
 
 NOW = 10_000.0
 DENIED = DeniedRequest(audit_id="a-1", holder="agent:bot", cluster="dev", at=NOW, wanted=("get pods/web -n ci",))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.contract.test_store import OPENERS, an_agent
+from tests.contract.stores import OPENERS
+from tests.contract.test_store import an_agent
 from tests.contract.test_store_sign_ins import a_sign_in, secret
 
 from narrowgate.store.port import ChangedMeanwhile, NotThere, Store

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.contract.test_store import Opener, opener, store
+from tests.contract.stores import Opener
 
 from narrowgate.store.port import ChangedMeanwhile, NotificationCursor, RoleGrant, Store, StoreUnavailable
-
-__all__ = ["opener", "store"]
 
 
 def change_roles(store: Store, *people: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.contract.test_store import OPENERS
+from tests.contract.stores import OPENERS
 from tests.contract.test_store_approvals import a_question
 from tests.contract.test_store_tasks import a_task
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.contract.test_store import Opener, opener, store
+from tests.contract.stores import Opener
 
 from narrowgate.core.standing import RuleUse, RuleUses
 from narrowgate.store.port import Store, StoreUnavailable
 from narrowgate.store.rule_uses import MOST_KEPT
-
-__all__ = ["opener", "store"]
 
 USE = RuleUse(holder="agent:ci-bot", cluster="prod", policy="ci", rule="read", at=1_000.25)
 

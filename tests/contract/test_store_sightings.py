@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.contract.test_store import Opener, opener, store
+from tests.contract.stores import Opener
 
 from narrowgate.core.sighting import Sighting
 from narrowgate.store.port import Store, StoreUnavailable
-
-__all__ = ["opener", "store"]
 
 SEEN = Sighting(proof="abc", agent="ci-bot", network="10.0.0.1", user_agent="kubectl ü", at=1_000.25)
 

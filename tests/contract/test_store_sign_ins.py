@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.contract.test_store import OPENERS
+from tests.contract.stores import Opener
 
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.store.port import AlreadyThere, NotThere, RoleGrant, Store, StoreUnavailable
-
-Opener = Callable[[], Store]
-
-
-@pytest.fixture(params=list(OPENERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    opened: list[Store] = []
-
-    def opener() -> Store:
-        opened.append(OPENERS[request.param](tmp_path))
-        return opened[-1]
-
-    yield opener
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(opener: Opener) -> Store:
-    return opener()
 
 
 def secret(name: str) -> bytes:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.contract.test_store import Opener, opener, store
+from tests.contract.stores import Opener
 
 from narrowgate.core.task_limits import STALE_SECONDS, TaskUse
 from narrowgate.store.port import Store, StoreUnavailable
-
-__all__ = ["opener", "store"]
 
 NOW = 1_000.0
 

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import msgspec
 import pytest
-from tests.contract.test_store import OPENERS
+from tests.contract.stores import Opener
 from tests.deciding import rule
 
 from narrowgate.core.identity import Kind
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere, Store
-
-Opener = Callable[[], Store]
-
-
-@pytest.fixture(params=list(OPENERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    opened: list[Store] = []
-
-    def opener() -> Store:
-        opened.append(OPENERS[request.param](tmp_path))
-        return opened[-1]
-
-    yield opener
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(opener: Opener) -> Store:
-    return opener()
 
 
 def a_task(task_id: str = "t1", **other: object) -> Task:
