@@ -284,8 +284,16 @@ def _options() -> Any:
     return options
 
 
+_ACCOUNT: Final = b"system:serviceaccount:"
+"""What follows is a namespace and a name (k8s.io/apiserver/pkg/authentication/serviceaccount), whatever they are
+called: refusals of the API server say who was refused.
+"""
+
+
 def _matches(pattern: TextPattern, compiled: Any, text: bytes) -> Iterator[Span]:
     for match in compiled.finditer(text):
+        if pattern.named and text.endswith(_ACCOUNT, 0, match.start(1)):
+            continue
         first = 2 if pattern.named else 1
         group = next((at for at in range(first, compiled.groups + 1) if match.start(at) >= 0), 0)
         start, end = match.span(group)

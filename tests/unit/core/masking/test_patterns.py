@@ -125,6 +125,7 @@ def test_a_private_key_is_known_in_base64(kind: str) -> None:
         "image sha256:0123456789abcdef0123456789abcdef",
         "curl -s http://x; mysql -u me app",
         "deploy.finished v1.2.3-0123456789abcdef",
+        'pods is forbidden: User "system:serviceaccount:api-token-store:plain-name" cannot list resource "pods"',
     ],
 )  # fmt: skip
 def test_it_is_not(text: str) -> None:
