@@ -123,7 +123,7 @@ SAME: dict[str, tuple[Sent, Sent]] = {
     "letters of the path escaped": (GET, sent("GET", f"{CI}/%73ecrets/%6b")),
     "letters of the query escaped": (EXEC, sent("POST", f"{PODS}/p/exec?%63ommand=l%73&command=%2Dl&stdout=true")),
     "the cluster named in the path": (GET, sent("GET", f"/clusters/dev{KEYS}/k")),
-    "another form of the answer": (GET, sent("GET", f"{KEYS}/k", {"Accept": "application/yaml"})),
+    "another form of the answer": (GET, sent("GET", f"{KEYS}/k", {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})),
     "the media type in capitals": (CREATE, sent("POST", KEYS, {"Content-Type": "Application/JSON"}, SECRET)),
 }  # fmt: skip
 

@@ -109,6 +109,11 @@ class Forwarder:
             raise
         return done
 
+    def require_acceptable(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
+        """Raise Malformed 406 where the client accepts no form in which the answer could be masked."""
+        if self.masking.is_needed(allowed.masks, what.intent.info):
+            masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
+
     async def _require_allowed(
         self, what: Understood, allowed: Allow, decide_again: Callable[[], Awaitable[Decision]]
     ) -> None:

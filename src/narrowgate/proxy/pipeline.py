@@ -352,6 +352,7 @@ class Pipeline:
     ) -> Decision:
         """Spend the approval, for every process of every gate, before anything is forwarded; and record that."""
         allowed, needs, events = judged
+        self._forwarder.require_acceptable(exchange, what, allowed)
         if allowed.limits:
             # First: what cannot be forwarded must not use up what people have said yes to.
             await self._count(exchange, who, what, allowed)
