@@ -29,6 +29,7 @@ SEE = allow("see", "get", "configmaps", "ci")
 PROBE = f"{MAPS}/a"
 HELD = approve("held", "get create delete update patch", "secrets pods pods/exec", "ci")
 JSON = {"Content-Type": "application/json"}
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 SECRET = b'{"apiVersion":"v1","kind":"Secret","metadata":{"name":"k"},"stringData":{"word":"i"}}'
 TWICE = SECRET.replace(b'"word":"i"', b'"word":"i","word":"j"')
 
@@ -123,7 +124,7 @@ SAME: dict[str, tuple[Sent, Sent]] = {
     "letters of the path escaped": (GET, sent("GET", f"{CI}/%73ecrets/%6b")),
     "letters of the query escaped": (EXEC, sent("POST", f"{PODS}/p/exec?%63ommand=l%73&command=%2Dl&stdout=true")),
     "the cluster named in the path": (GET, sent("GET", f"/clusters/dev{KEYS}/k")),
-    "another form of the answer": (GET, sent("GET", f"{KEYS}/k", {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"})),
+    "another form of the answer": (GET, sent("GET", f"{KEYS}/k", {"Accept": TABLE})),
     "the media type in capitals": (CREATE, sent("POST", KEYS, {"Content-Type": "Application/JSON"}, SECRET)),
 }  # fmt: skip
 
