@@ -71,6 +71,7 @@ class HeldMasks:
     """The built-in masks of one resource, all of which hold for every object."""
 
     varies = False
+    shows = None
 
     def __init__(self, plan: Plan, form: Form, known: KnownValues) -> None:
         self._plan = plan

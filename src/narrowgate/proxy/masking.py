@@ -172,6 +172,11 @@ class AnswerMasks:
     # --- what `wire.masked_answer` asks
 
     @property
+    def shows(self) -> Callable[[Where], bool] | None:
+        """See `Masks`."""
+        return None
+
+    @property
     def varies(self) -> bool:
         """See `Masks`."""
         return self._choice.varies

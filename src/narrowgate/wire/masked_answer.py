@@ -45,6 +45,11 @@ class Masks(Protocol):
     """What holds for the objects of one answer."""
 
     @property
+    def shows(self) -> Callable[[Where], bool] | None:
+        """Which of the objects of a list or a watch leave at all, asked once for each; None where all of them do."""
+        ...
+
+    @property
     def varies(self) -> bool:
         """Whether it differs from object to object."""
         ...

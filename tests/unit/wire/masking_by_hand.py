@@ -56,6 +56,7 @@ class Everywhere:
     """The same plan for every object."""
 
     varies = False
+    shows = None
 
     def __init__(self) -> None:
         self._masker = JsonMasker(mask, {})
@@ -73,6 +74,7 @@ class InNamespace:
     """Objects of one namespace are masked, and those whose namespace cannot be told."""
 
     varies = True
+    shows = None
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
