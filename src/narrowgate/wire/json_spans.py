@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from narrowgate.wire.unreadable import Unreadable as Unreadable
+
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:,]|[^][{}:,"\s]+|"', re.DOTALL)
 """Strings, marks, what else stands between them (numbers, true, false, null), and a quote that nothing closes."""
 _QUOTE: Final = ord('"')
@@ -30,10 +32,6 @@ _elements = msgspec.json.Decoder(list[Raw]).decode
 
 Span = tuple[int, int]
 """Where one value begins and ends in its container's bytes."""
-
-
-class Unreadable(Exception):
-    """Bytes that are not the JSON they claim to be, or that two readers could read differently; the text says which."""
 
 
 def members_of(container: bytes) -> dict[str, Span]:
