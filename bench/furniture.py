@@ -1,4 +1,4 @@
-"""What the workloads find in the cluster: 5,000 pods that never run, ConfigMaps, and two pods that do.
+"""What the workloads find in the cluster: 5,000 pods that never run, ConfigMaps, a Lease, and two pods that do.
 
 It stays between runs, since making it takes longer than measuring; `python -m bench --clean` removes it.
 """
@@ -58,6 +58,8 @@ def furnish(cluster: Cluster, load: Load, needs: frozenset[Need]) -> None:
     ensure_namespace(cluster, NAMESPACE)
     for name in (OBJECT, WATCHED, *(f"{WRITTEN}-{number}" for number in range(WRITERS))):
         _ensure(cluster, f"/api/v1/namespaces/{NAMESPACE}/configmaps", name, {"data": {"text": "x" * 700, "n": "0"}})
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+    _ensure(cluster, leases, OBJECT, {"spec": {"holderIdentity": "x" * 700}})
     if Need.PODS in needs:
         ensure_namespace(cluster, LIST_NAMESPACE)
         missing = PODS - count_pods(cluster)

@@ -23,6 +23,7 @@ COLOURS = {
     "reverseproxy-h2": "#8fb3e3",
     "kube-rbac-proxy": "#b48ead",
     "gate": "#e07a3f",
+    "gate-revealed": "#efb48f",
 }
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2933}.what{font-weight:600}.unit{fill:#616e7c}rect.page{fill:#ffffff}"

@@ -20,6 +20,7 @@ LISTS_IN_A_ROUND = 3
 WATCHES_SETTLE_SECONDS = 5.0
 
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 # From the API server's cache, as informers ask: the proxy is measured, not etcd.
 PODS = f"/api/v1/namespaces/{LIST_NAMESPACE}/pods?resourceVersion=0"
 # From what the API server has at hand: without a version it waits for news from etcd before it answers, half a minute
@@ -229,6 +230,11 @@ WORKLOADS: dict[str, Workload] = {
             "get-8",
             "GET of one ConfigMap (1.1 KB), 8 connections",
             Requests(_GET, connections=8, seconds=ROUND_SECONDS),
+        ),
+        requests(
+            "get-plain-8",
+            "GET of one Lease (1 KB), which nothing masks, 8 connections",
+            Requests(f"{LEASES}/{OBJECT}", connections=8, seconds=ROUND_SECONDS),
         ),
         requests("patch-1", "PATCH of a ConfigMap, 1 connection", _patch(1)),
         requests("patch-8", "PATCH of a ConfigMap, 8 connections", _patch(8)),

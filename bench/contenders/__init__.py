@@ -16,6 +16,7 @@ CONTENDERS: dict[str, Contender] = {
         reverse_proxy.REVERSE_PROXY_H2,
         rbac_proxy.KUBE_RBAC_PROXY,
         gate.GATE,
+        gate.GATE_REVEALED,
     )
 }
 """In the order of tables and pictures."""

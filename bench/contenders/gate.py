@@ -1,4 +1,7 @@
-"""The gate as users run it: an agent's credential, a policy of 200 rules, the trail on."""
+"""The gate as users run it: an agent's credential, a policy of 200 rules, the trail on; and the same with all revealed.
+
+The two differ in what is masked and in nothing else, so that what masks cost can be read from one run.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +29,21 @@ AGENT = "bench"
 CLUSTER = "bench"
 # Rules of the policy in all, the few that the bench's own requests need among them.
 RULES = 200
+# Fields that the policy masks, in resources that the bench does not ask for.
+MASKS = 20
 COMMAND_SECONDS = 60.0
 
 
-def policy() -> dict[str, Any]:
-    """A policy of 200 rules for one agent: narrow permissions in many namespaces, some denials, and ours at the end."""
+def policy(*, reveals: bool) -> dict[str, Any]:
+    """A policy of 200 rules for one agent: narrow permissions in many namespaces, some denials, and ours at the end.
+
+    `reveals` has it take every mask off everything; otherwise it masks fields besides what the gate masks by itself.
+    """
     own = [
         _rule("bench-reads", "allow", ["get", "list", "watch"], ["configmaps", "pods", "pods/log"]),
         _rule("bench-writes", "allow", ["patch"], ["configmaps"]),
         _rule("bench-exec", "allow", ["create"], ["pods/exec"]),
+        _rule("bench-plain", "allow", ["get"], ["leases"]) | {"apiGroups": ["coordination.k8s.io"]},
     ]
     denials = [
         _rule(f"no-secrets-{number}", "deny", ["get", "list"], ["secrets"], [f"vault-{number}"]) for number in range(20)
@@ -42,11 +52,24 @@ def policy() -> dict[str, Any]:
         _rule(f"team-{number}", "allow", ["get", "list", "watch", "patch"], ["configmaps", "pods"], [f"team-{number}"])
         for number in range(RULES - len(own) - len(denials))
     ]
-    spec = {
+    masks = [
+        {
+            "id": f"fields-{number}",
+            "apiGroups": ["bench.example"],
+            "resources": [f"databases-{number}"],
+            "fields": ["spec.dsn"],
+        }
+        for number in range(MASKS)
+    ]
+    everything = {"id": "everything", "effect": "reveal", "apiGroups": ["*"], "resources": ["*"], "approval": "none"}
+    revealed = [everything, {**everything, "id": "everything-below", "resources": ["*/log", "*/exec"]}]
+    spec: dict[str, Any] = {
         "subjects": [{"kind": "Agent", "name": AGENT}],
         "clusters": [CLUSTER],
-        "rules": [*denials, *others, *own],
+        "rules": [*denials, *others, *own, *(revealed if reveals else [])],
     }
+    if not reveals:
+        spec["masks"] = masks
     return {"apiVersion": "narrowgate.dev/v1alpha1", "kind": "Policy", "metadata": {"name": AGENT}, "spec": spec}
 
 
@@ -68,12 +91,12 @@ def narrowgate() -> str:
     return os.environ.get("NARROWGATE_COMMAND") or str(Path(sys.executable).parent / "narrowgate")
 
 
-def prepare(stage: Stage) -> tuple[Path, Address, int]:
+def prepare(stage: Stage, *, reveals: bool = False) -> tuple[Path, Address, int]:
     """Makes configuration, policy and agent in an empty folder: the configuration, the way in, the health port."""
     folder = stage.folder / f"gate-{len(list(stage.folder.glob('gate-*')))}"
     policies = folder / "policies"
     policies.mkdir(parents=True)
-    (policies / "bench.yaml").write_text(yaml.safe_dump(policy(), sort_keys=False))
+    (policies / "bench.yaml").write_text(yaml.safe_dump(policy(reveals=reveals), sort_keys=False))
     kubernetes, control, health = free_ports(3)
     document = {
         "apiVersion": "narrowgate.dev/v1alpha1",
@@ -113,8 +136,8 @@ def _add_agent(configuration: Path, folder: Path) -> Address:
 
 
 @contextmanager
-def _start(stage: Stage) -> Iterator[Running]:
-    configuration, address, health = prepare(stage)
+def _start(stage: Stage, *, reveals: bool) -> Iterator[Running]:
+    configuration, address, health = prepare(stage, reveals=reveals)
     log = configuration.parent / "gate.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -144,4 +167,7 @@ def _ready(port: int) -> bool:
         return False
 
 
-GATE = Contender("gate", f"Narrowgate: an agent's credential, {RULES} rules, the trail on", _start)
+GATE = Contender(
+    "gate", f"Narrowgate: an agent's credential, {RULES} rules, masks, the trail on", partial(_start, reveals=False)
+)
+GATE_REVEALED = Contender("gate-revealed", "the same, its policy takes every mask off", partial(_start, reveals=True))
