@@ -158,6 +158,19 @@ def exact_name(field_selector: str) -> str:
     return names[0]
 
 
+def field_requirements(field_selector: str) -> tuple[tuple[str, str], ...]:
+    """The fields that a field selector asks about, each with the value it compares, whatever the comparison. What does
+    not parse is given as it is written: the API server refuses it.
+    """
+    found = []
+    for term in _split_terms(field_selector):
+        field, _, value = _split_term(term) or (term, "", "")
+        unescaped = _unescape(value)
+        if term:
+            found.append((field, value if unescaped is None else unescaped))
+    return tuple(found)
+
+
 def _split_terms(selector: str) -> list[str]:
     """Cut at commas that no backslash protects (fields.splitTerms)."""
     if "\\" not in selector:

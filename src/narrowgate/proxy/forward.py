@@ -65,6 +65,7 @@ class Forwarder:
         """
         decide_again, started = judged
         info = what.intent.info
+        self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
         is_long = is_long_running(what)
         masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what))
 
@@ -110,7 +111,10 @@ class Forwarder:
         return done
 
     def require_acceptable(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
-        """Raise Malformed 406 where the client accepts no form in which the answer could be masked."""
+        """Raise Malformed: 406 where the client accepts no form in which the answer could be masked, 403 where it
+        selects by what is masked.
+        """
+        self.masking.require_unmasked_selectors(allowed.masks, what.intent.info, what.target, what.intent.cluster)
         if self.masking.is_needed(allowed.masks, what.intent.info):
             masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
 

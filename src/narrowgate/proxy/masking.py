@@ -6,14 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_masked
 from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker
 from narrowgate.core.masking.patterns import KNOWN_VALUE, text_patterns
 from narrowgate.core.masking.plan import Plan
+from narrowgate.core.masking.selected import masked_field, masked_label
 from narrowgate.core.masking.text import TextMasker
 from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.status import one_line
+from narrowgate.core.target import Target
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.known_values import KnownSecrets
 from narrowgate.proxy.transform import (
@@ -36,6 +40,10 @@ MASKERS_LIMIT: Final = 4
 
 PLANS_LIMIT: Final = 1_024
 """Namespaces, and objects that a reveal names, whose plan one answer remembers."""
+
+
+_LABELS: Final = "labelSelector"
+_SELECTORS: Final = frozenset({"fieldSelector", _LABELS})
 
 
 _WARNING: Final = re.compile(rb"^(warning:[ \t]*)([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
@@ -88,6 +96,32 @@ class Masking:
             return document
         known = self._known_to(choice, cluster)() if choice is not None else NOTHING_KNOWN
         return ObjectMasker(plan, self._values, {}, known).mask(document, plan.objects)
+
+    def require_unmasked_selectors(
+        self, choice: MaskChoice | None, info: RequestInfo, target: Target, cluster: str
+    ) -> None:
+        """Raise Malformed 403 where a request selects objects by what is masked of them: which come would tell it.
+
+        Raises ClusterNotReady as `of` does.
+        """
+        selectors = [(key, value) for key, value in target.query if value and key in _SELECTORS]
+        if choice is None or not selectors or not is_masked(info):
+            return
+        plan = choice.plan(Where(info.namespace or None, info.name or None))
+        if plan is None:
+            return
+        masker = ObjectMasker(plan, self._values, {}, self._known_to(choice, cluster)())
+        for key, selector in selectors:
+            if key == _LABELS:
+                field = masked_label(plan.objects, selector)
+            else:
+                field = masked_field((info.api_group, info.resource), plan.objects, selector, masker.mask)
+            if field:
+                raise Malformed(
+                    f"{one_line(field)} is masked for you, and {key} would tell what it is: leave it out of the "
+                    f"selector",
+                    403,
+                )
 
     def told(self, choice: MaskChoice | None, status: Any, cluster: str) -> Any:
         """A `metav1.Status` of the cluster's as these masks show it. Raises ClusterNotReady as `of` does."""

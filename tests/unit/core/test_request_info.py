@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from narrowgate.core.malformed import Malformed
-from narrowgate.core.request_info import RequestInfo, exact_name, request_info
+from narrowgate.core.request_info import RequestInfo, exact_name, field_requirements, request_info
 from narrowgate.core.target import parse_target
 
 
@@ -165,3 +165,21 @@ def test_a_legacy_prefix_with_nothing_behind_it_is_refused(path: str) -> None:
 def test_a_watch_value_that_case_folding_would_turn_into_false_is_refused() -> None:
     with pytest.raises(Malformed, match="ASCII"):
         read("GET", "/api/v1/pods?watch=fal%C5%BFe")
+
+
+@pytest.mark.parametrize(
+    ("selector", "required"),
+    [
+        ("", ()),
+        ("spec.a=1", (("spec.a", "1"),)),
+        ("spec.a==1,b!=x", (("spec.a", "1"), ("b", "x"))),
+        (r"a=b\,c\=d", (("a", "b,c=d"),)),
+        ("a=b=c", (("a", "b=c"),)),
+        ("a", (("a", ""),)),
+        (",,a=", (("a", ""),)),
+    ],
+)
+def test_a_field_selector_tells_each_field_with_the_value_it_compares(
+    selector: str, required: tuple[tuple[str, str], ...]
+) -> None:
+    assert field_requirements(selector) == required

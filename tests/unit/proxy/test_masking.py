@@ -28,6 +28,10 @@ MASKING = POLICY[: POLICY.index("    - {id: as-it-is")]
 
 NOTHING_ALLOWED = MASKING.replace("effect: allow", "effect: deny")
 
+HIDES_NODES = """  masks:
+    - {id: nodes, apiGroups: [""], resources: [pods], fields: [spec.nodeName]}
+"""
+
 PLANTED = "Zq7-planted-in-a-pod"
 POD: dict[str, Any] = {
     "kind": "Pod",
@@ -192,3 +196,29 @@ def test_a_warning_of_the_cluster_is_masked_as_text_is(tmp_path: Path) -> None:
     warnings = [value for name, value in message.headers if name == "warning"]
     assert warnings[0].startswith('299 - "denied: password=[masked:narrowgate/named-secret:')
     assert PLANTED not in str(message.headers)
+
+
+@pytest.mark.parametrize("road", ["", "&watch=1"])
+def test_nothing_is_forwarded_that_selects_by_what_is_masked(road: str, tmp_path: Path) -> None:
+    reached: list[int] = []
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        reached.append(1)
+        await peer.send(ok(LISTED))
+        await peer.ended()
+
+    async def main() -> tuple[Message, dict[str, Any]]:
+        async with api_server(tmp_path, play) as server, gate(tmp_path, server) as made:
+            await made.change_policy(MASKING + HIDES_NODES)
+            client = await made.client()
+            await client.send(request("GET", f"{PODS}?fieldSelector=spec.nodeName%3Dnode-1{road}"))
+            return await message(made, client)
+
+    got, recorded = run(main())
+    assert got.status == 403
+    assert json.loads(got.body)["message"] == (
+        "spec.nodeName is masked for you, and fieldSelector would tell what it is: leave it out of the selector"
+    )
+    assert reached == []
+    assert recorded["responseStatus"]["code"] == 403
