@@ -6,6 +6,7 @@ another. Namespaces and names are judged object by object, because a list over a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -18,6 +19,12 @@ from narrowgate.core.policy import BUILT_IN, EVERYTHING, Mask, Reveal
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.understand import is_proxied, is_streaming
+
+READY_LIMIT: Final = 256
+"""Choices whose plans are remembered: some resources times some sets of masks that hold for somebody."""
+
+PLANS_LIMIT: Final = 1_024
+"""Namespaces, and objects that a reveal names, whose plan is remembered of one choice."""
 
 
 def is_masked(info: RequestInfo) -> bool:
@@ -128,7 +135,7 @@ class CompiledReveal:
         return self._namespaces is None and self._names is None
 
 
-class MemberMasks(msgspec.Struct, frozen=True):
+class MemberMasks(msgspec.Struct, frozen=True, cache_hash=True):
     """What masks one member of a chain meets on one resource, and what is revealed to it."""
 
     masks: tuple[BuiltInMask | CompiledMask, ...]
@@ -162,7 +169,7 @@ class MemberMasks(msgspec.Struct, frozen=True):
         return not (everywhere and all(reveal.is_everywhere for reveal in self.reveals))
 
 
-class MaskChoice(msgspec.Struct, frozen=True):
+class MaskChoice(msgspec.Struct, frozen=True, cache_hash=True):
     """The masks of one answer: an obligation of an `Allow`."""
 
     group: str
@@ -194,7 +201,35 @@ class MaskChoice(msgspec.Struct, frozen=True):
 
     def plan(self, where: Where) -> Plan | None:
         """What is masked of an object there; None where nothing is."""
-        return plan_for(self.group, self.resource, self.held(where))
+        return _ready(self).plan(where)
+
+
+class _Ready:
+    """The plans of one choice. It is asked for every answer, and says the same as long as the policies are the same."""
+
+    __slots__ = ("_anywhere", "_choice", "_plans")
+
+    def __init__(self, choice: MaskChoice) -> None:
+        self._choice: Final = choice
+        self._anywhere: Final = self._made(ANYWHERE)
+        self._plans: Final[dict[Where, Plan | None]] = {}
+
+    def plan(self, where: Where) -> Plan | None:
+        if where is ANYWHERE:
+            return self._anywhere
+        if where not in self._plans:
+            if len(self._plans) >= PLANS_LIMIT:
+                self._plans.clear()
+            self._plans[where] = self._made(where)
+        return self._plans[where]
+
+    def _made(self, where: Where) -> Plan | None:
+        return plan_for(self._choice.group, self._choice.resource, self._choice.held(where))
+
+
+@functools.lru_cache(maxsize=READY_LIMIT)
+def _ready(choice: MaskChoice) -> _Ready:
+    return _Ready(choice)
 
 
 def same_masks(one: MaskChoice | None, other: MaskChoice | None) -> bool:
