@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from narrowgate.core.decide import decide
-from narrowgate.core.decision import Decision
+from narrowgate.core.decision import Allow, Decision
 from narrowgate.core.identity import Chain, Identity, Kind, chain_of
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.policy import Approval, Approvers, Effect, Policy, Rule, Subject, SubjectKind
@@ -101,3 +101,13 @@ def uses(resource: str, name: str, *, namespace: str = "ci", group: str = "", ve
 def answer(what: Intent, *policies: Policy, by: Identity | Chain | None = None, now: float = NOW) -> Decision:
     who = chain_of(agent()) if by is None else (chain_of(by) if isinstance(by, Identity) else by)
     return decide(who, what, compile_policies(policies, 7), (), (), now)
+
+
+def is_whole(decision: Decision) -> bool:
+    """Whether all that was asked for is allowed, and not only a part of a list."""
+    return isinstance(decision, Allow) and decision.visible is None
+
+
+def is_part(decision: Decision) -> bool:
+    """Whether a part of a list is allowed, and no more."""
+    return isinstance(decision, Allow) and decision.visible is not None

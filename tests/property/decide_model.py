@@ -13,6 +13,7 @@ from tests.deciding import TWO_OF_SRE, agent, asks, person, policy, uses
 
 from narrowgate.core.identity import Chain, Identity, chain_of
 from narrowgate.core.intent import Intent
+from narrowgate.core.masking.choosing import Where
 from narrowgate.core.policy import Effect, Policy, Rule
 
 NAMESPACES = ("ci", "prod", "elsewhere")
@@ -25,7 +26,10 @@ EVERYWHERE = {*NAMESPACES, *NAMES, "(the cluster)"}
 
 RESOURCES = (("", "pods"), ("", "pods/log"), ("apps", "deployments"), ("", "nodes"), ("", "namespaces"))
 NAMESPACED = {"pods", "deployments", "secrets"}
-VERBS = ("get", "list", "create", "delete")
+VERBS = ("get", "list", "watch", "create", "delete", "deletecollection")
+SAME_RISK = {"list": {"get"}, "watch": {"get", "list"}, "deletecollection": {"delete"}}
+"""What a guard may say, besides the verb itself, to hold for a request with that verb."""
+COLLECTING = tuple(SAME_RISK)
 ANSWERS = {"": True, "request.name != 'x-none'": True, "1 == 2": False, "object.none.at.all": None, "oldObject.x": None}
 """Conditions, and what they come to: None is an error."""
 
@@ -99,7 +103,7 @@ def intents(draw: Any) -> Intent:
     namespaced = resource.partition("/")[0] in NAMESPACED
     namespace = draw(st.sampled_from(("ci", "prod", "elsewhere", ""))) if namespaced else ""
     known = NAMES if resource != "namespaces" else ("ci", "prod", "a", "elsewhere")
-    name = draw(st.sampled_from((*known, ""))) if verb in ("list", "create") else draw(st.sampled_from(known))
+    name = draw(st.sampled_from((*known, ""))) if verb in ("create", *COLLECTING) else draw(st.sampled_from(known))
     body = None
     if verb == "create" and resource != "pods/log":
         metadata = {"name": name} if name else {"generateName": draw(st.sampled_from(("a", "z", "")))}
@@ -135,6 +139,31 @@ def reached(what: Intent) -> Cells:
     return {(namespace, one) for namespace in ({info.namespace} - {""} or set(NAMESPACES)) for one in names}
 
 
+@st.composite
+def lists(draw: Any) -> Intent:
+    """A list or watch that names no object."""
+    group, resource = draw(st.sampled_from([pair for pair in RESOURCES if "/" not in pair[1]]))
+    namespace = draw(st.sampled_from(("ci", "prod", "elsewhere", ""))) if resource in NAMESPACED else ""
+    return asks(draw(st.sampled_from(("list", "watch"))), resource, namespace=namespace, group=group)
+
+
+def objects_of(what: Intent) -> list[Where]:
+    """Objects that such a list may hold."""
+    if what.info.resource == "namespaces":
+        return [Where("", name) for name in (*NAMESPACES, "a")]
+    if not what.namespaced:
+        return [Where("", name) for name in NAMES]
+    namespaces = (what.info.namespace,) if what.info.namespace else NAMESPACES
+    return [Where(namespace, name) for namespace in namespaces for name in NAMES]
+
+
+def named(what: Intent, where: Where) -> Intent:
+    """The same list, of that object alone (`fieldSelector=metadata.name=...`)."""
+    info = what.info
+    group, verb, name = info.api_group, info.verb, where.name or ""
+    return asks(verb, info.resource, name, namespace=where.namespace or "", group=group)
+
+
 def is_about(rule: Rule, cluster_scoped: bool) -> Cells:
     """Every (namespace, name) that the rule is about."""
     if rule.namespaces is None:
@@ -167,7 +196,12 @@ def _one(
     held: list[Rule], verbs: tuple[str, ...], group: str, resource: str, reach: Cells, cluster_scoped: bool
 ) -> str:
     fit = [rule for rule in held if speaks_of(rule, verbs, group, resource)]
-    touch = [rule for rule in fit if rule.guards and is_about(rule, cluster_scoped) & reach]
+    risky = verbs if "/" in resource else tuple(set(verbs).union(*(SAME_RISK.get(verb, ()) for verb in verbs)))
+    touch = [
+        rule
+        for rule in held
+        if rule.guards and speaks_of(rule, risky, group, resource) and is_about(rule, cluster_scoped) & reach
+    ]
     contain = [rule for rule in fit if is_about(rule, cluster_scoped) >= reach]
     if any(ANSWERS[rule.when] is not False for rule in touch if rule.effect is Effect.DENY):
         return "Deny"

@@ -12,7 +12,9 @@ In this order:
 4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule, unless
    people have said yes to this very request: one approval that was asked for every rule that holds it, for each as
    demanding as it is now.
-5. What is left is allowed, until the first credential of the chain, the first grant it rests on, or the approval, ends;
+5. A list or watch that is not allowed whole, by what is above, is allowed in part where some object of it could be
+   asked for alone: with the obligation to show no others (`visible`).
+6. What is left is allowed, until the first credential of the chain, the first grant it rests on, or the approval, ends;
    with the masks of every member of the chain, less what is revealed to that member.
 
 Approvals are given for the very request alone (`digest.request_digest`), and by whoever has looked whether the answers
@@ -27,6 +29,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
+import msgspec
+
 from narrowgate.core import refusals
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
@@ -38,6 +42,7 @@ from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.visible import VISIBLE_VERBS, Member, Visible
 
 
 def decide(
@@ -74,11 +79,11 @@ def decide(
                 resting_on[answer.grant.task] = answer.grant
                 answer = answer.ref
             if not isinstance(answer, RuleRef):
-                return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
+                return _not_whole(_Judged(chain, policy, grants, now), questions, evidence)
             covers.append((place, use, answer))
     lifting = _lifting(held, approvals, now)
     if held and lifting is None:
-        return _withheld(_Judged(chain, policy, grants, now), questions, evidence)
+        return _not_whole(_Judged(chain, policy, grants, now), questions, evidence)
     masks = policy.masks_of(chain, what.cluster, questions[0][0], [rule.ref for rule in held])
     return _allow(chain, covers, resting_on, lifting, masks)
 
@@ -152,6 +157,35 @@ def _lifting(
         if usable and all(question.covers(rule.ref, rule.rule.approval) for rule in held):
             return question
     return None
+
+
+def _not_whole(judged: _Judged, questions: Sequence[tuple[Question, Use | None]], evidence: Evidence) -> Decision:
+    """What is not covered as it was asked: the part of a list or watch that is, else the reason why not."""
+    question = questions[0][0]
+    if question.name or not question.resource or len(questions) > 1 or VISIBLE_VERBS.isdisjoint(question.verbs):
+        return _withheld(judged, questions, evidence)
+    chain, cluster = judged.chain, evidence.what.cluster
+    members = [
+        Member(
+            member,
+            judged.policy.holding(member, cluster),
+            _own(judged.grants, member, judged.policy, cluster, judged.now) if judged.grants else None,
+        )
+        for member in chain
+    ]
+    visible = Visible(members, question, evidence.what)
+    if not visible.places:
+        return _withheld(judged, questions, evidence)
+    resting_on = {
+        cover.grant.task: cover.grant
+        for place in visible.places
+        for cover in place.covers
+        if isinstance(cover, Granted)
+    }
+    first = visible.places[0].covers
+    covers = [(at, None, cover.ref if isinstance(cover, Granted) else cover) for at, cover in enumerate(first)]
+    allowed = _allow(chain, covers, resting_on, None, judged.policy.masks_of(chain, cluster, question, ()))
+    return msgspec.structs.replace(allowed, visible=visible)
 
 
 def _withheld(

@@ -11,6 +11,7 @@ from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.policy import Approval
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.task_limits import Limits
+from narrowgate.core.visible import Visible
 
 __all__ = ["Allow", "Decision", "Deny", "NeedsApproval", "RuleRef"]
 
@@ -34,6 +35,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds: a stream that still runs then is decided again."""
     masks: MaskChoice | None = None
     """What must be masked in the answer before any of it leaves; None where nothing is."""
+    visible: Visible | None = None
+    """What of a list or watch may be seen, and must be all that leaves; None where all of it may."""
 
 
 class Deny(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from narrowgate.core.matching import CompiledRule, Question, question_of, questi
 from narrowgate.core.policy import EVERYTHING, Effect, Policy
 from narrowgate.core.refusals import action, who
 from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.visible import Visible
 
 
 class ConsideredRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +108,10 @@ def explain(chain: Chain, what: Intent, policy: Rulebook, now: float) -> Explana
 
 def _answer(decision: Decision) -> dict[str, Any]:
     match decision:
+        case Allow(rule=rule, visible=Visible() as visible):
+            by = ", ".join(str(one) for one in visible.rules)
+            message = f"a part of it: the objects that could be asked for one by one, by {by}"
+            return {"answer": "allow", "rule": str(rule), "message": message, "hint": ""}
         case Allow(rule=rule):
             return {"answer": "allow", "rule": str(rule), "message": f"rule {rule} covers it", "hint": ""}
         case Deny(rule=rule, message=message, hint=hint):

@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from narrowgate.core.conditions import Facts, Undecided, awkward
-from narrowgate.core.decision import RuleRef
 from narrowgate.core.grants import Grant
 from narrowgate.core.identity import Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.rulebook import Candidates, Holding
 
 _OPERATIONS: Final = {

@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from narrowgate.core.conditions import Condition, compile_condition
-from narrowgate.core.decision import RuleRef
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.policy import EVERYTHING, Effect, Rule
+from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.understand import PROXY, proxied_name, same_risk_verbs
+
+OF_COLLECTIONS: Final = frozenset({"list", "watch", "deletecollection"})
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +61,7 @@ def question_of(what: Intent) -> Question:
             name, prefix = _name_in_body(what.object)
         if not namespace and info.resource == "namespaces" and not info.api_group:
             namespace = name
-    if not info.subresource:
+    if not info.subresource and info.verb not in OF_COLLECTIONS:
         return Question((info.verb,), info.api_group, info.resource, "", namespace, what.namespaced, name, prefix)
     return Question(
         verbs=(info.verb,),
@@ -137,7 +139,8 @@ class CompiledRule:
         """Any verb of the question, or all; a guard also reaches verbs of the same risk."""
         if EVERYTHING in self.verbs or not self.verbs.isdisjoint(question.verbs):
             return True
-        return self.guards and not self.verbs.isdisjoint(question.same_risk)
+        # What asks people before it reveals something is about `get` alone: lists are masked, and need not wait.
+        return self.guards and not self.rule.reveals and not self.verbs.isdisjoint(question.same_risk)
 
     def covers(self, question: Question) -> bool:
         """Whether all of the question, and not only a part that a guard reaches, is within what the rule matches."""

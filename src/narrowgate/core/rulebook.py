@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 
 from narrowgate.core.conditions import ObjectNeeds
-from narrowgate.core.decision import RuleRef
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.masking.choosing import (
@@ -30,6 +29,7 @@ from narrowgate.core.masking.choosing import (
 )
 from narrowgate.core.matching import CompiledRule, Question, question_of
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, SubjectKind
+from narrowgate.core.rule_ref import RuleRef
 
 MAX_HOLDINGS: Final = 1024
 """Identities and clusters remembered at once; an installation's agents and people, many times over. When it is full

@@ -31,6 +31,9 @@ ALL_NAMESPACES_VERBS = frozenset({"list", "watch"})
 REPEATABLE_PARAMETERS = frozenset({"command", "ports", "dryRun"})
 """Query parameters that are lists in Kubernetes (PodExecOptions, PodPortForwardOptions, `dryRun` of write options)."""
 
+_SAME_RISK = {"list": ("get",), "watch": ("get", "list"), "deletecollection": ("delete",)}
+"""What a guard may be written for that also withholds objects of a collection."""
+
 MAX_SUGGESTED_LENGTH = 64
 """Longer names are cut in messages and get no suggestion: comparing costs time, and no resource is called so."""
 
@@ -66,7 +69,8 @@ def same_risk_verbs(info: RequestInfo) -> tuple[str, ...]:
     """Verbs that reach the same thing as this request does: a deny rule for any of them has to hold for it.
 
     Whoever may GET nodes/proxy can run commands through the kubelet, and GET pods/proxy can do what POST does in a
-    server that does not care. A rule that allows must still cover the request's own verb.
+    server that does not care. A list shows what gets would, and a watch what lists would, object by object; deleting a
+    collection deletes each. A rule that allows must still cover the request's own verb.
     """
     if is_streaming(info):
         return ("create", "get")
@@ -74,7 +78,7 @@ def same_risk_verbs(info: RequestInfo) -> tuple[str, ...]:
         return ("get", "create", "update", "patch", "delete")
     if info.subresource == "ephemeralcontainers" and info.verb in ("patch", "update"):
         return ("patch", "update")
-    return (info.verb,)
+    return (info.verb, *(_SAME_RISK.get(info.verb, ()) if not info.subresource else ()))
 
 
 def is_streaming(info: RequestInfo) -> bool:

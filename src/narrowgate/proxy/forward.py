@@ -69,7 +69,7 @@ class Forwarder:
         is_long = is_long_running(what)
         masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what))
 
-        def running(end: Callable[[str], None]) -> Running:
+        def running(end: Callable[[str, int], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
             return Running(
                 decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds
@@ -167,7 +167,7 @@ class Forwarder:
         exchange: Exchange,
         request: bytes,
         connection: UpstreamConnection,
-        running: Callable[[Callable[[str], None]], Running],
+        running: Callable[[Callable[[str, int], None]], Running],
     ) -> tuple[UpstreamConnection, ResponseHead]:
         """Send a body as it comes (only for `proxy`: everything else is read whole, because it must be judged).
 
@@ -179,7 +179,7 @@ class Forwarder:
         try:
             async with asyncio.timeout(None) as sending:
 
-                def end(reason: str) -> None:
+                def end(reason: str, _code: int) -> None:
                     # Whatever is waited for, the client's next part or the cluster's answer.
                     nonlocal over
                     over = reason
@@ -248,6 +248,7 @@ class Answering:
         self._sink: MaskedSink | None = None
         self._watches_json = watches_json and head.field(b"content-type").startswith(b"application/json")
         self._ended_because = ""
+        self._end_code = 0
         self._splice: Splice | None = None
 
     async def relay(self) -> Response:
@@ -303,9 +304,9 @@ class Answering:
         await splice.run(from_client, from_upstream)
         return Response(code=101, bytes_out=splice.bytes_out, ended_because=self._ended_because)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, code: int) -> None:
         """End this answer now: the permission is gone."""
-        self._ended_because = reason
+        self._ended_because, self._end_code = reason, code
         if self._splice is not None:
             self._splice.cut()
         else:
@@ -317,7 +318,7 @@ class Answering:
         connection.abort()
         at_boundary = connection.at_boundary if self._sink is None else self._sink.is_begun and self._sink.at_boundary
         if self._ended_because and self._watches_json and at_boundary:
-            client.write(_watch_error(status.failure(403, self._ended_because)) + LAST_CHUNK)
+            client.write(_watch_error(status.failure(self._end_code, self._ended_because)) + LAST_CHUNK)
             client.must_close = True
         else:
             client.abort()

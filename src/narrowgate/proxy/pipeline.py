@@ -372,6 +372,11 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
+        if allowed.visible is not None:
+            # A part of a list is not made yet of the whole of it.
+            raise Withheld(
+                Deny(message="only a part of this list may be shown: name a namespace, or one object"), what.intent
+            )
         if exchange.body and not self._reviews.answers(what.intent):
             body = await self._settled(exchange, who, what, body, allowed)
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
@@ -385,6 +390,9 @@ class Pipeline:
             if isinstance(decision, Allow) and not same_masks(allowed.masks, decision.masks):
                 # What is under way is masked as it began; what it should be now is found by sending it again.
                 return Deny(message="what is masked in this answer has changed: send it again")
+            if isinstance(decision, Allow) and allowed.visible != decision.visible:
+                # 410 makes whoever watches list anew, and forget what it may not see any more (client-go's reflector).
+                return Deny(message="what may be seen of this has changed: list again", code=410)
             return decision
 
         async def started(code: int) -> None:

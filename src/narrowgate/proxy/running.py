@@ -28,6 +28,9 @@ CHANGED_SECONDS = 0.5
 RECHECK_SECONDS = 10.0
 """For the answer where nothing is known to have changed and only the proof is looked at again."""
 
+GONE_BY = 403
+"""The HTTP status of an end, unless it was told another."""
+
 log = logging.getLogger("narrowgate.running")
 
 
@@ -36,6 +39,7 @@ class Running:
 
     __slots__ = (
         "asked_at",
+        "code",
         "deadline",
         "decide_again",
         "end",
@@ -50,7 +54,7 @@ class Running:
     def __init__(
         self,
         decide_again: Callable[[], Awaitable[Decision]],
-        end: Callable[[str], None],
+        end: Callable[[str, int], None],
         deadline: float | None,
         number: int,
         *,
@@ -75,6 +79,8 @@ class Running:
         """Unix seconds at which that began."""
         self.over = ""
         """Why it was ended; empty while it goes on."""
+        self.code = GONE_BY
+        """The HTTP status that says so, where it can still be said."""
         self.allowed_until(deadline)
 
     def allowed_until(self, deadline: float | None) -> None:
@@ -83,10 +89,11 @@ class Running:
         recheck_at = time.time() + self.recheck_seconds if self.recheck_seconds is not None else math.inf
         self.look_at = recheck_at if deadline is None else min(deadline, recheck_at)
 
-    def finish(self, reason: str) -> None:
+    def finish(self, reason: str, code: int = GONE_BY) -> None:
         """End it; the first reason is the one that counts, however often it is told."""
-        self.over = self.over or reason
-        self.end(self.over)
+        if not self.over:
+            self.over, self.code = reason, code
+        self.end(self.over, self.code)
 
     def is_changed(self, now: float, number: int) -> bool:
         """Whether what it was judged by does not hold any more."""
@@ -165,8 +172,10 @@ class RunningRequests:
                 running.number = number
                 running.allowed_until(decision.deadline)
                 running.judging = None
-            case Deny() | NeedsApproval():
-                running.finish(decision.message)
+            case Deny(message=message, code=code):
+                running.finish(message, code)
+            case NeedsApproval(message=message):
+                running.finish(message)
             case _:
                 assert_never(decision)
 

@@ -13,6 +13,7 @@ from narrowgate.core.decision import Allow, Deny, NeedsApproval
 from narrowgate.core.identity import chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.mask_trial import see
+from narrowgate.core.masking.choosing import Where
 from narrowgate.core.masking.masked_value import KEY_BYTES, ValueMasker
 from narrowgate.core.policy import Approvers, Policy
 from narrowgate.core.policy_file import parse_policies
@@ -139,13 +140,18 @@ def test_a_reader_of_a_namespace_sees_no_secret_and_changes_nothing() -> None:
     assert isinstance(answer(asks("get", "namespaces", "ci"), rules, by=reader), Allow)
     for what in (
         asks("get", "secrets", "x", namespace="ci"),
-        asks("list", "pods"),
+        asks("list", "pods", namespace="prod"),
         asks("get", "pods", "x", namespace="prod"),
         asks("delete", "pods", "x", namespace="ci"),
         asks("create", "pods/exec", "x", namespace="ci"),
         asks("list", "namespaces"),
     ):
         assert isinstance(answer(what, rules, by=reader), Deny)
+    everywhere = answer(asks("list", "pods"), rules, by=reader)
+    assert isinstance(everywhere, Allow)
+    assert everywhere.visible is not None
+    assert everywhere.visible.shows(Where("ci", "x"))
+    assert not everywhere.visible.shows(Where("prod", "x"))
 
 
 def test_a_deployer_deploys_from_its_registry_with_its_own_secrets() -> None:

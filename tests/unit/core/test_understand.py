@@ -189,7 +189,9 @@ def test_what_could_be_meant_in_two_ways_is_refused(method: str, raw: str, words
         ("PATCH", "/api/v1/namespaces/x/pods/p/ephemeralcontainers", ("patch", "update")),
         ("GET", "/api/v1/namespaces/x/pods/p/ephemeralcontainers", ("get",)),
         ("GET", "/api/v1/namespaces/x/pods/p", ("get",)),
-        ("DELETE", "/api/v1/namespaces/x/pods", ("deletecollection",)),
+        ("DELETE", "/api/v1/namespaces/x/pods", ("deletecollection", "delete")),
+        ("GET", "/api/v1/namespaces/x/pods", ("list", "get")),
+        ("GET", "/api/v1/pods?watch=1", ("watch", "get", "list")),
         ("GET", "/healthz", ("get",)),
     ],
 )

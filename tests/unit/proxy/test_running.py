@@ -10,7 +10,7 @@ from tests.unit.proxy.loopback import rulebook, run, until
 
 from narrowgate.authenticators.first_match import FirstMatch
 from narrowgate.core.decision import Allow, Decision, Deny, RuleRef
-from narrowgate.proxy.running import Running, RunningRequests
+from narrowgate.proxy.running import GONE_BY, Running, RunningRequests
 from narrowgate.proxy.state import State
 
 ALLOWED = Allow(rule=RuleRef("test", "rule"), covers=())
@@ -34,8 +34,8 @@ class Gate:
     def stream(
         self, name: str, decide_again: Callable[[], Awaitable[Decision]], *, recheck_seconds: float | None = None
     ) -> Running:
-        def end(reason: str) -> None:
-            self.ended[name] = reason
+        def end(reason: str, code: int) -> None:
+            self.ended[name] = reason if code == GONE_BY else f"{code}: {reason}"
 
         one = Running(decide_again, end, None, self.state.number, is_long=True, recheck_seconds=recheck_seconds)
         self.streams.enter_context(self.running.entered(one))
@@ -147,5 +147,18 @@ def test_the_first_reason_is_the_one_that_counts() -> None:
         await until(lambda: "goes" in made.ended)
         one.finish("something else")
         assert made.ended == {"goes": "not any more"}
+
+    watched(scenario)
+
+
+def test_a_refusal_ends_it_with_its_own_code() -> None:
+    async def scenario(made: Gate) -> None:
+        async def moved() -> Decision:
+            return Deny(message="list again", code=410)
+
+        made.stream("a", moved)
+        made.change()
+        await until(lambda: bool(made.ended))
+        assert made.ended == {"a": "410: list again"}
 
     watched(scenario)
