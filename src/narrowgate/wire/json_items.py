@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from narrowgate.wire.json_mask import WHITESPACE, require_text
-from narrowgate.wire.json_spans import Unreadable, elements_begun, members_of
+from narrowgate.wire.json_spans import Span, Unreadable, elements_begun, members_of, spliced
 
 BATCH_BYTES: Final = 256 * 1024
 """Items are taken in batches of about this size: large enough that a batch costs little, small enough to hold."""
@@ -41,12 +41,14 @@ _COMMA: Final = re.compile(rb"[ \t\r\n]*,")
 _elements = msgspec.json.Decoder(list[Raw]).decode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
-Frame = Callable[[bytes, str], None]
+Frame = Callable[[bytes, str], tuple[Span, ...]]
 """Is told what stands around the items, as a document in which there are none, and their key (`items`, `rows`): what
-stands before them, before any comes, and all of it, before what stands behind them is sent on. May raise Unreadable."""
+stands before them, before any comes, and all of it, before what stands behind them is sent on. Says which parts of it
+are not sent on, in their order; none of them lies on both sides of the items. May raise Unreadable."""
 
 Items = Callable[[list[Raw], bytes], bytes]
-"""What becomes of a batch: its elements and its bytes, which hold those and what separates them, and nothing else."""
+"""What becomes of a batch: its elements and its bytes, which hold those and what separates them, and nothing else. It
+may become nothing where items may be dropped."""
 
 
 class ItemStream:
@@ -55,7 +57,11 @@ class ItemStream:
     `items` is asked for every batch. What holds no list of items is returned by nobody: it is `whole` at the end.
     """
 
-    def __init__(self, frame: Frame, items: Items) -> None:
+    def __init__(self, frame: Frame, items: Items, *, drops: bool = False) -> None:
+        """`drops` says that items may be left out: then commas alone stand between those that are left, wherever white
+        space stood, so that it does not hang on where the bytes were cut.
+        """
+        self._drops = drops
         self._frame = frame
         self._items = items
         self._parts: list[bytes] = []
@@ -70,6 +76,8 @@ class ItemStream:
         self._key = ""
         self._first_key = b""
         self._is_first = True
+        self._has_left = False
+        """Whether an item has been sent on."""
         self.whole: bytes | None = None
         """All of the answer, once finished, where it was no list."""
 
@@ -101,11 +109,15 @@ class ItemStream:
                 return b""
         end = self._end_of_items(buffer)
         part, tail = buffer[:end], buffer[end:]
-        self._look_around(self._head + tail)
+        begin = len(self._head)
+        cut = [span for span in self._look_around(self._head + tail) if span[0] >= begin]
+        tail = spliced(tail, [((start - begin, end - begin), b"") for start, end in cut])
         elements = self._list_in(part)
         if elements is None or not (elements or self._is_first):
             raise Unreadable("its items are not valid JSON")
-        return self._lead + (self._masked(part, elements) if elements else part) + tail
+        if not elements:
+            return self._lead + (b"" if self._drops else part) + tail
+        return self._lead + self._masked(part, elements) + tail
 
     # --- before the items
 
@@ -118,9 +130,9 @@ class ItemStream:
                 break
             head = buffer[: found.end()]
             if _is_head(head):
-                self._head = self._lead = head
+                self._head = head
                 self._key = found[1].decode()
-                self._look_around(head + b"]}")
+                self._lead = spliced(head, [(span, b"") for span in self._look_around(head + b"]}")])
                 self._look_at = BATCH_BYTES
                 return buffer[found.end() :]
         if len(buffer) > ITEM_LIMIT:
@@ -188,7 +200,12 @@ class ItemStream:
         require_text(part)
         begin = self._comma_at(part)
         self._is_first = False
-        return part[:begin] + self._items(elements, part[begin:])
+        left = self._items(elements, part[begin:])
+        if not self._drops:
+            return part[:begin] + left
+        between = b"," if left and self._has_left else b""
+        self._has_left = self._has_left or bool(left)
+        return between + left
 
     # --- behind the items
 
@@ -205,11 +222,11 @@ class ItemStream:
             raise Unreadable("what follows its items cannot be told from them")
         return begin + end - 6
 
-    def _look_around(self, frame: bytes) -> None:
+    def _look_around(self, frame: bytes) -> tuple[Span, ...]:
         """Refuse what two readers could read differently around the items, such as a key that stands twice."""
         require_text(frame)
         members_of(frame)
-        self._frame(frame, self._key)
+        return self._frame(frame, self._key)
 
     def _joined(self) -> bytes:
         buffer = b"".join(self._parts)

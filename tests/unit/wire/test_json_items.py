@@ -22,7 +22,7 @@ def passed(document: bytes, cut: int = 65_536) -> tuple[bytes, list[Any], bytes 
         seen.extend(json.loads(bytes(element)) for element in elements)
         return raw
 
-    stream = ItemStream(lambda _head, _key: None, items)
+    stream = ItemStream(lambda _head, _key: (), items)
     parts = [stream.feed(document[at : at + cut]) for at in range(0, len(document), cut)]
     return b"".join((*parts, stream.finish())), seen, stream.whole
 
@@ -50,7 +50,7 @@ def test_what_stands_behind_the_items_may_be_anything() -> None:
 
 def test_rows_of_a_table_are_items_and_lists_within_the_head_are_not() -> None:
     head: list[tuple[bytes, str]] = []
-    stream = ItemStream(lambda found, key: head.append((found, key)), lambda _elements, raw: raw)
+    stream = ItemStream(lambda found, key: head.append((found, key)) or (), lambda _elements, raw: raw)
     document = b'{"columnDefinitions":[{"items":[1],"\\"rows\\":[":1}],"rows":[{"cells":[1]}]}'
     assert stream.feed(document) + stream.finish() == document
     around = document[: document.index(b'"rows":[{') + 8] + b"]}"
@@ -79,7 +79,7 @@ def test_no_more_is_held_than_a_batch_and_an_item() -> None:
         longest = max(longest, len(raw))
         return raw
 
-    stream = ItemStream(lambda _head, _key: None, items)
+    stream = ItemStream(lambda _head, _key: (), items)
     for at in range(0, len(document), 16_384):
         stream.feed(document[at : at + 16_384])
     stream.finish()
@@ -117,7 +117,7 @@ def test_nothing_but_a_comma_stands_between_two_batches(between: bytes) -> None:
 
 
 def test_nothing_is_sent_on_before_there_is_an_item_to_send() -> None:
-    stream = ItemStream(lambda _head, _key: None, lambda _elements, raw: raw)
+    stream = ItemStream(lambda _head, _key: (), lambda _elements, raw: raw)
     assert stream.feed(b'{"kind":"PodList","items":[{"a":1},') == b""
     assert stream.feed(b'{"a":2}') == b""
     assert stream.feed(b"]}") + stream.finish() == b'{"kind":"PodList","items":[{"a":1},{"a":2}]}'
