@@ -107,6 +107,9 @@ func (s *schema) message(t reflect.Type) string {
 			jsonName = field.Name
 		}
 		form, of := s.formOf(field.Type)
+		if filled(field, form, options) {
+			form = "filled"
+		}
 		fields = append(fields, fmt.Sprintf("(%d, %q, %q, %q)", number, jsonName, form, of))
 	}
 	s.types[name] = fields
@@ -133,6 +136,15 @@ func (s *schema) formOf(t reflect.Type) (string, string) {
 	return "one", s.kindOf(t)
 }
 
+// filled: whether encoding/json leaves a value out where it is empty, so that protobuf's explicit empty one says nothing.
+func filled(field reflect.StructField, form, options string) bool {
+	switch field.Type.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int32, reflect.Int64, reflect.Float64, reflect.Slice:
+		return form == "one" && strings.Contains(options, "omitempty")
+	}
+	return false
+}
+
 // Named slices that generated.proto writes as plain repeated fields.
 var plainAlias = map[string]bool{"ValidationRules": true}
 
@@ -151,6 +163,10 @@ func main() {
 		}
 		roots[gvk.GroupVersion().String()+"/"+gvk.Kind] = s.message(t)
 	}
+	answers := map[string]string{"v1/Status": s.message(reflect.TypeFor[metav1.Status]())}
+	for _, version := range []string{"v1", "v1beta1"} {
+		answers["meta.k8s.io/"+version+"/PartialObjectMetadata"] = s.message(reflect.TypeFor[metav1.PartialObjectMetadata]())
+	}
 	out := os.Stdout
 	fmt.Fprintln(out, `"""Field numbers, JSON names and types of Kubernetes' own kinds. Made by dev/protobuf, do not edit."""`)
 	fmt.Fprintln(out, "\n# ruff: noqa: E501\n\nfrom typing import Final\n")
@@ -159,6 +175,11 @@ func main() {
 		fmt.Fprintf(out, "    %q: %q,\n", k, roots[k])
 	}
 	fmt.Fprintln(out, "}\n\"\"\"The message of each apiVersion/kind.\"\"\"\n")
+	fmt.Fprintln(out, "ANSWERS: Final[dict[str, str]] = {")
+	for _, k := range sorted(answers) {
+		fmt.Fprintf(out, "    %q: %q,\n", k, answers[k])
+	}
+	fmt.Fprintln(out, "}\n\"\"\"The message of what an API server answers besides objects, and nobody sends.\"\"\"\n")
 	fmt.Fprintln(out, "MESSAGES: Final[dict[str, tuple[tuple[int, str, str, str], ...]]] = {")
 	for _, k := range sorted(s.types) {
 		fmt.Fprintf(out, "    %q: (", k)
@@ -173,7 +194,7 @@ func main() {
 		}
 		fmt.Fprintln(out, "),")
 	}
-	fmt.Fprintln(out, "}\n\"\"\"The fields of each message: number, JSON name (empty: its fields stand in the outer object), form, type.\"\"\"")
+	fmt.Fprintln(out, "}\n\"\"\"The fields of each message: number, JSON name (empty: its fields stand in the outer object), form, type.\n\nOf the forms, \"filled\" is one value that JSON leaves out where it is empty.\n\"\"\"")
 }
 
 func sorted[V any](m map[string]V) []string {

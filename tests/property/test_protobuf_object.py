@@ -72,9 +72,9 @@ def message(draw: st.DrawFn, name: str, depth: int = DEPTH) -> Made:
     if not usable:
         return fields, json
     for number, key, form, of in draw(st.lists(st.sampled_from(usable), max_size=4, unique_by=lambda each: each[0])):
-        count = 1 if form == "one" else draw(st.integers(1, 2))
+        count = 1 if form in ("one", "filled") else draw(st.integers(1, 2))
         values = [draw(one_of(number if form != "map" else 2, of, depth)) for _ in range(count)]
-        if form == "one":
+        if form in ("one", "filled"):
             json[key] = values[0][1]
         elif form == "list":
             json[key] = [value for _, value in values]
@@ -145,7 +145,7 @@ def test_the_order_of_different_fields_never_matters(made: tuple[str, Made], sou
 @given(objects(), st.data())
 def test_a_field_that_is_there_twice_is_refused_unless_it_repeats(made: tuple[str, Made], data: st.DataObject) -> None:
     kind, (fields, _) = made
-    single = {number for number, key, form, _ in MESSAGES[KINDS[kind]] if form == "one" and key}
+    single = {number for number, key, form, _ in MESSAGES[KINDS[kind]] if form in ("one", "filled") and key}
     chosen = [each for each in fields if each[0] in single]
     if not chosen:
         return

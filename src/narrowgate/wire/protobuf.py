@@ -36,6 +36,8 @@ class BrokenProtobuf(Malformed):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"the body is not readable as protobuf: {problem}; send application/json")
+        self.problem = problem
+        """What is wrong, for those who read it from elsewhere than a request."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -47,8 +49,8 @@ class Envelope(msgspec.Struct, frozen=True):
     """The object, without the envelope."""
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Walk one message: field number, wire type and value, in the order in which they are written.
+def located(message: bytes) -> Iterator[tuple[int, int, int | bytes, int, int]]:
+    """Walk one message: field number, wire type, value, and where the field begins and ends, in their order.
 
     A varint's value is the unsigned number, any other's its bytes. Raises BrokenProtobuf.
     """
@@ -56,21 +58,43 @@ def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     for _ in range(FIELDS_LIMIT):
         if position == end:
             return
-        tag, position = _varint(message, position)
+        begin = position
+        tag, position = read_varint(message, position)
         number, wire_type = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise BrokenProtobuf(f"{number} is no field number")
         if wire_type == VARINT:
-            value, position = _varint(message, position)
-            yield number, wire_type, value
+            value, position = read_varint(message, position)
+            yield number, wire_type, value, begin, position
             continue
         size, position = _size(message, position, wire_type)
         if position + size > end:
             raise BrokenProtobuf("a field is longer than what is there")
-        yield number, wire_type, message[position : position + size]
+        yield number, wire_type, message[position : position + size], begin, position + size
         position += size
     if position != end:
         raise BrokenProtobuf(f"a message has more than {FIELDS_LIMIT} fields")
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """The same without the places. Raises BrokenProtobuf."""
+    for number, wire_type, value, _, _ in located(message):
+        yield number, wire_type, value
+
+
+def varint(value: int) -> bytes:
+    """A number that is not negative, as short as it gets."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def sized(number: int, content: bytes) -> bytes:
+    """A field that holds bytes."""
+    return varint(number << 3 | BYTES) + varint(len(content)) + content
 
 
 def read_envelope(data: bytes) -> Envelope:
@@ -101,8 +125,8 @@ def read_names(data: bytes) -> ObjectNames:
     return msgspec.structs.replace(object_meta(envelope.raw), api_version=envelope.api_version, kind=envelope.kind)
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, least first; give back the place behind it."""
+def read_varint(message: bytes, position: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte, least first; give back the place behind it. Raises BrokenProtobuf."""
     value = 0
     for index in range(VARINT_BYTES):
         if position + index >= len(message):
@@ -119,7 +143,7 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 def _size(message: bytes, position: int, wire_type: int) -> tuple[int, int]:
     """How long a value is, and where it begins."""
     if wire_type == BYTES:
-        return _varint(message, position)
+        return read_varint(message, position)
     if wire_type == FIXED64:
         return 8, position
     if wire_type == FIXED32:

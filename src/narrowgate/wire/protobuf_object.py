@@ -8,6 +8,7 @@ and the client told to send JSON. Times and quantities come out as text, bytes a
 from __future__ import annotations
 
 import base64
+import enum
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,10 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-import orjson
 
+from narrowgate.core.documents import parse_json
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.masking.plan import Arguments, Place
 from narrowgate.wire.kubernetes_kinds import KINDS, MESSAGES
 from narrowgate.wire.protobuf import BYTES, FIXED64, VARINT, BrokenProtobuf, fields, read_envelope
 
@@ -35,15 +37,31 @@ class UnknownField(Malformed):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"protobuf {what} is not known to this gate: send application/json", 415)
+        self.problem = f"protobuf {what} is not known to this gate"
+        """What is wrong, for those who read it from elsewhere than a request."""
+
+
+class _Skipped(enum.Enum):
+    """Stands for a part that nobody asks for."""
+
+    SKIPPED = "skipped"
+
+
+_SKIPPED: Final = _Skipped.SKIPPED
+
+_Wanted = Place | None
+"""What of a part is read: what a mask may look at from this place on, or all of it."""
 
 
 class _Walk:
     """One object's reading: counts its fields, so that none takes the event loop for long."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "as_json")
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False) -> None:
         self._left = FIELDS_IN_ALL
+        self.as_json: Final = as_json
+        """Whether what JSON leaves out where it is empty is left out."""
 
     def fields(self, message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
         """See `protobuf.fields`. Raises BrokenProtobuf beyond the limit, too."""
@@ -54,10 +72,22 @@ class _Walk:
             yield found
 
 
-class _Field(msgspec.Struct, frozen=True):
+class Field(msgspec.Struct, frozen=True):
+    """One field of a message (`kubernetes_kinds.MESSAGES`)."""
+
     name: str
     form: str
     of: str
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may be there several times."""
+        return self.form in ("map", "list")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list in JSON."""
+        return self.form == "list" or self.of.startswith("list:")
 
 
 def read_object(data: bytes) -> dict[str, Any]:
@@ -71,56 +101,109 @@ def read_object(data: bytes) -> dict[str, Any]:
     if message is None:
         raise UnknownField(f"{envelope.api_version[:100]}/{envelope.kind[:100]}")
     found = {"apiVersion": envelope.api_version, "kind": envelope.kind}
-    _read_into(found, message, envelope.raw, _Walk(), 0)
+    _read_into(found, message, envelope.raw, _Walk(), 0, None)
+    return found
+
+
+def read_part(message: str, data: bytes, place: Place) -> dict[str, Any]:
+    """What masks look at of a message, from `place` on, as encoding/json would write it: what is empty and left out
+    there is left out here. What no mask looks at is not read, and may be anything.
+
+    Raises BrokenProtobuf and UnknownField as `read_object` does, as far as it reads.
+    """
+    found: dict[str, Any] = {}
+    _read_into(found, message, data, _Walk(as_json=True), 0, place)
     return found
 
 
 @cache
-def _fields_of(message: str) -> dict[int, _Field]:
-    return {number: _Field(name, form, of) for number, name, form, of in MESSAGES[message]}
+def fields_of(message: str) -> dict[int, Field]:
+    """The fields of a message by their numbers. Raises KeyError for none of Kubernetes'."""
+    return {number: Field(name, form, of) for number, name, form, of in MESSAGES[message]}
 
 
-def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, depth: int) -> None:
+def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, depth: int, place: _Wanted) -> None:
     if depth > MAX_DEPTH:
         raise BrokenProtobuf("it is nested too deeply")
-    known = _fields_of(message)
+    place = _all_or(place)
+    known = fields_of(message)
+    seen: set[int] = set()
     for number, wire_type, value in walk.fields(data):
         field = known.get(number)
         if field is None:
             raise UnknownField(f"field {number} of {message}")
-        if not field.name:
-            _read_into(found, field.of, _bytes(wire_type, value), walk, depth + 1)
-        elif field.form == "map":
-            _read_entry(found.setdefault(field.name, {}), field.of, _bytes(wire_type, value), walk, depth)
-        elif field.form == "list":
-            found.setdefault(field.name, []).append(_value(field.of, wire_type, value, walk, depth))
-        elif field.name in found:
+        if number in seen:
             # Go's readers let a second one win or merge it into the first; here there is one.
             raise BrokenProtobuf(f"field {number} of {message} is there twice")
-        else:
-            found[field.name] = _value(field.of, wire_type, value, walk, depth)
+        if not field.repeats:
+            seen.add(number)
+        below = _below(place, field)
+        if below is not _SKIPPED:
+            _read_field(found, field, (wire_type, value), walk, depth, below)
 
 
-def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth: int) -> None:
+def _read_field(
+    found: dict[str, Any], field: Field, raw: tuple[int, int | bytes], walk: _Walk, depth: int, place: _Wanted
+) -> None:
+    if not field.name:
+        _read_into(found, field.of, _bytes(*raw), walk, depth + 1, place)
+    elif field.form == "map":
+        _read_entry(found.setdefault(field.name, {}), field.of, _bytes(*raw), walk, depth, place)
+    elif field.form == "list":
+        found.setdefault(field.name, []).append(_value(field.of, *raw, walk, depth, place))
+    elif not (walk.as_json and field.form == "filled" and _is_empty(*raw)):
+        found[field.name] = _value(field.of, *raw, walk, depth, place)
+
+
+def _all_or(place: _Wanted) -> _Wanted:
+    """The place, unless what a mask looks at there cannot be told without all of it."""
+    if place is None or place.hides is not None or place.by_name or place.forgets:
+        return None
+    return place
+
+
+def _below(place: _Wanted, field: Field) -> _Wanted | _Skipped:
+    """What is wanted of a field, or of each element of a list."""
+    if place is None or not field.name:
+        return place
+    child = place.child(field.name)
+    if child is None:
+        return _SKIPPED
+    if not field.is_list:
+        return child
+    if child.hides is not None or isinstance(child.text, Arguments):
+        return None
+    return child.element or _SKIPPED
+
+
+def _is_empty(wire_type: int, value: int | bytes) -> bool:
+    return not value or (wire_type == FIXED64 and value == bytes(8))
+
+
+def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth: int, place: _Wanted) -> None:
     """One entry of a map: key in field 1, value in field 2, either left out where it is empty."""
-    key, value, seen = "", _EMPTY.get(of), set()
-    for number, wire_type, raw in walk.fields(data):
-        if number in seen or number not in (1, 2):
+    raw: dict[int, tuple[int, int | bytes]] = {}
+    for number, wire_type, value in walk.fields(data):
+        if number in raw or number not in (1, 2):
             raise BrokenProtobuf("an entry of a map has more than a key and a value")
-        seen.add(number)
-        if number == 1:
-            key = _string(wire_type, raw)
-        else:
-            value = _value(of, wire_type, raw, walk, depth)
+        raw[number] = wire_type, value
+    key = _string(*raw[1]) if 1 in raw else ""
     if key in found:
         raise BrokenProtobuf("a map has a key twice")
-    found[key] = value if value is not None else _value(of, BYTES, b"", walk, depth)
+    place = _all_or(place)
+    below = None if place is None else place.child(key) or _SKIPPED
+    if below is _SKIPPED:
+        return
+    if 2 in raw:
+        found[key] = _value(of, *raw[2], walk, depth, below)
+    else:
+        found[key] = _EMPTY[of] if of in _EMPTY else _value(of, BYTES, b"", walk, depth, below)
 
 
 _EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int32": 0, "int64": 0, "bool": False}
 
 
-def _value(of: str, wire_type: int, value: int | bytes, walk: _Walk, depth: int) -> Any:
+def _value(of: str, wire_type: int, value: int | bytes, walk: _Walk, depth: int, place: _Wanted) -> Any:
     read = _SCALARS.get(of)
     if read is not None:
         return read(wire_type, value)
@@ -129,12 +212,12 @@ def _value(of: str, wire_type: int, value: int | bytes, walk: _Walk, depth: int)
     data = _bytes(wire_type, value)
     if of.startswith("list:"):
         items = walk.fields(data)
-        return [_value(of[5:], inner, raw, walk, depth + 1) for number, inner, raw in items if _is_items(number)]
+        return [_value(of[5:], inner, raw, walk, depth + 1, place) for number, inner, raw in items if _is_items(number)]
     special = _SPECIALS.get(of)
     if special is not None:
         return special(data)
     found: dict[str, Any] = {}
-    _read_into(found, of, data, walk, depth + 1)
+    _read_into(found, of, data, walk, depth + 1, place)
     return found
 
 
@@ -244,8 +327,8 @@ def _json_inside(data: bytes) -> Any:
     if not found:
         return None
     try:
-        return orjson.loads(_bytes(*found[1]))
-    except orjson.JSONDecodeError:
+        return parse_json(_bytes(*found[1]))
+    except Malformed:
         raise UnknownField("of an embedded object") from None
 
 
