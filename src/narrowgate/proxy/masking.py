@@ -29,6 +29,7 @@ from narrowgate.proxy.transform import (
     unmaskable,
     warnings_for,
 )
+from narrowgate.proxy.unchanged import Seen, Unchanged
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.http1 import ResponseHead, reframed
 from narrowgate.wire.json_mask import REMEMBERED_BYTES, REMEMBERED_OF_WATCH, JsonMasker
@@ -56,6 +57,7 @@ class Masking:
         """`key` is that of masked values, the same in every process of the gate; `known` is by cluster."""
         self._values = ValueMasker(key)
         self._known = known or {}
+        self._unchanged: dict[str, Unchanged] = {}
 
     def is_needed(self, choice: MaskChoice | None, info: RequestInfo) -> bool:
         """Whether an answer to this request must be masked."""
@@ -71,7 +73,10 @@ class Masking:
         """
         if choice is None or not is_masked(info):
             return None
-        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster), cut=cut)
+        unchanged = self._unchanged.get(cluster)
+        if unchanged is None:
+            unchanged = self._unchanged[cluster] = Unchanged()
+        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster), unchanged, cut=cut)
 
     def _known_to(self, choice: MaskChoice, cluster: str) -> Callable[[], KnownValues]:
         known = self._known.get(cluster)
@@ -144,12 +149,16 @@ class AnswerMasks:
         choice: MaskChoice,
         values: ValueMasker,
         info: RequestInfo,
-        known: Callable[[], KnownValues] = _nothing,
+        known: Callable[[], KnownValues],
+        unchanged: Unchanged,
         *,
         cut: bool = False,
     ) -> None:
-        """`known` says which values of Secrets are masked now; it may raise ClusterNotReady."""
+        """`known` says which values of Secrets are masked now; it may raise ClusterNotReady. `unchanged` remembers
+        answers of the cluster.
+        """
         self._cut = cut
+        self._unchanged = unchanged
         self._known = known
         self._known_last = NOTHING_KNOWN
         self._choice = choice
@@ -158,7 +167,6 @@ class AnswerMasks:
         self._form = form_of(info)
         self._counts: dict[str, int] = {}
         self._maskers: dict[Plan, JsonMasker] = {}
-        self._names = choice.names
         self._plans: dict[Where, Plan | None] = {}
 
     def require_readable(self, head: ResponseHead) -> None:
@@ -171,8 +179,23 @@ class AnswerMasks:
         head = self._masked_head(head)
         if head.framing.empty:
             return head, body
+        seen = self._seen(head, body)
+        if seen is not None and self._unchanged.is_kept(seen):
+            return head, body
         masked = masked_whole(self._answer(head), body)
+        if seen is not None and masked == body and not self._counts:
+            self._unchanged.keep(seen)
         return reframed(head, length_of(masked), warnings_for(self._counts)), masked
+
+    def _seen(self, head: ResponseHead, body: bytes) -> Seen | None:
+        """What an answer is remembered by where nothing is masked in it; None where it cannot be any more."""
+        if self._form is None or self.shows is not None or self._counts:
+            return None
+        try:
+            known = self._known()
+        except ClusterNotReady:
+            return None
+        return self._unchanged.seen(self._choice, self._form, known, head.field(b"content-type"), body)
 
     def sink(self, client: Client, head: ResponseHead, fail: Callable[[str], None]) -> MaskedSink:
         """Where the body of an answer goes that has not come whole."""
@@ -188,7 +211,9 @@ class AnswerMasks:
 
     def _masked_head(self, head: ResponseHead) -> ResponseHead:
         """The head with its warnings masked: admission policies and webhooks write them, and may repeat values."""
-        plan = self._choice.plan(ANYWHERE) if _WARNING.search(head.relayed) is not None else None
+        if b"\nwarning:" not in head.relayed.lower():
+            return head
+        plan = self._choice.plan(ANYWHERE)
         if plan is None:
             return head
         known = self._known() if KNOWN_VALUE in plan.text_rules else NOTHING_KNOWN
@@ -217,7 +242,7 @@ class AnswerMasks:
 
     def plan(self, where: Where) -> Plan | None:
         """See `Masks`."""
-        if where.name not in self._names:
+        if where.name not in self._choice.names:
             where = Where(where.namespace, None)
         if where not in self._plans:
             if len(self._plans) >= PLANS_LIMIT:

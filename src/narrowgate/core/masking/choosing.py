@@ -187,12 +187,12 @@ class MaskChoice(msgspec.Struct, frozen=True, cache_hash=True):
     @property
     def varies(self) -> bool:
         """Whether namespace and name of each object must be looked at."""
-        return any(member.varies for member in self.members)
+        return _ready(self).varies
 
     @property
     def names(self) -> frozenset[str]:
         """The names of objects that are told apart: for all others of a namespace the same holds."""
-        return frozenset[str]().union(*(reveal.names for member in self.members for reveal in member.reveals))
+        return _ready(self).names
 
     def held(self, where: Where) -> tuple[HeldMask, ...]:
         """The masks that hold for an object there, sorted; each once, however many members it holds for."""
@@ -207,9 +207,12 @@ class MaskChoice(msgspec.Struct, frozen=True, cache_hash=True):
 class _Ready:
     """The plans of one choice. It is asked for every answer, and says the same as long as the policies are the same."""
 
-    __slots__ = ("_anywhere", "_choice", "_plans")
+    __slots__ = ("_anywhere", "_choice", "_plans", "names", "varies")
 
     def __init__(self, choice: MaskChoice) -> None:
+        self.varies: Final = any(member.varies for member in choice.members)
+        revealed = (reveal.names for member in choice.members for reveal in member.reveals)
+        self.names: Final = frozenset[str]().union(*revealed)
         self._choice: Final = choice
         self._anywhere: Final = self._made(ANYWHERE)
         self._plans: Final[dict[Where, Plan | None]] = {}

@@ -60,7 +60,8 @@ class KnownValues:
     """
 
     __slots__ = (
-        "_begins", "_besides", "_database", "_ends", "_form", "_known", "_length", "_offset", "_value", "values",
+        "__weakref__", "_begins", "_besides", "_database", "_ends", "_form", "_known", "_length", "_offset", "_value",
+        "values",
     )  # fmt: skip
 
     def __init__(self, values: Iterable[Known], besides: KnownValues | None = None) -> None:
@@ -109,6 +110,20 @@ class KnownValues:
             done = find.end
         counts[KNOWN_VALUE] = counts.get(KNOWN_VALUE, 0) + len(finds)
         return b"".join([*written, text[done:]])
+
+    def spans(self, text: bytes) -> list[tuple[int, int]]:
+        """Where values are in complete lines of text, in order, none overlapping another."""
+        return [(find.start, find.end) for find in self._finds(text)]
+
+    def begun_in(self, text: bytes) -> int:
+        """Where at the end of a text a value begins that may go on behind it, its length where none does. Beginnings of
+        fewer than MIN_LENGTH bytes are not told from other text, longer ones than SHORT are found as values are.
+        """
+        begun = self._besides.begun_in(text) if self._besides is not None else len(text)
+        for length in range(SHORT - 1, MIN_LENGTH - 1, -1):
+            if self._whose(self._begins, text[-length:], bytes.startswith) is not None:
+                return min(begun, max(len(text) - length, 0))
+        return begun
 
     def masked_at_edges(self, text: bytes, values: ValueMasker, counts: dict[str, int]) -> bytes:
         """The text without the rest of a value with which it begins or ends, the very same where it does with none.
