@@ -73,7 +73,7 @@ class _Going(enum.Enum):
 class _Open:
     """Something that is being hidden and has not ended yet."""
 
-    __slots__ = ("content", "ended", "going", "indent", "lead", "lines", "rule")
+    __slots__ = ("content", "ended", "going", "indent", "key_lines", "lead", "lines", "rule")
 
     def __init__(self, going: _Going, rule: str, indent: int = 0) -> None:
         self.going: Final = going
@@ -81,6 +81,8 @@ class _Open:
         self.indent: Final = indent
         self.lead = b""
         self.lines = 0
+        self.key_lines = 0
+        """Lines that may still belong to a private key that began in a block; they need not be indented."""
         self.content = bytearray()
         self.ended = False
         """Whether the last line was a whole one."""
@@ -139,6 +141,18 @@ class TextMasker:
             written += self._unfinished(piece)
         return written
 
+    def may_hide(self, beginning: bytes) -> bool:
+        """Whether a line that begins like this may belong to what is being hidden; False where nothing is."""
+        if self._expects_value:
+            word = beginning.lstrip(b" \t\"'").lower()
+            return word[:5] == b"value"[: len(word)]
+        opened = self._open
+        if opened is None:
+            return False
+        if opened.going is not _Going.BLOCK or opened.key_lines:
+            return True
+        return not beginning.strip() or _indent(beginning) > opened.indent
+
     def finish(self, *, cut: bool = False) -> bytes:
         """No more comes: the last line, and what was still being hidden.
 
@@ -192,8 +206,9 @@ class TextMasker:
             if opened.lines < KEY_LINES:
                 opened.add(line)
                 return b""
-        elif not line.strip() or _indent(line) > opened.indent:
+        elif opened.key_lines or not line.strip() or _indent(line) > opened.indent:
             opened.add(line)
+            opened.key_lines = _key_lines(line, opened.key_lines)
             return b""
         return self._closed() + self._line(line)
 
@@ -299,6 +314,14 @@ def mask_text(
     masker = TextMasker(patterns, values, counts, known)
     masked = masker.feed(left) + masker.finish()
     return text if masked == plain else masked.decode("utf-8", "surrogatepass")
+
+
+def _key_lines(line: bytes, before: int) -> int:
+    """How many lines of a private key may follow this one in a block, where `before` could with it."""
+    begun = [key.end() for key in PEM_BEGINS.finditer(line)]
+    if begun:
+        return 0 if PEM_ENDS.search(line, begun[-1]) is not None else KEY_LINES
+    return 0 if not before or PEM_ENDS.search(line) is not None else before - 1
 
 
 def _indent(line: bytes) -> int:

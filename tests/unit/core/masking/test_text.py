@@ -137,3 +137,11 @@ def test_what_goes_on_over_lines_is_hidden_by_its_whole_lines_where_it_is_cut() 
     assert cut(begun + b"MI").endswith(CUT)
     long = b"x" * (LINE_LIMIT + 1)
     assert cut(long + b"secret one") == cut(long + b"secret two")
+
+
+def test_a_key_in_a_block_is_hidden_however_its_lines_are_indented() -> None:
+    key = b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n"
+    masker = TextMasker(text_patterns(frozenset(TEXT_RULES)), ValueMasker(b"k" * 32), {})
+    seen = masker.feed(b"password: |\n  " + key + b"user: ann\n") + masker.finish()
+    assert b"MIIEvQ" not in seen
+    assert seen.endswith(b"user: ann\n")
