@@ -1,0 +1,187 @@
+"""exec and attach over WebSocket: channels 0 to 4, and the frames of what the pod writes made anew where it is masked.
+
+k8s.io/apiserver/pkg/util/proxy/websocket.go serves v5, the container runtime's own server (k8s.io/cri-streaming) the
+older subprotocols. Both ignore what is not meant for them, such as a client's message on a channel of the pod. Here it
+is refused, so that no recording says what the pod did not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from narrowgate.wire.stream_events import (
+    Channel,
+    ChannelClosed,
+    ChannelData,
+    ChannelOpened,
+    Direction,
+    Passed,
+    Rewrite,
+    StreamEvent,
+)
+from narrowgate.wire.unreadable import Unreadable
+from narrowgate.wire.websocket import CLOSE, Piece
+from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, Part
+
+HELD_LIMIT: Final = 64 * 1024
+"""Bytes of a message that are held until it is whole, where it is rewritten. Container runtimes write 32 KiB at a time;
+what is longer leaves in several messages."""
+_CHANNELS: Final = (Channel.STDIN, Channel.STDOUT, Channel.STDERR, Channel.ERROR, Channel.RESIZE)
+"""By their numbers (k8s.io/apimachinery/pkg/util/remotecommand/constants.go)."""
+_WRITTEN: Final = (Channel.STDOUT, Channel.STDERR, Channel.ERROR)
+"""What is rewritten, in the order in which its rest leaves at the end: how it ended is said last."""
+
+
+class ChannelCodec:
+    """A `SessionCodec` for exec and attach. What the client sends always passes unchanged."""
+
+    def __init__(self, form: Form, rewrite: Rewrite | None) -> None:
+        self._form = form
+        self._messages = MessagePair(form)
+        self._rewriting = None if rewrite is None else _Rewriting(form, rewrite)
+        self._open: dict[Channel, bool] = {}
+        """Whether a channel that was seen is still open; those that were not seen are absent."""
+
+    def from_client(self, data: bytes) -> Passed:
+        """What the client sends, passed on as it is. Raises Unreadable."""
+        return Passed(data, self._told(self._messages.from_client(data), Direction.TO_POD))
+
+    def from_upstream(self, data: bytes) -> Passed:
+        """What the API server sends, passed on as it is, or rewritten. Raises Unreadable."""
+        parts = self._messages.from_upstream(data)
+        if self._rewriting is not None:
+            parts = [made for part in parts for made in self._rewriting.feed(part)]
+            data = b"".join([self._form.framed(part) for part in parts])
+        return Passed(data, self._told(parts, Direction.FROM_POD))
+
+    def flush(self, channel: Channel) -> Passed:
+        """What is held back of a channel, in a message of its own."""
+        if self._rewriting is None or channel not in _WRITTEN:
+            return Passed()
+        parts = self._rewriting.flush(channel)
+        return Passed(b"".join([self._form.framed(part) for part in parts]), self._told(parts, Direction.FROM_POD))
+
+    def finish(self) -> tuple[StreamEvent, ...]:
+        """Both ends are gone: what was open is closed, by reset."""
+        is_open = [channel for channel, is_open in self._open.items() if is_open]
+        self._open = dict.fromkeys(self._open, False)
+        return tuple(ChannelClosed(channel, reset=True) for channel in is_open)
+
+    def _told(self, parts: list[Part | Piece], direction: Direction) -> tuple[StreamEvent, ...]:
+        """What these say. Raises Unreadable for a channel that goes the other way, or is closed, or does not exist."""
+        events: list[StreamEvent] = []
+        for part in parts:
+            if isinstance(part, Piece):
+                if part.opcode == CLOSE:
+                    ended = [channel for channel in self._open if channel.direction is direction]
+                    events += [event for channel in ended for event in self._closed(channel)]
+            elif part.channel == CLOSE_SIGNAL and self._form.closes:
+                channel = _channel(part.data[0])
+                if channel.direction is direction:
+                    events += [*self._opened(channel), *self._closed(channel)]
+            elif part.channel is not None:
+                events += self._data(_channel(part.channel), part.data, direction)
+        return tuple(events)
+
+    def _data(self, channel: Channel, data: bytes, direction: Direction) -> list[StreamEvent]:
+        if channel.direction is not direction:
+            raise Unreadable(f"WebSocket: a message on channel {channel.value} goes the wrong way")
+        if not data:
+            return []
+        if not self._open.get(channel, True):
+            raise Unreadable(f"WebSocket: data follows the end of channel {channel.value}")
+        return [*self._opened(channel), ChannelData(channel, data)]
+
+    def _opened(self, channel: Channel) -> list[StreamEvent]:
+        if channel in self._open:
+            return []
+        self._open[channel] = True
+        return [ChannelOpened(channel)]
+
+    def _closed(self, channel: Channel) -> list[StreamEvent]:
+        if not self._open[channel]:
+            return []
+        self._open[channel] = False
+        return [ChannelClosed(channel)]
+
+
+class _Rewriting:
+    """Makes whole messages of what the API server sends, with their text rewritten.
+
+    It holds one message at most, and of that HELD_LIMIT: so those it makes are the same however the bytes were cut.
+    """
+
+    def __init__(self, form: Form, rewrite: Rewrite) -> None:
+        self._closes = form.closes
+        self._rewrite = rewrite
+        self._held = bytearray()
+        self._channel: int | None = None
+        """Of the message that is under way."""
+        self._begun = False
+        """Whether some of that message has left already."""
+        self._ended = False
+
+    def feed(self, part: Part | Piece) -> list[Part | Piece]:
+        """What leaves now. Raises Unreadable for a channel that does not exist, or that the pod does not write."""
+        if isinstance(part, Piece):
+            if part.opcode != CLOSE:
+                return [part]
+            rest = [made for channel in _WRITTEN for made in self.flush(channel)]
+            self._ended = True
+            return [*rest, part]
+        if part.channel is None:
+            return [part]
+        if part.channel == CLOSE_SIGNAL and self._closes:
+            return [*self.flush(_channel(part.data[0])), part]
+        self._channel = part.channel
+        self._held += part.data
+        ready: list[Part | Piece] = []
+        while len(self._held) > HELD_LIMIT:
+            ready += self._made(bytes(self._held[:HELD_LIMIT]), last=False)
+            del self._held[:HELD_LIMIT]
+        if part.last:
+            ready += self._made(bytes(self._held), last=True)
+            self._held.clear()
+            self._channel, self._begun = None, False
+        return ready
+
+    def flush(self, channel: Channel) -> list[Part | Piece]:
+        """All that is held of a channel."""
+        if self._ended or channel not in _WRITTEN:
+            return []
+        number = _CHANNELS.index(channel)
+        text = b""
+        if self._channel == number and self._held:
+            text = self._rewrite(channel, bytes(self._held))
+            self._held.clear()
+            self._begun = True
+        return _message(number, text + self._rewrite.flush(channel))
+
+    def _made(self, data: bytes, *, last: bool) -> list[Part | Piece]:
+        """What becomes of the data of a message, or of its next part."""
+        assert self._channel is not None
+        channel = _channel(self._channel)
+        if channel not in _WRITTEN:
+            raise Unreadable(f"WebSocket: a message on channel {channel.value} goes the wrong way")
+        if not data and not self._begun:
+            # The API server begins with one of these, to say that the session is there.
+            return [Part(self._channel, b"", last=True)]
+        self._begun = True
+        before: list[Part | Piece] = []
+        text = self._rewrite(channel, data)
+        if channel is Channel.ERROR:
+            # The last word of a session: clients may stop reading with it, so the rest of the others goes first.
+            before = [*self.flush(Channel.STDOUT), *self.flush(Channel.STDERR)]
+            text += self._rewrite.flush(channel) if last else b""
+        return [*before, *_message(self._channel, text)]
+
+
+def _channel(number: int) -> Channel:
+    """Raises Unreadable where there is no such channel."""
+    if not 0 <= number < len(_CHANNELS):
+        raise Unreadable("WebSocket: a message belongs to no channel that there is")
+    return _CHANNELS[number]
+
+
+def _message(number: int, text: bytes) -> list[Part | Piece]:
+    return [Part(number, text, last=True)] if text else []

@@ -1,0 +1,181 @@
+"""exec and attach over WebSocket: what a session says, and what leaves of it under a mask."""
+
+from __future__ import annotations
+
+import pytest
+
+from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, ChannelOpened, Passed
+from narrowgate.wire.unreadable import Unreadable
+from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, frame, unmasked
+from narrowgate.wire.websocket_channels import HELD_LIMIT, ChannelCodec
+from narrowgate.wire.websocket_messages import Form
+
+PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
+KEY = b"\x01\x02\x03\x04"
+NORMAL = (1000).to_bytes(2, "big")
+
+
+def masked(payload: bytes, opcode: int = BINARY) -> bytes:
+    head = frame(opcode, payload)[: -len(payload) or None]
+    return bytes((head[0], head[1] | 0x80)) + head[2:] + KEY + unmasked(payload, KEY)
+
+
+class Lines:
+    """Writes complete lines in capitals, and holds back the rest."""
+
+    def __init__(self) -> None:
+        self.held: dict[Channel, bytes] = {}
+
+    def __call__(self, channel: Channel, data: bytes) -> bytes:
+        whole, end, self.held[channel] = (self.held.get(channel, b"") + data).rpartition(b"\n")
+        return (whole + end).upper()
+
+    def flush(self, channel: Channel) -> bytes:
+        return self.held.pop(channel, b"").upper()
+
+
+def test_a_session_is_told_and_passes_byte_for_byte() -> None:
+    codec = ChannelCodec(V5, None)
+    begin = frame(BINARY, b"\x01")
+    assert codec.from_upstream(begin) == Passed(begin)
+    sent = masked(b'\x04{"Width":80}') + masked(b"\x00ls\n") + masked(b"\xff\x00")
+    assert codec.from_client(sent) == Passed(
+        sent,
+        (
+            ChannelOpened(Channel.RESIZE),
+            ChannelData(Channel.RESIZE, b'{"Width":80}'),
+            ChannelOpened(Channel.STDIN),
+            ChannelData(Channel.STDIN, b"ls\n"),
+            ChannelClosed(Channel.STDIN),
+        ),
+    )
+    answer = frame(BINARY, b"\x01a\n") + frame(BINARY, b"\x02b\n") + frame(BINARY, b"\x03{}") + frame(CLOSE, NORMAL)
+    assert codec.from_upstream(answer) == Passed(
+        answer,
+        (
+            ChannelOpened(Channel.STDOUT),
+            ChannelData(Channel.STDOUT, b"a\n"),
+            ChannelOpened(Channel.STDERR),
+            ChannelData(Channel.STDERR, b"b\n"),
+            ChannelOpened(Channel.ERROR),
+            ChannelData(Channel.ERROR, b"{}"),
+            ChannelClosed(Channel.STDOUT),
+            ChannelClosed(Channel.STDERR),
+            ChannelClosed(Channel.ERROR),
+        ),
+    )
+    assert codec.finish() == (ChannelClosed(Channel.RESIZE, reset=True),)
+    assert codec.finish() == ()
+
+
+def test_a_client_that_closes_the_session_closes_what_it_writes() -> None:
+    codec = ChannelCodec(PLAIN, None)
+    told = codec.from_client(masked(b"\x00x") + masked(NORMAL, CLOSE)).events
+    assert told[-1] == ChannelClosed(Channel.STDIN)
+    assert codec.finish() == ()
+
+
+def test_stdin_that_is_closed_before_anything_was_written_was_there() -> None:
+    told = ChannelCodec(V5, None).from_client(masked(b"\xff\x00") + masked(b"\xff\x00")).events
+    assert told == (ChannelOpened(Channel.STDIN), ChannelClosed(Channel.STDIN))
+
+
+def test_a_client_that_no_longer_listens_to_a_channel_says_nothing_of_its_end() -> None:
+    assert ChannelCodec(V5, None).from_client(masked(b"\xff\x01")).events == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "payload"),
+    [
+        (PLAIN, b"\x01I am the pod\n"),
+        (PLAIN, b"\x03{}"),
+        (PLAIN, b"\x05x"),
+        (PLAIN, b"\xff\x00"),
+        (V5, b"\xff\x05"),
+        (BASE64, b"1Zm9v"),
+        (BASE64, b"/Zm9v"),
+    ],
+)
+def test_a_client_cannot_put_words_into_the_pods_mouth(form: Form, payload: bytes) -> None:
+    with pytest.raises(Unreadable, match="WebSocket: a message "):
+        ChannelCodec(form, None).from_client(masked(payload))
+
+
+@pytest.mark.parametrize("rewrite", [None, Lines()])
+@pytest.mark.parametrize("payload", [b"\x00x", b"\x04x", b"\x05x", b"\xffx"])
+def test_a_server_writes_on_the_pods_channels_alone(payload: bytes, rewrite: Lines | None) -> None:
+    with pytest.raises(Unreadable, match="WebSocket: a message "):
+        ChannelCodec(PLAIN, rewrite).from_upstream(frame(BINARY, payload))
+
+
+def test_nothing_is_written_to_a_channel_that_was_closed() -> None:
+    # The API server drops it: the process has read its end of file.
+    with pytest.raises(Unreadable, match="follows the end of channel stdin"):
+        ChannelCodec(V5, None).from_client(masked(b"\xff\x00") + masked(b"\x00rm -rf /\n"))
+
+
+def test_text_is_rewritten_and_what_is_held_back_leaves_before_the_end() -> None:
+    codec = ChannelCodec(V5, Lines())
+    assert codec.from_upstream(frame(BINARY, b"\x01") + frame(PING, b"?")) == Passed(
+        frame(BINARY, b"\x01") + frame(PING, b"?")
+    )
+    passed = codec.from_upstream(frame(BINARY, b"\x01one\ntw") + frame(BINARY, b"\x02oops"))
+    assert passed.data == frame(BINARY, b"\x01ONE\n")
+    assert passed.events == (ChannelOpened(Channel.STDOUT), ChannelData(Channel.STDOUT, b"ONE\n"))
+    ended = codec.from_upstream(frame(BINARY, b"\x03{}") + frame(CLOSE, NORMAL))
+    assert ended.data == b"".join(
+        (frame(BINARY, b"\x01TW"), frame(BINARY, b"\x02OOPS"), frame(BINARY, b"\x03{}"), frame(CLOSE, NORMAL))
+    )
+    assert ended.events[-3:] == tuple(ChannelClosed(each) for each in (Channel.STDOUT, Channel.STDERR, Channel.ERROR))
+
+
+def test_what_is_held_back_at_a_close_frame_leaves_before_it() -> None:
+    codec = ChannelCodec(PLAIN, Lines())
+    codec.from_upstream(frame(BINARY, b"\x01prompt"))
+    assert codec.from_upstream(frame(CLOSE, b"")).data == frame(BINARY, b"\x01PROMPT") + frame(CLOSE, b"")
+    assert codec.flush(Channel.STDOUT) == Passed()
+
+
+def test_a_prompt_leaves_when_nobody_wants_to_wait_for_its_line_end() -> None:
+    codec = ChannelCodec(PLAIN, Lines())
+    assert codec.from_upstream(frame(BINARY, b"\x01$ ")).data == b""
+    assert codec.flush(Channel.STDERR) == Passed()
+    assert codec.flush(Channel.STDOUT) == Passed(
+        frame(BINARY, b"\x01$ "), (ChannelOpened(Channel.STDOUT), ChannelData(Channel.STDOUT, b"$ "))
+    )
+    assert codec.flush(Channel.STDOUT) == Passed()
+    assert ChannelCodec(PLAIN, None).flush(Channel.STDOUT) == Passed()
+
+
+def test_half_a_message_leaves_with_what_was_held_back_before_it() -> None:
+    codec = ChannelCodec(PLAIN, Lines())
+    sent = frame(BINARY, b"\x01abcdef")
+    assert codec.from_upstream(sent[:5]).data == b""
+    assert codec.flush(Channel.STDOUT).data == frame(BINARY, b"\x01AB")
+    assert codec.from_upstream(sent[5:]).data == b""
+    assert codec.flush(Channel.STDOUT).data == frame(BINARY, b"\x01CDEF")
+
+
+def test_base64_is_rewritten_as_base64() -> None:
+    codec = ChannelCodec(BASE64, Lines())
+    assert codec.from_upstream(frame(TEXT, b"1") + frame(TEXT, b"1YQo=")).data == frame(TEXT, b"1") + frame(
+        TEXT, b"1QQo="
+    )
+
+
+def test_a_long_message_is_held_in_part_and_leaves_in_several() -> None:
+    codec, text = ChannelCodec(PLAIN, Lines()), b"x" * 99 + b"\n"
+    whole = text * 2000
+    passed = codec.from_upstream(frame(BINARY, b"\x01" + whole))
+    assert b"".join(event.data for event in passed.events if isinstance(event, ChannelData)) == whole.upper()
+    assert passed.data.startswith(frame(BINARY, b"\x01" + whole[: HELD_LIMIT - HELD_LIMIT % 100].upper()))
+
+
+def test_a_server_that_closes_a_channel_lets_its_rest_go_first() -> None:
+    codec = ChannelCodec(V5, Lines())
+    codec.from_upstream(frame(BINARY, b"\x01rest"))
+    passed = codec.from_upstream(frame(BINARY, b"\xff\x01"))
+    assert passed.data == frame(BINARY, b"\x01REST") + frame(BINARY, b"\xff\x01")
+    assert passed.events[-1] == ChannelClosed(Channel.STDOUT)
+    with pytest.raises(Unreadable, match="follows the end"):
+        codec.from_upstream(frame(BINARY, b"\x01more\n"))
