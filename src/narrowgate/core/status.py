@@ -16,6 +16,7 @@ import orjson
 
 from narrowgate.core.decision import Deny, NeedsApproval, RuleRef
 from narrowgate.core.intent import Intent
+from narrowgate.core.list_query import ListExpired
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 
@@ -131,7 +132,12 @@ def failure(code: int, message: str) -> Status:
 
 def of_malformed(error: Malformed) -> Status:
     """What the sender of a request that could not be understood is told."""
-    return failure(error.code, error.message)
+    return expired(error.message) if isinstance(error, ListExpired) else failure(error.code, error.message)
+
+
+def expired(message: str) -> Status:
+    """410: the list cannot go on there. client-go lists anew where this is the reason (`errors.IsResourceExpired`)."""
+    return Status(code=410, reason="Expired", message=one_line(message))
 
 
 def bad_request(message: str) -> Status:

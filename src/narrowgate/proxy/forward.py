@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from narrowgate.core import status
 from narrowgate.core.decision import Allow, Decision
 from narrowgate.core.identity import Chain, Identity
@@ -16,6 +18,7 @@ from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.masking import AnswerMasks, Masking
+from narrowgate.proxy.reduction import Reduction, parts_of, target_of
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.splice import Splice
 from narrowgate.proxy.transform import MaskedSink, masked_request
@@ -26,6 +29,7 @@ from narrowgate.wire.http1 import (
     REMEMBERED_HEADS,
     Framing,
     ResponseHead,
+    without_length,
     write_request_head,
     write_response_head,
     write_switching_protocols,
@@ -61,13 +65,18 @@ class Forwarder:
         """Send the request with this decision and relay the answer. `body` None means: stream the client's body.
 
         Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady, NoLongerAllowed before anything was answered,
-        Malformed for an upgrade that is not served.
+        Malformed for an upgrade that is not served, ListExpired and InPieces for a part of a list that cannot be had.
         """
         decide_again, started = judged
         info = what.intent.info
         self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
         is_long = is_long_running(what)
-        masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what))
+        reduction = None
+        if allowed.visible is not None:
+            (part,) = parts_of(allowed.visible, info, what.served.cluster.access.mode)
+            what = msgspec.structs.replace(what, target=target_of(part, what.target, info))
+            reduction = Reduction(allowed.visible, part)
+        masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what), reduction=reduction)
 
         def running(end: Callable[[str, int], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
@@ -88,7 +97,7 @@ class Forwarder:
         try:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
-            _require_readable(head, masks)
+            head = _readable(head, masks)
             if _is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
@@ -115,7 +124,7 @@ class Forwarder:
         selects by what is masked.
         """
         self.masking.require_unmasked_selectors(allowed.masks, what.intent.info, what.target, what.intent.cluster)
-        if self.masking.is_needed(allowed.masks, what.intent.info):
+        if allowed.visible is not None or self.masking.is_needed(allowed.masks, what.intent.info):
             masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
 
     async def _require_allowed(
@@ -140,8 +149,11 @@ class Forwarder:
         authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
-        masked = self.masking.is_needed(allowed.masks, what.intent.info)
-        begin = self._begin_remembered(exchange, what, masked=masked) if is_bare(head) and not upgrade else None
+        reduced = allowed.visible is not None
+        masked = reduced or self.masking.is_needed(allowed.masks, what.intent.info)
+        # What is asked for a reduced list hangs on who asks.
+        remembered = is_bare(head) and not upgrade and not reduced
+        begin = self._begin_remembered(exchange, what, masked=masked) if remembered else None
         if begin is None:
             begin = _begin(exchange, what, upgrade, framing, masked=masked)
         lines = b"".join([b"%b: %b\r\n" % pair for pair in authentication])
@@ -201,21 +213,25 @@ class Forwarder:
             raise
 
 
-def _require_readable(head: ResponseHead, masks: AnswerMasks | None) -> None:
-    """Raise UpstreamBroken where an answer that must be masked cannot be."""
-    if masks is not None:
-        masks.require_readable(head)
+def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:
+    """The head as it may be told. Raises UpstreamBroken where an answer that must be masked cannot be."""
+    if masks is None:
+        return head
+    masks.require_readable(head)
+    # Of a HEAD: how long the body would have been says how much of it is hidden.
+    return without_length(head) if head.framing.empty and masks.shows is not None else head
 
 
 def _written_at_once(exchange: Exchange, head: ResponseHead, whole: bytes, masks: AnswerMasks | None) -> Response:
     """Pass on an answer that is here already, masked where it must be. Raises UpstreamBroken before anything left."""
     client = exchange.client
     told: tuple[str, ...] = ()
+    reduced: tuple[str, ...] = ()
     if masks is not None:
         head, whole = masks.whole(head, whole)
-        told = masks.told()
+        told, reduced = masks.told(), masks.reduced()
     client.write(write_response_head(head, close=client.must_close) + whole)
-    return Response(code=head.status, bytes_out=len(whole), masked=told)
+    return Response(code=head.status, bytes_out=len(whole), masked=told, filtered=reduced)
 
 
 def _begin(exchange: Exchange, what: Understood, upgrade: str, framing: Framing, *, masked: bool) -> bytes:
@@ -291,6 +307,7 @@ class Answering:
             failed=failed,
             ended_because=self._ended_because,
             masked=self._masks.told() if self._masks is not None else (),
+            filtered=self._masks.reduced() if self._masks is not None else (),
         )
 
     async def splice(self) -> Response:

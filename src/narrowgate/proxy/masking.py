@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from narrowgate.core.accept import PROTOBUF
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_masked
 from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
@@ -20,9 +21,11 @@ from narrowgate.core.status import one_line
 from narrowgate.core.target import Target
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.known_values import KnownSecrets
+from narrowgate.proxy.reduction import Reduction
 from narrowgate.proxy.transform import (
     Client,
     MaskedSink,
+    content_type,
     form_of,
     length_of,
     masked_whole,
@@ -35,6 +38,7 @@ from narrowgate.wire.http1 import ResponseHead, reframed
 from narrowgate.wire.json_mask import REMEMBERED_BYTES, REMEMBERED_OF_WATCH, JsonMasker
 from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, MaskedAnswer, masked_answer
+from narrowgate.wire.protobuf_answer import protobuf_answer
 
 MASKERS_LIMIT: Final = 4
 """Plans of one answer that are made ready at a time: there are as many as there are sorts of namespaces to a policy."""
@@ -46,6 +50,9 @@ PLANS_LIMIT: Final = 1_024
 _LABELS: Final = "labelSelector"
 _SELECTORS: Final = frozenset({"fieldSelector", _LABELS})
 
+
+OK: Final = 200
+"""The HTTP status of an answer that is what was asked for."""
 
 _WARNING: Final = re.compile(rb"^(warning:[ \t]*)([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 
@@ -64,19 +71,28 @@ class Masking:
         return choice is not None and is_masked(info)
 
     def of(
-        self, choice: MaskChoice | None, info: RequestInfo, cluster: str = "", *, cut: bool = False
+        self,
+        choice: MaskChoice | None,
+        info: RequestInfo,
+        cluster: str = "",
+        *,
+        cut: bool = False,
+        reduction: Reduction | None = None,
     ) -> AnswerMasks | None:
         """What masks one answer of a cluster to this request; None where it is passed on as it is. `cut` says that the
-        request has text end anywhere.
+        request has text end anywhere, `reduction` what the answer is reduced to.
 
         Raises ClusterNotReady where the values of its Secrets are to be masked and nobody knows them now.
         """
-        if choice is None or not is_masked(info):
+        if reduction is not None and choice is None:
+            choice = MaskChoice(info.api_group, info.resource, ())
+        if choice is None or (reduction is None and not is_masked(info)):
             return None
         unchanged = self._unchanged.get(cluster)
         if unchanged is None:
             unchanged = self._unchanged[cluster] = Unchanged()
-        return AnswerMasks(choice, self._values, info, self._known_to(choice, cluster), unchanged, cut=cut)
+        remembered = Remembered(self._known_to(choice, cluster), unchanged)
+        return AnswerMasks(choice, self._values, info, remembered, reduction, cut=cut)
 
     def _known_to(self, choice: MaskChoice, cluster: str) -> Callable[[], KnownValues]:
         known = self._known.get(cluster)
@@ -141,6 +157,14 @@ def _nothing() -> KnownValues:
     return NOTHING_KNOWN
 
 
+class Remembered(NamedTuple):
+    """What the gate remembers of the cluster that answers."""
+
+    known: Callable[[], KnownValues]
+    """Which values of its Secrets are masked now; it may raise ClusterNotReady."""
+    unchanged: Unchanged
+
+
 class AnswerMasks:
     """Masks one answer, and counts what it masks."""
 
@@ -149,17 +173,15 @@ class AnswerMasks:
         choice: MaskChoice,
         values: ValueMasker,
         info: RequestInfo,
-        known: Callable[[], KnownValues],
-        unchanged: Unchanged,
+        remembered: Remembered,
+        reduction: Reduction | None,
         *,
         cut: bool = False,
     ) -> None:
-        """`known` says which values of Secrets are masked now; it may raise ClusterNotReady. `unchanged` remembers
-        answers of the cluster.
-        """
+        """`reduction` is what the answer is reduced to, where it is; `cut` says that text of it ends anywhere."""
         self._cut = cut
-        self._unchanged = unchanged
-        self._known = known
+        self._reduction = reduction
+        self._known, self._unchanged = remembered
         self._known_last = NOTHING_KNOWN
         self._choice = choice
         self._values = values
@@ -185,7 +207,7 @@ class AnswerMasks:
         masked = masked_whole(self._answer(head), body)
         if seen is not None and masked == body and not self._counts:
             self._unchanged.keep(seen)
-        return reframed(head, length_of(masked), warnings_for(self._counts)), masked
+        return reframed(head, length_of(masked), self._warnings(head)), masked
 
     def _seen(self, head: ResponseHead, body: bytes) -> Seen | None:
         """What an answer is remembered by where nothing is masked in it; None where it cannot be any more."""
@@ -201,7 +223,7 @@ class AnswerMasks:
         """Where the body of an answer goes that has not come whole."""
 
         def warnings(is_whole: bool) -> tuple[tuple[bytes, bytes], ...]:
-            return warnings_for(self._counts, is_whole=is_whole)
+            return self._warnings(head, is_whole=is_whole)
 
         sink = MaskedSink(client, self._masked_head(head), self._answer(head), fail, warnings)
         if self._form in (Form.WATCH, None):
@@ -224,6 +246,15 @@ class AnswerMasks:
 
         return ResponseHead(head.status, _WARNING.sub(masked, head.relayed), head.framing, head.keep_alive)
 
+    def _warnings(self, head: ResponseHead, *, is_whole: bool = True) -> tuple[tuple[bytes, bytes], ...]:
+        """What the caller is told: what was masked, and that a list is reduced."""
+        masked = warnings_for(self._counts, is_whole=is_whole)
+        return masked if self._reduction is None or head.status != OK else (*masked, *self._reduction.warnings())
+
+    def reduced(self) -> tuple[str, ...]:
+        """How much was shown and hidden so far; nothing where all of it is shown."""
+        return self._reduction.told() if self._reduction is not None else ()
+
     def told(self) -> tuple[str, ...]:
         """What was masked so far: `policy/mask=count`, sorted."""
         return tuple(f"{rule}={count}" for rule, count in sorted(self._counts.items()))
@@ -233,7 +264,7 @@ class AnswerMasks:
     @property
     def shows(self) -> Callable[[Where], bool] | None:
         """See `Masks`."""
-        return None
+        return self._reduction.shows if self._reduction is not None else None
 
     @property
     def varies(self) -> bool:
@@ -273,7 +304,8 @@ class AnswerMasks:
             rules = plan.text_rules if plan is not None else frozenset[str]()
             masker = TextMasker(text_patterns(rules), self._values, self._counts)
             return _Text(masker, self._known if KNOWN_VALUE in rules else _nothing, cut=self._cut)
-        return masked_answer(self._form or Form.OBJECT, self)
+        read = protobuf_answer if content_type(head) == PROTOBUF else masked_answer
+        return read(self._form or Form.OBJECT, self)
 
 
 class _Text:

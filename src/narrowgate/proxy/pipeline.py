@@ -41,6 +41,7 @@ from narrowgate.proxy.facts import Facts
 from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
 from narrowgate.proxy.headers import behind_proxy
 from narrowgate.proxy.recent import Recent
+from narrowgate.proxy.reduction import InPieces
 from narrowgate.proxy.reviews import Reviews
 from narrowgate.proxy.rule_uses import CountedRuleUses
 from narrowgate.proxy.shown import seen_by_sender
@@ -372,11 +373,6 @@ class Pipeline:
         allowed: Allow,
         events: RequestEvents,
     ) -> Response:
-        if allowed.visible is not None:
-            # A part of a list is not made yet of the whole of it.
-            raise Withheld(
-                Deny(message="only a part of this list may be shown: name a namespace, or one object"), what.intent
-            )
         if exchange.body and not self._reviews.answers(what.intent):
             body = await self._settled(exchange, who, what, body, allowed)
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
@@ -523,7 +519,7 @@ class Pipeline:
                 return Deny(message=str(error), code=401), status.unauthorized(str(error))
             case Misdirected(code=code):
                 return Malformed(str(error), code), status.failure(code, str(error))
-            case NoLongerAllowed():
+            case NoLongerAllowed() | InPieces():
                 return Deny(message=str(error)), status.failure(403, str(error))
             case Withheld(decision=decision, intent=intent):
                 return decision, status.refusal(decision, intent)
@@ -549,6 +545,7 @@ class Pipeline:
             bytes_out=response.bytes_out,
             ended_because=response.ended_because,
             masked=response.masked,
+            filtered=response.filtered,
             noticed=noticed,
         )
         self._trail.note(events.finished(verdict, outcome))

@@ -358,6 +358,11 @@ def reframed(head: ResponseHead, framing: Framing, extra: tuple[tuple[bytes, byt
     return ResponseHead(head.status, b"".join(lines), framing, head.keep_alive)
 
 
+def without_length(head: ResponseHead) -> ResponseHead:
+    """The same head for an answer without a body, saying nothing about how long one would be."""
+    return ResponseHead(head.status, _FRAMING_LINES.sub(b"", head.relayed), head.framing, head.keep_alive)
+
+
 def _framing_line(framing: Framing, status: int, fields: dict[bytes, bytes]) -> bytes:
     if framing.chunked:
         return b"transfer-encoding: chunked\r\n"
