@@ -91,8 +91,14 @@ class Reset(msgspec.Struct, frozen=True):
     raw: bytes
 
 
+class Leaving(msgspec.Struct, frozen=True):
+    """GOAWAY: its sender opens and takes no more streams. What follows it, spdystream does not read."""
+
+    raw: bytes
+
+
 class Aside(msgspec.Struct, frozen=True):
-    """SETTINGS, PING, GOAWAY or WINDOW_UPDATE: nothing that a stream carries. spdystream heeds no window."""
+    """SETTINGS, PING or WINDOW_UPDATE: nothing that a stream carries. spdystream heeds no window."""
 
     raw: bytes
 
@@ -106,7 +112,7 @@ class Data(msgspec.Struct, frozen=True):
     """Whether this is the end of the stream's data in this direction."""
 
 
-Frame = Opened | Replied | Reset | Aside | Data
+Frame = Opened | Replied | Reset | Leaving | Aside | Data
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -233,6 +239,8 @@ class FrameReader:
                 if not status:
                     raise Unreadable("SPDY: a stream is reset for no reason")
                 return Reset(_stream(stream), raw)
+            case _Type.GOAWAY:
+                return Leaving(raw)
             case _Type.SETTINGS if len(body) != 4 + 8 * _NUMBER.unpack_from(body)[0]:
                 raise Unreadable("SPDY: a SETTINGS frame has another length than its settings")
             case _Type.PING if not any(body):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
-from narrowgate.wire.spdy import PIECE, Aside, Data, Frame, FrameReader, Opened, Replied, Reset, data_frames
+from narrowgate.wire.spdy import PIECE, Aside, Data, Frame, FrameReader, Leaving, Opened, Replied, Reset, data_frames
 from narrowgate.wire.stream_events import Channel, ChannelData, Direction, Passed, Rewrite, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
 
@@ -120,7 +120,7 @@ class SpdySession(Generic[M]):
                 yield from self._reply(frame, direction)
             case Reset():
                 yield from self._break(frame, direction)
-            case Aside():
+            case Leaving() | Aside():
                 pass
             case _:
                 assert_never(frame)
@@ -187,20 +187,23 @@ class SpdySession(Generic[M]):
 
     def _rewritten(self, rewrite: Rewrite, frame: Frame) -> Passed:
         """A frame of the API server's as it is passed on, and what that says."""
-        before, raw = Passed(), b""
+        before: list[Passed] = []
         match frame:
             case Data():
                 frame = self._changed(rewrite, frame)
                 raw = data_frames(frame.stream, frame.payload, fin=frame.fin)
-            case Reset():
-                stream = self._streams.get(frame.stream)
-                before = Passed() if stream is None else self._let_go(frame.stream, stream)
-                raw = frame.raw
+            case Reset(number, raw):
+                if (stream := self._streams.get(number)) is not None:
+                    before = [self._let_go(number, stream)]
+            case Leaving(raw):
+                before = [self._let_go(number, stream) for number, stream in self._streams.items()]
             case Opened() | Replied() | Aside():
                 raw = frame.raw
             case _:
                 assert_never(frame)
-        return Passed(before.data + raw, (*before.events, *self._told(frame, Direction.FROM_POD)))
+        events = [event for one in before for event in one.events]
+        data = b"".join([*(one.data for one in before), raw])
+        return Passed(data, (*events, *self._told(frame, Direction.FROM_POD)))
 
     def _changed(self, rewrite: Rewrite, frame: Data) -> Data:
         """The same frame with what the rewriter makes of its payload. What the pod reads, it does not write."""

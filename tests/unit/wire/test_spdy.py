@@ -28,6 +28,7 @@ from narrowgate.wire.spdy import (
     Data,
     Frame,
     FrameReader,
+    Leaving,
     Opened,
     Replied,
     Reset,
@@ -74,8 +75,8 @@ def test_headers_of_one_direction_are_compressed_together() -> None:
 
 
 def test_what_belongs_to_no_stream_is_passed_aside() -> None:
-    asides = [settings(), settings((4, 100), (7, 65536)), ping(), go_away(5), window(0, 1), window(3, 65536)]
-    assert read(*asides) == [Aside(raw) for raw in asides]
+    asides = [settings(), settings((4, 100), (7, 65536)), ping(), window(0, 1), window(3, 65536)]
+    assert read(*asides, go_away(5)) == [*(Aside(raw) for raw in asides), Leaving(go_away(5))]
 
 
 def test_data_comes_as_it_arrives_and_control_frames_when_they_are_whole() -> None:

@@ -232,6 +232,15 @@ def test_what_is_held_back_leaves_before_a_reset() -> None:
     )
 
 
+def test_what_is_held_back_leaves_before_the_api_server_goes_away() -> None:
+    # Nobody reads what comes after it: spdystream stops there.
+    codec = opened(Shouting())
+    codec.from_upstream(data(STDOUT, b"so far"))
+    assert codec.from_upstream(go_away(9)) == Passed(
+        data(STDOUT, b"SO FAR") + go_away(9), (ChannelData(Channel.STDOUT, b"SO FAR"),)
+    )
+
+
 def test_what_is_held_back_leaves_when_it_is_asked_for() -> None:
     codec = opened(Shouting())
     codec.from_upstream(data(STDOUT, b"$ "))
