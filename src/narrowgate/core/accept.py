@@ -1,7 +1,7 @@
-"""What a client accepts, less everything that the gate could not mask: JSON ranges alone are left.
+"""What a client accepts, less everything that the gate could not mask: JSON ranges are left, or those of protobuf.
 
 The API server negotiates over the Accept header (k8s.io/apiserver/pkg/endpoints/handlers/negotiation); what it answers
-in protobuf, CBOR or YAML would leave the gate unread.
+in CBOR or YAML would leave the gate unread.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 JSON: Final = b"application/json"
+PROTOBUF: Final = b"application/vnd.kubernetes.protobuf"
 _ANY: Final = frozenset({b"*/*", b"application/*"})
 
 
@@ -19,9 +20,18 @@ def json_ranges(accept: bytes) -> bytes:
     """
     if not accept.strip():
         return JSON
+    return _ranges(accept, (JSON, *_ANY), JSON)
+
+
+def protobuf_ranges(accept: bytes) -> bytes:
+    """Its ranges for Kubernetes' protobuf, for a client that takes no JSON; empty where it has none."""
+    return _ranges(accept, (PROTOBUF,), PROTOBUF)
+
+
+def _ranges(accept: bytes, kinds: tuple[bytes, ...], written: bytes) -> bytes:
     kept: dict[bytes, None] = {}
     for media_range in accept.split(b","):
         kind, *parameters = (part.strip() for part in media_range.split(b";"))
-        if kind.lower() in (JSON, *_ANY):
-            kept[b";".join((JSON, *parameters))] = None
+        if kind.lower() in kinds:
+            kept[b";".join((written, *parameters))] = None
     return b",".join(kept)

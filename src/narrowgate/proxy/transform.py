@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from narrowgate.core.accept import json_ranges
+from narrowgate.core.accept import JSON, PROTOBUF, json_ranges, protobuf_ranges
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.upstream import UpstreamBroken
@@ -46,15 +46,19 @@ def form_of(info: RequestInfo) -> Form | None:
 
 
 def masked_request(headers: list[tuple[bytes, bytes]], info: RequestInfo) -> list[tuple[bytes, bytes]]:
-    """The headers for the API server where the answer will be masked: JSON, not compressed. Raises Malformed 406."""
+    """The headers for the API server where the answer will be masked: JSON, or protobuf where the client takes nothing
+    else, not compressed. Raises Malformed 406.
+    """
     kept = [pair for pair in headers if pair[0] not in (b"accept", b"accept-encoding")]
     if form_of(info) is None:
         return kept
     wanted = b",".join(value for name, value in headers if name == b"accept")
-    accept = json_ranges(wanted)
+    accept = json_ranges(wanted) or protobuf_ranges(wanted)
     if not accept:
         raise Malformed(
-            "what this answers is masked for you, which the gate does in JSON: accept application/json", 406
+            "what this answers is masked for you, which the gate does in JSON and in Kubernetes' protobuf: accept "
+            "application/json",
+            406,
         )
     return [(b"accept", accept), *kept]
 
@@ -65,11 +69,16 @@ def unmaskable(head: ResponseHead, info: RequestInfo) -> str:
         return ""
     if encoding := head.field(b"content-encoding"):
         return f"it is encoded as {encoding[:40]!r}"
-    kind = head.field(b"content-type").split(b";")[0].strip().lower()
-    expected = (b"application/json", b"text/plain") if form_of(info) is None else (b"application/json",)
+    kind = content_type(head)
+    expected = (JSON, b"text/plain") if form_of(info) is None else (JSON, PROTOBUF)
     if kind not in expected:
         return f"it is {kind[:60].decode('latin-1') or 'of no content type'}, not {expected[0].decode()}"
     return ""
+
+
+def content_type(head: ResponseHead) -> bytes:
+    """The media type of an answer, without its parameters, in lower case."""
+    return head.field(b"content-type").split(b";")[0].strip().lower()
 
 
 class MaskedSink:

@@ -87,6 +87,10 @@ class JsonMasker:
         before = len(document) - len(document.lstrip(WHITESPACE))
         return document[:before] + changed + document[before + len(body) :]
 
+    def value(self, value: Any, place: Place) -> Any:
+        """One value, read already: what the reference says of it. Raises Malformed."""
+        return self._mask(value, place)
+
     @property
     def remembered(self) -> int:
         """Bytes that are remembered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from narrowgate.core.accept import json_ranges
+from narrowgate.core.accept import json_ranges, protobuf_ranges
 
 TABLE = b"application/json;as=Table;v=v1;g=meta.k8s.io"
 
@@ -29,3 +29,20 @@ TABLE = b"application/json;as=Table;v=v1;g=meta.k8s.io"
 )
 def test_only_json_is_left_as_it_was_written(accept: bytes, left: bytes) -> None:
     assert json_ranges(accept) == left
+
+
+@pytest.mark.parametrize(
+    ("accept", "left"),
+    [
+        (b"", b""),
+        (b"application/json, */*", b""),
+        (b"application/vnd.kubernetes.protobuf", b"application/vnd.kubernetes.protobuf"),
+        (
+            b"application/cbor, Application/vnd.kubernetes.protobuf ; stream=watch",
+            b"application/vnd.kubernetes.protobuf;stream=watch",
+        ),
+        (b"application/vnd.kubernetes.protobuf+x, application/yaml", b""),
+    ],
+)
+def test_of_protobuf_nothing_else_is_left(accept: bytes, left: bytes) -> None:
+    assert protobuf_ranges(accept) == left

@@ -86,8 +86,10 @@ def test_what_will_be_masked_is_asked_for_in_json_and_uncompressed() -> None:
     sent = [(b"accept", b"application/vnd.kubernetes.protobuf,application/json"), (b"accept-encoding", b"gzip")]
     assert masked_request([*sent, (b"x", b"y")], asked("list")) == [(b"accept", b"application/json"), (b"x", b"y")]
     with pytest.raises(Malformed, match="accept application/json") as refused:
-        masked_request([(b"accept", b"application/vnd.kubernetes.protobuf")], asked("get"))
+        masked_request([(b"accept", b"application/cbor, application/yaml")], asked("get"))
     assert refused.value.code == 406
+    alone = [(b"accept", b"application/vnd.kubernetes.protobuf"), (b"accept", b"application/cbor")]
+    assert masked_request(alone, asked("get")) == [alone[0]]
     log = asked("get", subresource="log")
     assert masked_request([(b"accept", b"*/*"), (b"accept-encoding", b"gzip")], log) == []
 
@@ -97,7 +99,10 @@ def test_answers_in_other_forms_are_told_from_those_that_can_be_masked() -> None
     assert unmaskable(head_of(json_type, length), asked("get")) == ""
     assert unmaskable(head_of(status=304), asked("get")) == ""
     assert "gzip" in unmaskable(head_of(json_type, length, "Content-Encoding: gzip"), asked("get"))
-    assert "protobuf" in unmaskable(head_of("Content-Type: application/vnd.kubernetes.protobuf", length), asked("list"))
+    protobuf = "Content-Type: application/vnd.kubernetes.protobuf;stream=watch"
+    assert unmaskable(head_of(protobuf, length), asked("watch")) == ""
+    assert "protobuf" in unmaskable(head_of(protobuf, length), asked("get", subresource="log"))
+    assert "cbor" in unmaskable(head_of("Content-Type: application/cbor", length), asked("list"))
     assert "no content type" in unmaskable(head_of(length), asked("get"))
     assert "text/plain" in unmaskable(head_of("Content-Type: text/plain", length), asked("get"))
     log = asked("get", subresource="log")
