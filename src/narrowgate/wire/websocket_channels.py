@@ -17,6 +17,7 @@ from narrowgate.wire.stream_events import (
     Direction,
     Passed,
     Rewrite,
+    SessionCodec,
     StreamEvent,
 )
 from narrowgate.wire.unreadable import Unreadable
@@ -30,6 +31,23 @@ _CHANNELS: Final = (Channel.STDIN, Channel.STDOUT, Channel.STDERR, Channel.ERROR
 """By their numbers (k8s.io/apimachinery/pkg/util/remotecommand/constants.go)."""
 _WRITTEN: Final = (Channel.STDOUT, Channel.STDERR, Channel.ERROR)
 """What is rewritten, in the order in which its rest leaves at the end: how it ended is said last."""
+_FORMS: Final = {
+    "": Form(),
+    "channel.k8s.io": Form(),
+    "base64.channel.k8s.io": Form(base64=True),
+    "v4.channel.k8s.io": Form(),
+    "v4.base64.channel.k8s.io": Form(base64=True),
+    "v5.channel.k8s.io": Form(closes=True),
+}
+"""Every subprotocol that Kubernetes serves here. Who names none is served the first one."""
+
+
+def websocket_channels(subprotocol: str, rewrite: Rewrite | None = None) -> SessionCodec:
+    """The codec for exec and attach over WebSocket. Raises Unreadable for a subprotocol that nobody serves."""
+    form = _FORMS.get(subprotocol)
+    if form is None:
+        raise Unreadable(f"WebSocket: exec and attach have no subprotocol {subprotocol[:60]!r}")
+    return ChannelCodec(form, rewrite)
 
 
 class ChannelCodec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +25,18 @@ _DIGIT: Final = ord("0")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _QUAD: Final = 4
 """Characters of base64 that stand for three bytes."""
+
+
+def chosen_subprotocol(offered: Sequence[str], answered: bytes) -> str:
+    """The subprotocol of a session by both heads: `offered` to the API server, `answered` in its 101; empty for none.
+
+    Raises Unreadable where it is not one of those offered (RFC 6455 4.1), or none although some were offered: then it
+    is not known how the messages are meant.
+    """
+    chosen = answered.decode("latin-1").strip()
+    if chosen not in (offered or ("",)):
+        raise Unreadable("WebSocket: the server answers with a subprotocol that was not offered")
+    return chosen
 
 
 class Form(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from narrowgate.wire.spdy_ports import spdy_ports
 from narrowgate.wire.stream_events import (
     Channel,
     Direction,
@@ -37,6 +38,22 @@ _PORT_DIGITS: Final = 5
 _PORT: Final = re.compile(r"0*[1-9][0-9]{0,4}")
 """As Go's ParseUint reads a number above 0, however many zeros it begins with."""
 _CHANNELS_OF_A_PORT: Final = 2
+_TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
+_FORMS: Final = {"": Form(), "v4.channel.k8s.io": Form(), "v4.base64.channel.k8s.io": Form(base64=True)}
+"""Every subprotocol with channels that Kubernetes serves here. Who names none is served the first one."""
+
+
+def websocket_ports(subprotocol: str, ports: Sequence[str]) -> SessionCodec:
+    """The codec for port-forward over WebSocket. `ports` are the values of `ports` in the query; a tunnel needs none.
+
+    Raises Unreadable for a subprotocol that nobody serves, and for ports that the kubelet would refuse.
+    """
+    if subprotocol == _TUNNEL:
+        return TunnelCodec(spdy_ports())
+    form = _FORMS.get(subprotocol)
+    if form is None:
+        raise Unreadable(f"WebSocket: port-forward has no subprotocol {subprotocol[:60]!r}")
+    return PortCodec(form, ports_of(ports))
 
 
 def ports_of(values: Sequence[str]) -> tuple[int, ...]:

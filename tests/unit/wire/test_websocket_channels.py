@@ -7,7 +7,7 @@ import pytest
 from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, ChannelOpened, Passed
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, frame, unmasked
-from narrowgate.wire.websocket_channels import HELD_LIMIT, ChannelCodec
+from narrowgate.wire.websocket_channels import HELD_LIMIT, ChannelCodec, websocket_channels
 from narrowgate.wire.websocket_messages import Form
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
@@ -179,3 +179,26 @@ def test_a_server_that_closes_a_channel_lets_its_rest_go_first() -> None:
     assert passed.events[-1] == ChannelClosed(Channel.STDOUT)
     with pytest.raises(Unreadable, match="follows the end"):
         codec.from_upstream(frame(BINARY, b"\x01more\n"))
+
+
+@pytest.mark.parametrize("name", ["", "channel.k8s.io", "v4.channel.k8s.io", "v5.channel.k8s.io"])
+def test_subprotocols_with_plain_bytes_are_served(name: str) -> None:
+    assert websocket_channels(name).from_client(masked(b"\x00x")).events[-1] == ChannelData(Channel.STDIN, b"x")
+
+
+@pytest.mark.parametrize("name", ["base64.channel.k8s.io", "v4.base64.channel.k8s.io"])
+def test_subprotocols_with_base64_are_served(name: str) -> None:
+    assert websocket_channels(name).from_client(masked(b"0eA==")).events[-1] == ChannelData(Channel.STDIN, b"x")
+
+
+def test_channels_are_closed_in_v5_alone() -> None:
+    closed = masked(b"\xff\x00")
+    assert ChannelClosed(Channel.STDIN) in websocket_channels("v5.channel.k8s.io").from_client(closed).events
+    with pytest.raises(Unreadable, match="no channel"):
+        websocket_channels("v4.channel.k8s.io").from_client(closed)
+
+
+@pytest.mark.parametrize("name", ["v6.channel.k8s.io", "V4.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"])
+def test_subprotocols_that_nobody_serves_are_refused(name: str) -> None:
+    with pytest.raises(Unreadable, match="no subprotocol"):
+        websocket_channels(name)

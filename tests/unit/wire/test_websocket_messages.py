@@ -7,7 +7,7 @@ import pytest
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CONTINUATION, PING, PONG, TEXT, Piece, frame, unmasked
-from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, MessageReader, Part
+from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, MessageReader, Part, chosen_subprotocol
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
 KEY = b"\x01\x02\x03\x04"
@@ -91,7 +91,7 @@ def test_a_pong_that_nobody_asked_for_ends_the_session_as_it_does_at_the_api_ser
 
 @pytest.mark.parametrize("form", [PLAIN, BASE64, V5])
 def test_what_is_framed_is_read_again(form: Form) -> None:
-    parts = [
+    parts: list[Part | Piece] = [
         Part(1, b"", True),
         Part(2, b"text\n", True),
         Part(3, bytes(range(256)) * 300, True),
@@ -100,3 +100,11 @@ def test_what_is_framed_is_read_again(form: Form) -> None:
     ping = Piece(PING, b"?", True, True)
     sent = b"".join([form.framed(part) for part in [*parts, ping]])
     assert server(form).feed(sent) == [*parts, ping]
+
+
+def test_the_subprotocol_is_one_of_those_offered() -> None:
+    assert chosen_subprotocol(["v5.channel.k8s.io", "v4.channel.k8s.io"], b"v4.channel.k8s.io") == "v4.channel.k8s.io"
+    assert chosen_subprotocol([], b"") == ""
+    for offered, answered in ((["v4.channel.k8s.io"], b""), ([], b"v4.channel.k8s.io"), (["a"], b"a, a")):
+        with pytest.raises(Unreadable, match="not offered"):
+            chosen_subprotocol(offered, answered)

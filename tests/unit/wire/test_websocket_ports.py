@@ -17,7 +17,7 @@ from narrowgate.wire.stream_events import (
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, unmasked
 from narrowgate.wire.websocket_messages import Form
-from narrowgate.wire.websocket_ports import PortCodec, TunnelCodec, ports_of
+from narrowgate.wire.websocket_ports import PortCodec, TunnelCodec, ports_of, websocket_ports
 
 PLAIN, BASE64 = Form(), Form(base64=True)
 KEY = b"\x01\x02\x03\x04"
@@ -139,3 +139,15 @@ def test_a_tunnel_carries_no_text() -> None:
         TunnelCodec(Stream()).from_client(masked(b"a", TEXT))
     with pytest.raises(Unreadable, match="text"):
         TunnelCodec(Stream()).from_upstream(frame(TEXT, b"a"))
+
+
+def test_the_subprotocol_says_whether_it_is_a_tunnel() -> None:
+    assert isinstance(websocket_ports("SPDY/3.1+portforward.k8s.io", []), TunnelCodec)
+    assert websocket_ports("v4.channel.k8s.io", ["80"]).from_client(masked(b"\x00x")).events[0] == PortOpened(1, 80)
+    assert websocket_ports("", ["80"]).from_client(masked(b"\x00x")).events[0] == PortOpened(1, 80)
+    assert websocket_ports("v4.base64.channel.k8s.io", ["80"]).from_client(masked(b"0eA==")).events[0] == PortOpened(
+        1, 80
+    )
+    for name in ("v5.channel.k8s.io", "SPDY/3.1+v4.channel.k8s.io", "portforward.k8s.io"):
+        with pytest.raises(Unreadable, match="no subprotocol"):
+            websocket_ports(name, ["80"])
