@@ -19,9 +19,11 @@ from narrowgate.core.masking.text import TextMasker
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import one_line
 from narrowgate.core.target import Target
+from narrowgate.core.understand import is_streaming
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.known_values import KnownSecrets
 from narrowgate.proxy.reduction import Reduction
+from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.transform import (
     Client,
     MaskedSink,
@@ -50,6 +52,9 @@ PLANS_LIMIT: Final = 1_024
 _LABELS: Final = "labelSelector"
 _SELECTORS: Final = frozenset({"fieldSelector", _LABELS})
 
+
+SHOWING_OUTPUT: Final = frozenset({"exec", "attach"})
+"""Streams into a pod that bring back what a program writes. What is behind a forwarded port is its own affair."""
 
 OK: Final = 200
 """The HTTP status of an answer that is what was asked for."""
@@ -93,6 +98,19 @@ class Masking:
             unchanged = self._unchanged[cluster] = Unchanged()
         remembered = Remembered(self._known_to(choice, cluster), unchanged)
         return AnswerMasks(choice, self._values, info, remembered, reduction, cut=cut)
+
+    def of_session(self, choice: MaskChoice | None, info: RequestInfo, cluster: str) -> SessionMasks | None:
+        """What masks what a program writes in an exec or attach; None where it is passed on as it is.
+
+        Raises ClusterNotReady as `of` does.
+        """
+        if choice is None or info.subresource not in SHOWING_OUTPUT or not is_streaming(info):
+            return None
+        plan = choice.plan(Where(info.namespace, info.name))
+        if plan is None or not plan.text_rules:
+            return None
+        known = self._known_to(choice, cluster) if KNOWN_VALUE in plan.text_rules else _nothing
+        return SessionMasks(text_patterns(plan.text_rules), self._values, lambda: _now(known))
 
     def _known_to(self, choice: MaskChoice, cluster: str) -> Callable[[], KnownValues]:
         known = self._known.get(cluster)

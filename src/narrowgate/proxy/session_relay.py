@@ -1,0 +1,211 @@
+"""After 101, where somebody looks on: what passes is read, what must not leave is masked, each side slowed down by the
+other. What nobody has to read goes through `splice`.
+
+What cannot be read ends the session: neither side gets any more of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from narrowgate.proxy.upstream import WRITE_HIGH_WATER
+from narrowgate.wire.stream_events import Channel, Passed, SessionCodec, StreamEvent
+from narrowgate.wire.unreadable import Unreadable
+
+RELEASE_SECONDS: Final = 0.02
+"""How long the beginning of a line is held back for its end. Nobody notices it, and what a program writes at once is
+here by then.
+"""
+
+
+class Masks(Protocol):
+    """What the codec's rewriter is told and asked besides (`proxy.session_masks`)."""
+
+    is_pausing: bool
+    """Whether what is flushed is to go on: a prompt, not an end."""
+
+    def waiting(self) -> Iterable[Channel]:
+        """Channels of which something is held back that can be let go."""
+        ...
+
+    def is_short(self, channel: Channel) -> bool:
+        """Whether that may be let go at once."""
+        ...
+
+
+class Recorder(Protocol):
+    """Keeps what passes, before it passes."""
+
+    def keep(self, events: tuple[StreamEvent, ...]) -> None:
+        """Have these kept. Raises Unrecorded where they cannot be; then they do not pass."""
+        ...
+
+
+class Unrecorded(Exception):
+    """What passes cannot be kept; the message says why."""
+
+
+class _Side(asyncio.Protocol):
+    """One end; what it receives goes through the relay to `other`."""
+
+    __slots__ = ("_pass_on", "ended", "other", "passed", "transport")
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        pass_on: Callable[[bytes], Passed | None],
+        ended: asyncio.Future[None],
+    ) -> None:
+        self.transport = transport
+        self._pass_on = pass_on
+        self.ended = ended
+        self.passed = 0
+        """Bytes that were sent on to `other`."""
+        self.other: _Side
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        passed = self._pass_on(data)
+        if passed is not None:
+            self.send_on(passed.data)
+
+    def send_on(self, data: bytes) -> None:
+        """Send this to the other side."""
+        if data:
+            self.passed += len(data)
+            self.other.transport.write(data)
+
+    def eof_received(self) -> None:
+        """Close: neither SPDY nor WebSocket uses half-closed connections."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # close(), not abort(): what was received before the end is still delivered to the other side.
+        self._pass_on(b"")
+        self.other.transport.close()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def pause_writing(self) -> None:
+        if not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+
+class SessionRelay:
+    """Two transports joined by a codec. `run` ends when either side has; `cut` ends both at once."""
+
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        codec: SessionCodec,
+        masks: Masks | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._codec = codec
+        self._masks = masks
+        self._recorder = recorder
+        self._release: asyncio.TimerHandle | None = None
+        self.failed = ""
+        """Why it was broken off; empty where it was not."""
+        self.client = _Side(client, self._from_client, self._ended)
+        self.upstream = _Side(upstream, self._from_upstream, self._ended)
+        self.client.other = self.upstream
+        self.upstream.other = self.client
+
+    async def run(self, from_client: bytes, from_upstream: bytes) -> None:
+        """Pass on what had already arrived, then everything else."""
+        if from_client:
+            self.client.data_received(from_client)
+        if from_upstream:
+            self.upstream.data_received(from_upstream)
+        for side in (self.client, self.upstream):
+            if side.transport.is_closing():
+                # It ended before it was handed over: nobody tells its new protocol any more.
+                side.connection_lost(None)
+        try:
+            await self._ended
+        finally:
+            if self._release is not None:
+                self._release.cancel()
+            self.client.transport.close()
+            self.upstream.transport.close()
+            self._keep(self._codec.finish())
+
+    def cut(self) -> None:
+        """End both sides at once."""
+        self.client.transport.abort()
+        self.upstream.transport.abort()
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes to the client."""
+        return self.upstream.passed
+
+    # --- what passes
+
+    def _from_client(self, data: bytes) -> Passed | None:
+        return self._passed(lambda: self._codec.from_client(data)) if data else None
+
+    def _from_upstream(self, data: bytes) -> Passed | None:
+        if not data:
+            self._let_go()
+            return None
+        passed = self._passed(lambda: self._codec.from_upstream(data))
+        if self._masks is not None and passed is not None and self._release is None:
+            waiting = list(self._masks.waiting())
+            if waiting:
+                soon = all(self._masks.is_short(channel) for channel in waiting)
+                loop = asyncio.get_running_loop()
+                self._release = loop.call_later(0 if soon else RELEASE_SECONDS, self._let_go)
+        return passed
+
+    def _let_go(self) -> None:
+        """Send what is held back of lines that have not ended."""
+        self._release = None
+        if self._masks is None or self.failed or self.client.transport.is_closing():
+            return
+        for channel in list(self._masks.waiting()):
+            passed = self._passed(lambda channel=channel: self._flushed(channel))  # type: ignore[misc]
+            if passed is None:
+                return
+            self.upstream.send_on(passed.data)
+
+    def _flushed(self, channel: Channel) -> Passed:
+        if self._masks is None:
+            return Passed()
+        self._masks.is_pausing = True
+        try:
+            return self._codec.flush(channel)
+        finally:
+            self._masks.is_pausing = False
+
+    def _passed(self, read: Callable[[], Passed]) -> Passed | None:
+        """What may be sent on of what came, once it is kept; None where the session is over."""
+        if self.failed:
+            return None
+        try:
+            passed = read()
+            if passed.events and self._recorder is not None:
+                self._recorder.keep(passed.events)
+        except (Unreadable, Unrecorded) as error:
+            self.failed = str(error)
+            self.cut()
+            return None
+        return passed
+
+    def _keep(self, events: tuple[StreamEvent, ...]) -> None:
+        """The last of it: nothing of that passes any more."""
+        if not events or self._recorder is None or self.failed:
+            return
+        try:
+            self._recorder.keep(events)
+        except Unrecorded as error:
+            self.failed = str(error)
