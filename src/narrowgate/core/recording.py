@@ -162,3 +162,15 @@ def pieces(entry: Entry) -> Iterator[Entry]:
     for start in range(0, len(what.data), PIECE_LIMIT):
         part = what.data[start : start + PIECE_LIMIT]
         yield Entry(entry.at, msgspec.structs.replace(what, data=part))
+
+
+class RecordingHead(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What the trail says of a recording, so that nobody can change it unseen: its first blocks and their last hash."""
+
+    name: str
+    """Under which it is kept: `2026-11-21/<session>.recording`."""
+    blocks: int
+    hash: str
+    """SHA-256, hex, of the last of these blocks; it stands for all before it."""
+    finished: bool = False
+    """Whether these are all blocks of a recording that is over."""
