@@ -17,6 +17,7 @@ from narrowgate.wire.bodies import Body, follow
 from narrowgate.wire.http1 import CHUNKED, Framing, ResponseHead, reframed, write_response_head
 from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, MaskedAnswer
+from narrowgate.wire.protobuf_mask import NotInProtobuf
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -142,11 +143,13 @@ class MaskedSink:
             self._fail(self._failed)
 
     def finish(self) -> None:
-        """The body is complete. Raises UpstreamBroken where its end cannot be read."""
+        """The body is complete. Raises UpstreamBroken where its end cannot be read, Malformed 406 for what only JSON
+        could show.
+        """
         try:
             rest = self._answer.finish()
         except Unreadable as error:
-            raise UpstreamBroken(_unreadable(error)) from None
+            raise _refusal(error) from None
         self.begin(is_whole=True)
         if rest:
             self._send(rest)
@@ -159,11 +162,11 @@ class MaskedSink:
 
 
 def masked_whole(answer: MaskedAnswer, body: bytes) -> bytes:
-    """A whole body masked. Raises UpstreamBroken where it cannot be read."""
+    """A whole body masked. Raises UpstreamBroken where it cannot be read, Malformed 406 for what only JSON shows."""
     try:
         return answer.feed(body) + answer.finish()
     except Unreadable as error:
-        raise UpstreamBroken(_unreadable(error)) from None
+        raise _refusal(error) from None
 
 
 def warnings_for(counts: dict[str, int], *, is_whole: bool = True) -> tuple[tuple[bytes, bytes], ...]:
@@ -188,6 +191,16 @@ def warnings_for(counts: dict[str, int], *, is_whole: bool = True) -> tuple[tupl
 def length_of(body: bytes) -> Framing:
     """The framing of a whole body."""
     return Framing(len(body))
+
+
+def _refusal(error: Unreadable) -> UpstreamBroken | Malformed:
+    if isinstance(error, NotInProtobuf):
+        return Malformed(
+            f"what this answers cannot be masked in protobuf: {error}. Accept application/json (a write has been done "
+            f"all the same)",
+            406,
+        )
+    return UpstreamBroken(_unreadable(error))
 
 
 def _unreadable(error: Unreadable) -> str:

@@ -22,7 +22,7 @@ from narrowgate.wire.protobuf_documents import (
     require_no_encoding,
     type_of,
 )
-from narrowgate.wire.protobuf_mask import unreadable
+from narrowgate.wire.protobuf_mask import NotInProtobuf, unreadable
 from narrowgate.wire.protobuf_object import UnknownField
 from narrowgate.wire.unreadable import Unreadable
 
@@ -41,16 +41,19 @@ def protobuf_answer(form: Form, masks: Masks) -> MaskedAnswer:
     documents = ProtobufDocuments(masks)
     match form:
         case Form.WATCH:
-            return _Guarded(_Watched(documents))
+            return _Guarded(_Watched(documents), is_held=False)
         case Form.OBJECT | Form.LIST:
-            return _Guarded(_Document(documents))
+            return _Guarded(_Document(documents), is_held=True)
 
 
 class _Guarded:
     """An answer whose every failure to read says that it is unreadable."""
 
-    def __init__(self, answer: MaskedAnswer) -> None:
+    def __init__(self, answer: MaskedAnswer, *, is_held: bool) -> None:
+        """`is_held` says that nothing leaves before the end: what is only not to be had in protobuf is said then."""
         self._answer = answer
+        self._is_held = is_held
+        self._failed: NotInProtobuf | None = None
 
     @property
     def at_boundary(self) -> bool:
@@ -59,13 +62,23 @@ class _Guarded:
 
     def feed(self, data: bytes) -> bytes:
         """See `MaskedAnswer`."""
+        if self._failed is not None:
+            return b""
         try:
             return self._answer.feed(data)
         except (BrokenProtobuf, UnknownField) as error:
-            raise unreadable(error) from None
+            failed: Unreadable = unreadable(error)
+        except NotInProtobuf as error:
+            failed = error
+        if not (self._is_held and isinstance(failed, NotInProtobuf)):
+            raise failed
+        self._failed = failed
+        return b""
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
+        if self._failed is not None:
+            raise self._failed
         try:
             return self._answer.finish()
         except (BrokenProtobuf, UnknownField) as error:
@@ -216,10 +229,7 @@ class _Document:
     def _keep(self, part: bytes) -> None:
         self._held += len(part)
         if self._held > DOCUMENT_LIMIT:
-            raise Unreadable(
-                f"it has more than {DOCUMENT_LIMIT} bytes, which are not held: ask for pages (limit=500), or accept "
-                f"application/json"
-            )
+            raise NotInProtobuf(f"it has more than {DOCUMENT_LIMIT} bytes, and its length stands before them")
         self._out.append(part)
 
 
