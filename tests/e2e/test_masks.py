@@ -193,13 +193,6 @@ def test_no_read_shows_what_was_planted(agent: Agent, objects: str, planted: Pla
         assert b"masked:narrowgate/" in answer.body
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
-def test_protobuf_alone_is_refused_with_what_to_ask_for(agent: Agent, objects: str, resource: str) -> None:
-    answer = agent.request("GET", RESOURCES[resource].format(namespace=objects), {"Accept": PROTOBUF})
-    assert answer.status == 406
-    assert "accept application/json" in answer.message
-
-
 WRITES: dict[str, Callable[[Kubectl], Any]] = {
     "get -o yaml": lambda kubectl: kubectl("get", "secret,configmap,pod,deployment,cronjob", "planted", "-o", "yaml"),
     "describe": lambda kubectl: kubectl("describe", "secret,configmap,pod,deployment,cronjob", "planted"),
