@@ -32,8 +32,9 @@ from narrowgate.core.audit_chain import (
     payload_of,
     read_checkpoint,
 )
+from narrowgate.core.audit_query import AuditQuery, SeesAll
 from narrowgate.trail.checkpoints import Checkpoints
-from narrowgate.trail.index import Filters, Index
+from narrowgate.trail.index import Index
 from narrowgate.trail.journal import Bounds, Journal, TrailDamaged
 from narrowgate.trail.read import events
 from narrowgate.trail.segments import segments_of
@@ -128,7 +129,7 @@ def try_folder(source: random.Random, good: Path, scratch: Path) -> str:
         outcome = "folders of a newer format"
     index = Index.open(scratch)
     index.update()
-    list(index.search(Filters()))
+    list(index.search(AuditQuery(), SeesAll()))
     index.close()
     list(events(scratch))
     try:

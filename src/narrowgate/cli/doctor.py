@@ -177,7 +177,7 @@ def _is_at(config: Config, way: Way) -> bool:
 
 def _in_record(config: Config, way: Way, looked: Looked) -> Looked:
     from narrowgate.cli.doctor_record import recorded
-    from narrowgate.trail.index import IndexUnusable
+    from narrowgate.trail.index_file import IndexUnusable
 
     assert looked.tries is not None, "the caller has seen to it"
     try:

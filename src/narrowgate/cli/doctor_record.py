@@ -12,7 +12,9 @@ from pathlib import Path
 from narrowgate.cli.doctor_report import Line, Outcome, plain
 from narrowgate.cli.doctor_tries import Came, Tried, Tries
 from narrowgate.core.audit import timestamp
-from narrowgate.trail.index import Entry, Filters, Index
+from narrowgate.core.audit_entry import AuditEntry
+from narrowgate.core.audit_query import AuditQuery, SeesAll
+from narrowgate.trail.index import Index
 
 WAIT_SECONDS = 5.0
 """An entry about the end of a request is written a moment after the answer."""
@@ -38,18 +40,20 @@ def recorded(folder: Path, where: str, tries: Tries, wait: float = WAIT_SECONDS)
         time.sleep(AGAIN_SECONDS)
 
 
-def _entries(folder: Path, tries: Tries) -> list[Entry]:
+def _entries(folder: Path, tries: Tries) -> list[AuditEntry]:
     index = Index.open(folder)
     try:
-        index.update(lambda _done, _all: None)
+        index.update()
         # Both clocks are this machine's; a second covers what rounding takes away.
-        found = index.search(Filters(since=timestamp(tries.began_at - 1.0).decode()))
-        return [entry for entry in found if entry.user_agent == tries.user_agent and entry.finished_at]
+        query = AuditQuery(since=timestamp(tries.began_at - 1.0).decode())
+        found = [one.entry for one in index.search(query, SeesAll())]
+        # Oldest first, as they were tried.
+        return [entry for entry in reversed(found) if entry.user_agent == tries.user_agent and entry.finished_at]
     finally:
         index.close()
 
 
-def _line(check: str, where: str, tried: Sequence[Tried], entries: Sequence[Entry]) -> Line:
+def _line(check: str, where: str, tried: Sequence[Tried], entries: Sequence[AuditEntry]) -> Line:
     if not tried:
         what = "allowed" if check.startswith("allowed") else "refused"
         said = f"nothing was {what}, so there is nothing to look for"
@@ -68,9 +72,9 @@ def _line(check: str, where: str, tried: Sequence[Tried], entries: Sequence[Entr
     return Line(check=check, where=where, outcome=Outcome.OK, found=said)
 
 
-def _first(entries: Sequence[Entry], tried: Tried, wanted: Sequence[str]) -> str:
+def _first(entries: Sequence[AuditEntry], tried: Tried, wanted: Sequence[str]) -> str:
     return next(entry.audit_id for entry in entries if _is_about(entry, tried, wanted))
 
 
-def _is_about(entry: Entry, tried: Tried, wanted: Sequence[str]) -> bool:
+def _is_about(entry: AuditEntry, tried: Tried, wanted: Sequence[str]) -> bool:
     return entry.decision in wanted and entry.request_uri.endswith(tried.request.path)

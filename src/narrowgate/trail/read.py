@@ -43,6 +43,13 @@ def complete_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
             yield offset, line
 
 
+def line_at(path: Path, offset: int) -> bytes:
+    """The line that begins at `offset`; without a line break at its end where it is not whole. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.readline(LINE_LIMIT)
+
+
 class _Stage(msgspec.Struct):
     stageTimestamp: str = ""  # noqa: N815 (Kubernetes' name)
 

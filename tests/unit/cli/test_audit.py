@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 from tests.unit.trail.recorded import KEY, NOTICED, a_record
+from tests.unit.trail.sealed import SIGNER
 
 from narrowgate.cli.program import run
+from narrowgate.trail.index_file import filling_lock
+from narrowgate.trail.journal import Journal
 from narrowgate.trail.signing import Verifier
+from narrowgate.trail.text_index import TextIndex
 
 
 @pytest.fixture
@@ -33,28 +38,39 @@ def found(capsys: pytest.CaptureFixture[str], data: Path, *arguments: str) -> li
 @pytest.mark.parametrize(
     ("arguments", "ids"),
     [
-        ((), ["r1", "r2", "r3", "r4", "r5"]),
-        (("--who", "agent:ci"), ["r1", "r2", "r4", "r5"]),
+        ((), ["r5", "r4", "r3", "r2", "r1"]),
+        (("--who", "agent:ci"), ["r5", "r4", "r2", "r1"]),
         (("--who", "alice"), ["r4"]),
         (("--who", "system:anonymous"), ["r3"]),
         (("--verb", "delete"), ["r2"]),
-        (("--resource", "pods"), ["r1", "r4"]),
+        (("--resource", "pods"), ["r4", "r1"]),
         (("--resource", "pods/exec"), ["r4"]),
         (("--resource", "deployments.apps"), ["r2"]),
         (("--resource", "deployments.extensions"), []),
         (("-n", "prod"), ["r2"]),
-        (("--name", "web"), ["r2", "r4"]),
+        (("--name", "web"), ["r4", "r2"]),
         (("--decision", "deny"), ["r2"]),
         (("--decision", "malformed"), ["r3"]),
-        (("--cluster", "dev"), ["r1", "r2", "r4", "r5"]),
-        (("--rule", "ci"), ["r1", "r4", "r5"]),
-        (("--rule", "ci/read"), ["r1", "r5"]),
+        (("--cluster", "dev"), ["r5", "r4", "r2", "r1"]),
+        (("--rule", "ci"), ["r5", "r4", "r1"]),
+        (("--rule", "ci/read"), ["r5", "r1"]),
         (("--rule", "c"), []),
         (("--id", "r3"), ["r3"]),
-        (("--since", "2023-11-14T22:13:22Z"), ["r3", "r4", "r5"]),
-        (("--since", "2023-11-14T23:13:22+01:00", "--until", "2023-11-14T22:13:23.5Z"), ["r3", "r4"]),
+        (("--since", "2023-11-14T22:13:22Z"), ["r5", "r4", "r3"]),
+        (("--since", "2023-11-14T23:13:22+01:00", "--until", "2023-11-14T22:13:23.5Z"), ["r4", "r3"]),
         (("--since", "10m"), []),
-        (("--limit", "2"), ["r4", "r5"]),
+        (("--decision", "denied"), ["r3", "r2"]),
+        (("--decision", "allowed"), ["r5", "r4", "r1"]),
+        (("--decision", "waited"), []),
+        (("--object", "deployments/web"), ["r2"]),
+        (("--object", "deployments.apps/web"), ["r2"]),
+        (("--object", "deployments.extensions/web"), []),
+        (("--code", "403"), ["r2"]),
+        (("--code", "4xx"), ["r3", "r2"]),
+        (("--kind", "agent"), ["r5", "r4", "r2", "r1"]),
+        (("--owner", "person:alice"), ["r5", "r4", "r2", "r1"]),
+        (("--source", "10.0.0.1"), ["r5", "r4", "r3", "r2", "r1"]),
+        (("--task", "t1"), []),
         (("--noticed",), ["r5"]),
         (("--noticed", "--verb", "get"), []),
         (("--who", "ci", "--decision", "allow", "--verb", "get"), ["r1"]),
@@ -65,6 +81,84 @@ def test_search_finds_by(
     capsys: pytest.CaptureFixture[str], data: Path, arguments: tuple[str, ...], ids: list[str]
 ) -> None:
     assert found(capsys, data, *arguments) == ids
+
+
+def test_a_search_goes_on_behind_the_page_before(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    pages: list[list[str]] = []
+    more: list[str] = []
+    while len(pages) < 5:
+        code, out, err = audit(capsys, "search", "--data-dir", data, "--limit", 2, "-o", "jsonl", *more)
+        assert code == 0
+        pages.append([json.loads(line)["auditId"] for line in out.splitlines()])
+        if not err:
+            break
+        assert err.startswith("the latest 2; more with --limit, or go on with --continue ")
+        more = ["--continue", err.split()[-1]]
+    assert pages == [["r5", "r4"], ["r3", "r2"], ["r1"]]
+
+
+def test_show_tells_everything_about_one_request(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    code, out, err = audit(capsys, "show", "r4", "--data-dir", data, "-o", "json")
+    shown = json.loads(out)
+    assert (code, err, shown["entry"]["auditId"]) == (0, "", "r4")
+    assert [event["stage"] for event in shown["events"]] == ["RequestReceived", "ResponseComplete"]
+    code, out, _ = audit(capsys, "show", "r4", "--data-dir", data)
+    assert "chain:        person:alice > agent:ci" in out.splitlines()
+    assert '"stage": "RequestReceived"' in out
+
+
+def test_show_says_that_there_is_no_such_request(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    code, out, err = audit(capsys, "show", "r9", "--data-dir", data)
+    assert (code, out) == (1, "")
+    assert "the record has no request r9" in err
+
+
+def test_what_is_not_of_a_terminal_does_not_reach_one(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    journal = Journal.open(data / "trail", "w1", SIGNER)
+    journal.append(
+        b'{"auditID":"e1","stage":"ResponseComplete","verb":"get\\u001b[2J","requestURI":"/\\u001b]0;x\\u0007",'
+        b'"userAgent":"\\u009b31m","requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z","stageTimestamp":"x"}'
+    )
+    journal.write()
+    journal.close()
+    for command in (("search", "-o", "wide"), ("show", "e1"), ("search", "-o", "json"), ("show", "e1", "-o", "json")):
+        code, out, _ = audit(capsys, *command, "--data-dir", data)
+        assert code == 0
+        assert not {"\x1b", "\x07"} & set(out)
+        assert "json" in command or "\x9b" not in out
+
+
+def test_text_of_recordings_is_found(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    code, out, err = audit(capsys, "search", "--data-dir", data, "--text", "panic", "-o", "json")
+    assert (code, json.loads(out), err) == (0, [], "no text of recordings is kept for searching here\n")
+    texts = TextIndex.open(data / "trail")
+    texts.add_text("r4", 0, "a kernel pa")
+    texts.add_text("r4", 11, "nic\n")
+    texts.close()
+    assert found(capsys, data, "--text", "Kernel PANIC") == ["r4"]
+    assert found(capsys, data, "--text", "kernel panic", "--who", "alice") == ["r4"]
+    assert found(capsys, data, "--text", "kernel panic", "--who", "bob") == []
+
+
+def test_an_index_made_anew_tells_the_same(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    before = found(capsys, data)
+    index = sqlite3.connect(data / "trail" / "index.db")
+    index.execute("DELETE FROM requests WHERE id = (SELECT max(id) FROM requests)")
+    index.commit()
+    index.close()
+    assert found(capsys, data) == before[1:]
+    assert found(capsys, data, "--rebuild") == before
+
+
+def test_a_search_does_not_wait_for_ever_for_another_one(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    found(capsys, data)
+    a_record(data, prefix="later-")
+    with filling_lock(data / "trail", 0.0) as held:
+        assert held
+        code, out, err = audit(capsys, "search", "--data-dir", data, "-o", "jsonl")
+    assert (code, len(out.splitlines())) == (0, 5)
+    assert err.startswith("the search index is behind: ")
+    assert len(found(capsys, data)) == 10
 
 
 def test_a_request_is_one_entry_with_how_it_ended(capsys: pytest.CaptureFixture[str], data: Path) -> None:
@@ -164,7 +258,13 @@ def test_export_of_nothing_is_still_a_document(capfdbinary: pytest.CaptureFixtur
     ("arguments", "code", "words"),
     [
         (["search", "--since", "yesterday"], 2, "write how long ago (10m, 2h, 7d) or RFC 3339"),
-        (["search", "--decision", "maybe"], 2, "'maybe' is not one of"),
+        (["search", "--decision", "maybe"], 2, '"maybe" is no decision; write one of allowed, denied'),
+        (["search", "--code", "teapot"], 2, "write 403, or 4xx"),
+        (["search", "--object", "web"], 2, "like deployments/web"),
+        (["search", "--object", "pods/a", "--name", "b"], 2, "leave the others out"),
+        (["search", "--resource", "/exec"], 2, "is no resource"),
+        (["search", "--since", "1h", "--until", "2h"], 2, "not later than"),
+        (["search", "--text", "ab"], 2, "3 to 256 characters"),
         (["search", "--limit", "-1"], 2, "-1 is not in the range"),
         (["search", "--config", "x.yaml"], 2, "give one of them"),
         (["verify", "--checkpoints", "/nowhere/copy.jsonl"], 1, "/nowhere/copy.jsonl: no checkpoints here"),

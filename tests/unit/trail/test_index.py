@@ -7,14 +7,16 @@ from pathlib import Path
 from tests.unit.trail.recorded import a_record
 from tests.unit.trail.sealed import SIGNER
 
-from narrowgate.trail.index import Entry, Filters, Index
+from narrowgate.core.audit_entry import AuditEntry
+from narrowgate.core.audit_query import AuditQuery, SeesAll
+from narrowgate.trail.index import Index
 from narrowgate.trail.journal import Journal
 
 
-def all_of(folder: Path) -> list[Entry]:
+def all_of(folder: Path) -> list[AuditEntry]:
     index = Index.open(folder)
     index.update()
-    found = list(index.search(Filters()))
+    found = [one.entry for one in index.search(AuditQuery(), SeesAll())]
     index.close()
     return found
 
@@ -28,14 +30,14 @@ def test_taking_in_twice_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_reused_audit_id_does_not_hide_another_request(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path, "w0", SIGNER)
-    for at, verb in (("1", "delete"), ("2", "get")):
+    for at, verb in (("2026-01-01T00:00:00.000001Z", "delete"), ("2026-01-01T00:00:00.000002Z", "get")):
         journal.append(
             b'{"auditID":"same","stage":"ResponseComplete","verb":"%b","requestReceivedTimestamp":"%b","stageTimestamp":"3"}'
             % (verb.encode(), at.encode())
         )
     journal.write()
     journal.close()
-    assert [entry.verb for entry in all_of(tmp_path)] == ["delete", "get"]
+    assert [entry.verb for entry in all_of(tmp_path)] == ["get", "delete"]
 
 
 def test_what_cannot_be_read_is_counted_not_fatal(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_what_cannot_be_read_is_counted_not_fatal(tmp_path: Path) -> None:
     journal.close()
     index = Index.open(tmp_path)
     index.update()
-    assert (index.unreadable, list(index.search(Filters()))) == (3, [])
+    assert (index.unreadable, [one.entry for one in index.search(AuditQuery(), SeesAll())]) == (3, [])
     index.close()
 
 
