@@ -13,6 +13,7 @@ from narrowgate.wire.http1 import (
     Framing,
     read_request_head,
     read_response_head,
+    without_length,
     write_answer,
     write_request_head,
     write_response_head,
@@ -316,3 +317,10 @@ def test_an_answer_plants_no_cookie_of_the_gates_own(name: bytes, cookie: bytes)
     assert b"narrowgate" not in head.relayed.lower()
     assert b"set-cookie: mine=1\r\n" in head.relayed
     assert head.framing.length == 2
+
+
+def test_a_head_may_be_told_without_how_long_its_body_would_be() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 512\r\nETag: a\r\n\r\n"
+    head = read_response_head(raw, "HEAD")
+    written = write_response_head(without_length(head), close=False).lower()
+    assert (b"content-length" in written, b"etag: a" in written) == (False, True)
