@@ -99,13 +99,20 @@ class PortCodec:
 
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was open is closed, by reset."""
-        return tuple(event for way in Direction for event in self._ended(way, reset=True))
+        # A reset ends both ways: it is told once.
+        broken = [
+            PortClosed(connection, Direction.FROM_POD if Direction.FROM_POD in ways else Direction.TO_POD, reset=True)
+            for connection, ways in self._open.items()
+            if ways
+        ]
+        self._open.clear()
+        return tuple(broken)
 
     def _told(self, parts: list[Part | Piece], way: Direction) -> tuple[StreamEvent, ...]:
         events: list[StreamEvent] = []
         for part in parts:
             if isinstance(part, Piece):
-                events += self._ended(way, reset=False) if part.opcode == CLOSE else ()
+                events += self._ended(way) if part.opcode == CLOSE else ()
             elif part.channel is not None:
                 events += self._data(part.channel, part.data, way)
         return tuple(events)
@@ -144,14 +151,12 @@ class PortCodec:
             data = data[missing:]
         return data
 
-    def _ended(self, way: Direction, *, reset: bool) -> list[StreamEvent]:
+    def _ended(self, way: Direction) -> list[PortClosed]:
         """No more data this way, of any connection."""
-        ended: list[StreamEvent] = []
-        for connection, ways in self._open.items():
-            if way in ways:
-                ways.discard(way)
-                ended.append(PortClosed(connection, way, reset))
-        return ended
+        ended = [connection for connection, ways in self._open.items() if way in ways]
+        for connection in ended:
+            self._open[connection].discard(way)
+        return [PortClosed(connection, way) for connection in ended]
 
 
 class TunnelCodec:

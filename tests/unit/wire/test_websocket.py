@@ -5,26 +5,11 @@ from __future__ import annotations
 import struct
 
 import pytest
+from tests.unit.wire.websocket_by_hand import KEY, fragment, masked
 
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameReader, Piece, frame, unmasked
-
-KEY = b"\x37\xfa\x21\x3d"
-
-
-def masked(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
-    """A frame as a client sends it."""
-    head = bytearray(frame(opcode, payload)[: -len(payload) or None])
-    head[0] &= 0xFF if final else 0x7F
-    head[1] |= 0x80
-    return bytes(head) + KEY + unmasked(payload, KEY)
-
-
-def fragment(opcode: int, payload: bytes) -> bytes:
-    """A frame of a server that others are to follow."""
-    whole = frame(opcode, payload)
-    return bytes((whole[0] & 0x7F,)) + whole[1:]
 
 
 def client(*, fragments: bool = False, largest: int = 1 << 20) -> FrameReader:
@@ -52,7 +37,7 @@ def test_every_form_of_a_length_is_written_and_read(length: int) -> None:
     payload = bytes(range(256)) * 300
     payload = payload[:length]
     assert server().feed(frame(BINARY, payload)) == [Piece(BINARY, payload, True, True)]
-    assert client().feed(masked(BINARY, payload)) == [Piece(BINARY, payload, True, True)]
+    assert client().feed(masked(payload)) == [Piece(BINARY, payload, True, True)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 4095, 4096, 4097, 8192, 10001])
@@ -74,11 +59,11 @@ def test_a_control_frame_between_fragments_belongs_to_no_message() -> None:
 
 
 def test_a_payload_is_told_as_it_comes_and_a_control_frame_once_it_is_whole() -> None:
-    reader, sent = client(), masked(BINARY, b"abcdef")
+    reader, sent = client(), masked(b"abcdef")
     assert reader.feed(sent[:6]) == []
     assert reader.feed(sent[6:9]) == [Piece(BINARY, b"abc", True, False)]
     assert reader.feed(sent[9:]) == [Piece(BINARY, b"def", False, True)]
-    ping = masked(PING, b"ping")
+    ping = masked(b"ping", PING)
     assert reader.feed(ping[:-1]) == []
     assert reader.feed(ping[-1:]) == [Piece(PING, b"ping", True, True)]
 
@@ -110,10 +95,10 @@ def test_a_frame_of_two_to_the_63_bytes_is_followed_and_not_held() -> None:
         (b"\x82\xff" + (65535).to_bytes(8, "big") + KEY, "longer than it needs"),
         (b"\x82\xff" + (2**63).to_bytes(8, "big") + KEY, "longer than the"),
         (b"\x82\xff" + ((1 << 20) + 1).to_bytes(8, "big") + KEY, "longer than the 1048576"),
-        (masked(CLOSE, b"\x03"), "does not exist"),
-        (masked(CLOSE, (1005).to_bytes(2, "big")), "does not exist"),
-        (masked(CLOSE, (1000).to_bytes(2, "big") + b"\xff"), "no text"),
-        (masked(CLOSE, b"") + masked(BINARY, b"x"), "follows the frame that closes"),
+        (masked(b"\x03", CLOSE), "does not exist"),
+        (masked((1005).to_bytes(2, "big"), CLOSE), "does not exist"),
+        (masked((1000).to_bytes(2, "big") + b"\xff", CLOSE), "no text"),
+        (masked(b"", CLOSE) + masked(b"x"), "follows the frame that closes"),
     ],
 )
 def test_what_readers_see_differently_is_refused(sent: bytes, why: str) -> None:
@@ -130,7 +115,7 @@ def test_a_server_is_held_to_the_rules_too(sent: bytes) -> None:
 
 
 def test_fragments_of_a_client_are_read_where_its_reader_puts_them_together() -> None:
-    sent = masked(BINARY, b"ab", final=False) + masked(CONTINUATION, b"c")
+    sent = masked(b"ab", final=False) + masked(b"c", CONTINUATION)
     assert b"".join(piece.payload for piece in client(fragments=True).feed(sent)) == b"abc"
 
 

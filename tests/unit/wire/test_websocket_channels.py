@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, ChannelOpened, Passed
+import pytest
+from tests.unit.wire.websocket_by_hand import Lines, masked
+from tests.unit.wire.websocket_sessions import KUBECTL_EXEC, KUBECTL_TERMINAL, PYTHON_EXEC_V4, PYTHON_EXEC_V5, Session
+
+from narrowgate.wire.stream_events import (
+    Channel,
+    ChannelClosed,
+    ChannelData,
+    ChannelOpened,
+    Direction,
+    Passed,
+    SessionCodec,
+    StreamEvent,
+)
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, frame, unmasked
+from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, frame
 from narrowgate.wire.websocket_channels import HELD_LIMIT, ChannelCodec, websocket_channels
 from narrowgate.wire.websocket_messages import Form
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
-KEY = b"\x01\x02\x03\x04"
 NORMAL = (1000).to_bytes(2, "big")
-
-
-def masked(payload: bytes, opcode: int = BINARY) -> bytes:
-    head = frame(opcode, payload)[: -len(payload) or None]
-    return bytes((head[0], head[1] | 0x80)) + head[2:] + KEY + unmasked(payload, KEY)
-
-
-class Lines:
-    """Writes complete lines in capitals, and holds back the rest."""
-
-    def __init__(self) -> None:
-        self.held: dict[Channel, bytes] = {}
-
-    def __call__(self, channel: Channel, data: bytes) -> bytes:
-        whole, end, self.held[channel] = (self.held.get(channel, b"") + data).rpartition(b"\n")
-        return (whole + end).upper()
-
-    def flush(self, channel: Channel) -> bytes:
-        return self.held.pop(channel, b"").upper()
 
 
 def test_a_session_is_told_and_passes_byte_for_byte() -> None:
@@ -202,3 +195,45 @@ def test_channels_are_closed_in_v5_alone() -> None:
 def test_subprotocols_that_nobody_serves_are_refused(name: str) -> None:
     with pytest.raises(Unreadable, match="no subprotocol"):
         websocket_channels(name)
+
+
+def played(codec: SessionCodec, session: Session) -> list[StreamEvent]:
+    """What a session says, which passes unchanged."""
+    events: list[StreamEvent] = []
+    for way, data in session:
+        passed = codec.from_client(data) if way is Direction.TO_POD else codec.from_upstream(data)
+        assert passed.data == data
+        events += passed.events
+    return events + list(codec.finish())
+
+
+def written(events: list[StreamEvent], channel: Channel) -> bytes:
+    return b"".join(event.data for event in events if isinstance(event, ChannelData) and event.channel is channel)
+
+
+def test_an_exec_of_kubectl_is_told() -> None:
+    told = played(websocket_channels("v5.channel.k8s.io"), KUBECTL_EXEC)
+    assert told[:3] == [
+        ChannelOpened(Channel.STDIN),
+        ChannelData(Channel.STDIN, b"stdin line\n"),
+        ChannelClosed(Channel.STDIN),
+    ]
+    assert written(told, Channel.STDOUT) == b"stdin line\n"
+    assert written(told, Channel.STDERR) == b"err\n"
+    assert json.loads(written(told, Channel.ERROR))["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+    assert told[-3:] == [ChannelClosed(each) for each in (Channel.STDOUT, Channel.STDERR, Channel.ERROR)]
+
+
+def test_a_terminal_of_kubectl_is_told() -> None:
+    told = played(websocket_channels("v5.channel.k8s.io"), KUBECTL_TERMINAL)
+    assert json.loads(written(told, Channel.RESIZE)) == {"Width": 0, "Height": 0}
+    assert written(told, Channel.STDOUT).endswith(b"tty\r\n")
+    assert not any(event.reset for event in told if isinstance(event, ChannelClosed))
+
+
+def test_sessions_of_the_python_client_are_told() -> None:
+    told = played(websocket_channels("v5.channel.k8s.io"), PYTHON_EXEC_V5)
+    assert written(told, Channel.STDIN) == written(told, Channel.STDOUT) == b"text from python\nbytes from python\n"
+    told = played(websocket_channels("v4.channel.k8s.io"), PYTHON_EXEC_V4)
+    assert written(told, Channel.STDOUT) == b"v4\n"
+    assert json.loads(written(told, Channel.ERROR))["reason"] == "NonZeroExitCode"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.wire.websocket_by_hand import KEY, masked
 
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CONTINUATION, PING, PONG, TEXT, Piece, frame, unmasked
+from narrowgate.wire.websocket import BINARY, CONTINUATION, PING, PONG, TEXT, Piece, frame
 from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, MessageReader, Part, chosen_subprotocol
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
-KEY = b"\x01\x02\x03\x04"
-
-
-def masked(opcode: int, payload: bytes) -> bytes:
-    head = frame(opcode, payload)[: -len(payload) or None]
-    return bytes((head[0], head[1] | 0x80)) + head[2:] + KEY + unmasked(payload, KEY)
 
 
 def server(form: Form) -> MessageReader:
@@ -39,7 +34,7 @@ def test_the_first_byte_is_the_channel() -> None:
 def test_the_first_digit_is_the_channel_and_the_rest_is_base64() -> None:
     assert server(BASE64).feed(frame(TEXT, b"1Zm9v")) == [Part(1, b"foo", True)]
     assert server(BASE64).feed(frame(TEXT, b"1")) == [Part(1, b"", True)]
-    assert client(BASE64).feed(masked(TEXT, b"0Zm8=")) == [Part(0, b"fo", True)]
+    assert client(BASE64).feed(masked(b"0Zm8=", TEXT)) == [Part(0, b"fo", True)]
 
 
 def test_the_channel_may_come_in_a_later_fragment_than_the_first() -> None:
@@ -48,7 +43,7 @@ def test_the_channel_may_come_in_a_later_fragment_than_the_first() -> None:
 
 
 def test_clients_may_send_text_and_servers_what_their_subprotocol_has() -> None:
-    assert client(PLAIN).feed(masked(TEXT, b"\x00ls\n")) == [Part(0, b"ls\n", True)]
+    assert client(PLAIN).feed(masked(b"\x00ls\n", TEXT)) == [Part(0, b"ls\n", True)]
     for form, opcode in ((PLAIN, TEXT), (BASE64, BINARY)):
         with pytest.raises(Unreadable, match="text where"):
             server(form).feed(frame(opcode, b"1"))
@@ -60,19 +55,19 @@ def test_clients_may_send_text_and_servers_what_their_subprotocol_has() -> None:
 def test_base64_that_go_drops_or_reads_leniently_is_refused(text: bytes) -> None:
     for size in (1, 2, 3, 100):
         with pytest.raises(Unreadable, match="base64"):
-            in_pieces(client(BASE64), masked(BINARY, text), size)
+            in_pieces(client(BASE64), masked(text), size)
 
 
 def test_closing_names_one_channel() -> None:
-    assert client(V5).feed(masked(BINARY, b"\xff\x00")) == [Part(CLOSE_SIGNAL, b"\x00", True)]
-    assert client(PLAIN).feed(masked(BINARY, b"\xff\x00")) == [Part(255, b"\x00", True)]
+    assert client(V5).feed(masked(b"\xff\x00")) == [Part(CLOSE_SIGNAL, b"\x00", True)]
+    assert client(PLAIN).feed(masked(b"\xff\x00")) == [Part(255, b"\x00", True)]
     for payload in (b"\xff", b"\xff\x00\x00"):
         with pytest.raises(Unreadable, match="does not name one"):
-            client(V5).feed(masked(BINARY, payload))
+            client(V5).feed(masked(payload))
 
 
 def test_closing_is_read_whole_however_it_is_cut() -> None:
-    sent = masked(BINARY, b"\xff\x00") + masked(BINARY, b"\xff\x04")
+    sent = masked(b"\xff\x00") + masked(b"\xff\x04")
     assert in_pieces(client(V5), sent, 1) == [Part(CLOSE_SIGNAL, b"\x00", True), Part(CLOSE_SIGNAL, b"\x04", True)]
 
 
@@ -83,10 +78,10 @@ def test_a_longer_message_than_the_api_server_reads_is_refused() -> None:
 
 def test_a_pong_that_nobody_asked_for_ends_the_session_as_it_does_at_the_api_server() -> None:
     with pytest.raises(Unreadable, match="has not sent"):
-        MessagePair(PLAIN).from_client(masked(PONG, b""))
+        MessagePair(PLAIN).from_client(masked(b"", PONG))
     pair = MessagePair(PLAIN)
     assert pair.from_upstream(frame(PING, b"x")) == [Piece(PING, b"x", True, True)]
-    assert pair.from_client(masked(PONG, b"x")) == [Piece(PONG, b"x", True, True)]
+    assert pair.from_client(masked(b"x", PONG)) == [Piece(PONG, b"x", True, True)]
 
 
 @pytest.mark.parametrize("form", [PLAIN, BASE64, V5])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.wire.spdy_by_hand import Sender, data
+from tests.unit.wire.websocket_by_hand import fragment, masked
+from tests.unit.wire.websocket_sessions import KUBECTL_PORT_FORWARD, PYTHON_PORT_FORWARD, Session
 
+from narrowgate.wire.spdy_ports import spdy_ports
 from narrowgate.wire.stream_events import (
     Channel,
     Direction,
@@ -12,22 +16,17 @@ from narrowgate.wire.stream_events import (
     PortData,
     PortError,
     PortOpened,
+    SessionCodec,
     StreamEvent,
 )
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, unmasked
+from narrowgate.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from narrowgate.wire.websocket_messages import Form
 from narrowgate.wire.websocket_ports import PortCodec, TunnelCodec, ports_of, websocket_ports
 
 PLAIN, BASE64 = Form(), Form(base64=True)
-KEY = b"\x01\x02\x03\x04"
 PORT_80 = b"\x50\x00"
 PORT_8443 = b"\xfb\x20"
-
-
-def masked(payload: bytes, opcode: int = BINARY) -> bytes:
-    head = frame(opcode, payload)[: -len(payload) or None]
-    return bytes((head[0], head[1] | 0x80)) + head[2:] + KEY + unmasked(payload, KEY)
 
 
 def test_each_port_is_told_with_its_data_and_errors() -> None:
@@ -45,6 +44,12 @@ def test_each_port_is_told_with_its_data_and_errors() -> None:
     )
     assert codec.finish() == (PortClosed(1, Direction.TO_POD, True), PortClosed(2, Direction.TO_POD, True))
     assert codec.finish() == ()
+
+
+def test_a_session_that_breaks_off_resets_each_connection_once() -> None:
+    codec = PortCodec(PLAIN, (80,))
+    codec.from_client(masked(b"\x00x"))
+    assert codec.finish() == (PortClosed(1, Direction.FROM_POD, True),)
 
 
 def test_a_client_that_does_not_wait_for_the_servers_word_is_told_all_the_same() -> None:
@@ -107,38 +112,53 @@ def test_ports_that_the_kubelet_would_refuse_are_refused(values: list[str]) -> N
         ports_of(values)
 
 
-class Stream:
-    """A codec that tells every byte as data of port 80, which is all a tunnel needs to know of what it carries."""
-
-    def from_client(self, data: bytes) -> Passed:
-        return Passed(data, (PortData(1, data, Direction.TO_POD),) if data else ())
-
-    def from_upstream(self, data: bytes) -> Passed:
-        return Passed(data, (PortData(1, data, Direction.FROM_POD),) if data else ())
-
-    def flush(self, channel: Channel) -> Passed:
-        raise AssertionError(channel)
-
-    def finish(self) -> tuple[StreamEvent, ...]:
-        return (PortClosed(1, Direction.TO_POD, True),)
-
-
 def test_a_tunnel_carries_one_stream_however_its_messages_are_cut() -> None:
-    codec = TunnelCodec(Stream())
-    sent = masked(b"ab") + masked(b"", PING) + masked(b"c")
-    assert codec.from_client(sent) == Passed(sent, (PortData(1, b"abc", Direction.TO_POD),))
-    fragments = b"\x02\x01d" + frame(PONG, b"") + b"\x00\x01e" + frame(CONTINUATION, b"")
-    assert codec.from_upstream(fragments) == Passed(fragments, (PortData(1, b"de", Direction.FROM_POD),))
+    sender, server, codec = Sender(), Sender(), TunnelCodec(spdy_ports())
+    opening = sender.opened(1, streamtype="error", port="80", requestid="0")
+    opening += sender.opened(3, streamtype="data", port="80", requestid="0")
+    sent = masked(opening[:9], final=False) + masked(b"", PING) + masked(opening[9:], CONTINUATION)
+    assert codec.from_client(sent) == Passed(sent, (PortOpened(1, 80),))
+    answer = frame(BINARY, server.replied(1) + server.replied(3))
+    assert codec.from_upstream(answer) == Passed(answer, ())
+    bytes_out = data(3, b"hello")
+    fragments = fragment(BINARY, bytes_out[:-2]) + frame(PONG, b"") + fragment(CONTINUATION, bytes_out[-2:])
+    fragments += frame(CONTINUATION, b"")
+    assert codec.from_upstream(fragments) == Passed(fragments, (PortData(1, b"hello", Direction.FROM_POD),))
     assert codec.from_upstream(frame(CLOSE, b"")).events == ()
     assert codec.flush(Channel.STDOUT) == Passed()
-    assert codec.finish() == (PortClosed(1, Direction.TO_POD, True),)
+    assert codec.finish() == (PortClosed(1, Direction.FROM_POD, True),)
+
+
+def played(codec: SessionCodec, session: Session) -> list[StreamEvent]:
+    """What a session says, which passes unchanged."""
+    events: list[StreamEvent] = []
+    for way, sent in session:
+        passed = codec.from_client(sent) if way is Direction.TO_POD else codec.from_upstream(sent)
+        assert passed.data == sent
+        events += passed.events
+    return events
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "session"),
+    [("SPDY/3.1+portforward.k8s.io", KUBECTL_PORT_FORWARD), ("v4.channel.k8s.io", PYTHON_PORT_FORWARD)],
+)
+def test_port_forwards_of_kubectl_and_the_python_client_are_told(subprotocol: str, session: Session) -> None:
+    told = played(websocket_ports(subprotocol, ["8080"]), session)
+    assert told[0] == PortOpened(1, 8080)
+    went = {
+        way: b"".join(event.data for event in told if isinstance(event, PortData) and event.direction is way)
+        for way in Direction
+    }
+    assert went[Direction.TO_POD].startswith(b"GET /index.html HTTP/1.")
+    assert went[Direction.FROM_POD].endswith(b"\r\n\r\nhello-web\n")
 
 
 def test_a_tunnel_carries_no_text() -> None:
     with pytest.raises(Unreadable, match="text"):
-        TunnelCodec(Stream()).from_client(masked(b"a", TEXT))
+        TunnelCodec(spdy_ports()).from_client(masked(b"a", TEXT))
     with pytest.raises(Unreadable, match="text"):
-        TunnelCodec(Stream()).from_upstream(frame(TEXT, b"a"))
+        TunnelCodec(spdy_ports()).from_upstream(frame(TEXT, b"a"))
 
 
 def test_the_subprotocol_says_whether_it_is_a_tunnel() -> None:
