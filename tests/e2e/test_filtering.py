@@ -282,19 +282,6 @@ def test_a_watch_shows_changes_of_what_may_be_seen_and_no_others(scene: Scene, d
         assert events[0]["object"]["columnDefinitions"]
 
 
-def test_a_watch_from_the_beginning_begins_with_what_may_be_seen(scene: Scene) -> None:
-    seen: set[str] = set()
-
-    def is_all(event: dict[str, Any]) -> bool:
-        seen.update(names_in([event["object"]]) if event["type"] == "ADDED" else ())
-        return seen == scene.visible
-
-    with watching(scene.reader, maps(scene, "watch=true&resourceVersion=0&allowWatchBookmarks=true")) as watch:
-        events = watch.events(is_all)
-    assert {event["type"] for event in events} <= {"ADDED", "BOOKMARK"}
-    assert scene.hidden_in(watch.seen) == []
-
-
 def test_what_the_cluster_says_went_wrong_with_a_watch_is_passed_on(scene: Scene) -> None:
     with watching(scene.reader, maps(scene, "watch=true&resourceVersion=1")) as watch:
         (error,) = watch.events(lambda event: event["type"] == "ERROR")
@@ -327,7 +314,8 @@ def test_kubectl_follows_what_may_be_seen(scene: Scene, direct: Kubectl) -> None
 
 def test_a_watch_whose_view_changes_ends_so_that_clients_list_anew(scene: Scene) -> None:
     viewer = scene.gate.agent("viewer", rules_of(scene.all, scene.some))
-    with watching(viewer, maps(scene, "watch=true&resourceVersion=0")) as watch:
+    version = viewer.request("GET", maps(scene)).json()["metadata"]["resourceVersion"]
+    with watching(viewer, maps(scene, f"watch=true&resourceVersion={version}")) as watch:
         scene.gate.allow("viewer", rules_of(scene.all, scene.none))
         (last,) = watch.events(lambda event: event["type"] == "ERROR")[-1:]
     assert last["object"]["code"] == 410
