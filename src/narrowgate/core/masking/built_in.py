@@ -31,6 +31,7 @@ from narrowgate.core.masking.plan import (
     Prose,
     Root,
     Scan,
+    SecretAnnotation,
     SecretHeader,
     SecretKey,
     SecretlyNamed,
@@ -52,7 +53,7 @@ PLACE_RULES: Final[dict[str, str]] = {
     ENV: "values of environment variables that are named like secrets, in pods and whatever makes pods",
     ARGUMENT: "arguments that follow a flag named like a secret (--password x)",
     HEADER: "HTTP headers of probes that carry credentials",
-    FIELD: "fields named like secrets: of custom resources, volumes, storage classes",
+    FIELD: "fields named like secrets: of custom resources, volumes, storage classes; annotations of such names",
 }
 """The built-in masks that know a place, each with what it masks."""
 
@@ -98,6 +99,7 @@ _TEXTS: Final[dict[tuple[str, str], tuple[tuple[str, ...], ...]]] = {
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"): (("webhooks", "*", "clientConfig", "url"),),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"): (("webhooks", "*", "clientConfig", "url"),),
     ("apiextensions.k8s.io", "customresourcedefinitions"): (("spec", "conversion", "webhook", "clientConfig", "url"),),
+    ("storage.k8s.io", "storageclasses"): (("mountOptions",),),
     ("storage.k8s.io", "volumeattachments"): (
         ("status", "attachError", "message"),
         ("status", "detachError", "message"),
@@ -160,6 +162,9 @@ def entries_of(group: str, resource: str, rules: Collection[str]) -> Iterator[En
     texts = not TEXT_RULES.keys().isdisjoint(rules)
     for entry in _entries(group, resource):
         match entry.action:
+            case Forget(texts=True):
+                if texts:
+                    yield entry
             case Hide(rule=rule) | Forget(rule=rule) if rule not in rules:
                 pass
             case Arguments(rule=rule) if rule not in rules:
@@ -222,6 +227,7 @@ def is_known(group: str, resource: str) -> bool:
 def _everywhere() -> Iterator[Entry]:
     """What any answer may hold: annotations, conditions, refusals, tables, JSON in texts."""
     yield Entry(Root.OBJECT, (*_keys("metadata", "annotations"), Every()), Embedded(Root.ANYTHING))
+    yield _hide((*_keys("metadata", "annotations"), SecretAnnotation()), FIELD)
     yield _scan(_keys("status", "message"))
     yield _scan(_keys("status", "conditions", "*", "message"))
     for path in (_keys("message"), _keys("details", "causes", "*", "message")):
@@ -257,6 +263,7 @@ def _custom(top: tuple[Step, ...]) -> Iterator[Entry]:
     managed = _keys("metadata", "managedFields", "*", "fieldsV1")
     yield Entry(Root.OBJECT, (*managed, Anywhere(), SecretKey()), Forget(FIELD))
     yield Entry(Root.OBJECT, (*managed, Anywhere()), Forget(FIELD, secret_fields=True))
+    yield Entry(Root.OBJECT, (*managed, Anywhere()), Forget(FIELD, texts=True))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("annotations"), Every()), Embedded(Root.ANYTHING))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("caBundle")), Encoded())
 
@@ -273,7 +280,9 @@ def _pod_template(prefix: tuple[str, ...]) -> Iterator[Entry]:
     """A pod, or what one is made from, at `prefix`."""
     for at in range(1, len(prefix) + 1):
         # A CronJob has the template of a Job around that of the pod, each with annotations.
-        yield Entry(Root.OBJECT, _keys(*prefix[:at], "metadata", "annotations", "*"), Embedded(Root.ANYTHING))
+        annotations = _keys(*prefix[:at], "metadata", "annotations")
+        yield Entry(Root.OBJECT, (*annotations, Every()), Embedded(Root.ANYTHING))
+        yield _hide((*annotations, SecretAnnotation()), FIELD)
     spec = _keys(*prefix, "spec")
     for containers in _CONTAINERS:
         yield from _container((*spec, Key(containers), Every()))

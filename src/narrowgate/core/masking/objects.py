@@ -96,7 +96,10 @@ class ObjectMasker:
 
     def _object(self, value: dict[str, Any], place: Place, depth: int) -> Any:
         for forget in place.forgets:
-            if any(forget.tells(key) for key in value):
+            told = [key for key in value if forget.tells(key)]
+            if forget.texts and any(self._is_found_in_key(key) for key in told):
+                return {}
+            if told and not forget.texts:
                 self._count(forget.rule)
                 return {}
         if place.by_name:
@@ -115,6 +118,15 @@ class ObjectMasker:
                 if masked is not value[key]:
                     changed[key] = masked
         return value | changed if changed else value
+
+    def _is_found_in_key(self, key: str) -> bool:
+        """Whether something is masked in what a key of managed fields repeats, which is JSON."""
+        try:
+            said = orjson.loads(key[len("v:") :])
+        except orjson.JSONDecodeError:
+            said = key
+        texts = said.values() if isinstance(said, dict) else (said,)
+        return any(isinstance(text, str) and self._text(text) is not text for text in texts)
 
     def _list(self, value: list[Any], place: Place, depth: int) -> Any:
         if isinstance(place.text, Arguments) and all(isinstance(item, str) for item in value):

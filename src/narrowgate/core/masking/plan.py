@@ -75,6 +75,10 @@ class SecretKey(msgspec.Struct, frozen=True):
     """Keys that are named like secrets (`secret_names`)."""
 
 
+class SecretAnnotation(msgspec.Struct, frozen=True):
+    """Keys whose name, behind the slash, is that of a secret: `external-secrets.io/` says nothing of what follows."""
+
+
 class Every(msgspec.Struct, frozen=True):
     """Every key of an object, every element of a list."""
 
@@ -103,7 +107,9 @@ class OfKind(msgspec.Struct, frozen=True):
     kind: str
 
 
-Step = Key | KeyGlob | SecretKey | Every | Anywhere | OtherThan | SecretlyNamed | SecretHeader | OfKind
+Step = (
+    Key | KeyGlob | SecretKey | SecretAnnotation | Every | Anywhere | OtherThan | SecretlyNamed | SecretHeader | OfKind
+)
 
 
 class Hide(msgspec.Struct, frozen=True):
@@ -157,9 +163,14 @@ class Forget(msgspec.Struct, frozen=True):
     """The masked field of the list's elements; empty where all of an element is masked."""
     secret_fields: bool = False
     """Whether it is every field of them that is named like a secret."""
+    texts: bool = False
+    """Whether it is what is found in a text: members of sets, fields that tell elements apart."""
 
     def tells(self, key: str) -> bool:
-        """Whether this key of the object repeats a masked value."""
+        """Whether this key of the object repeats a masked value; with `texts`, whether it is one to be looked through.
+        """
+        if self.texts:
+            return key.startswith(("v:", "k:"))
         if self.secret_fields:
             return key.startswith("k:") and any(is_secret_field(name) for name in _FIELD_OF_KEY.findall(key))
         if key.startswith("v:"):
@@ -403,6 +414,8 @@ def _move(entry: Entry, index: int, at: int, key: str) -> _Position | None:
             return (index, at + 1) if _glob(glob).fullmatch(key) else None
         case SecretKey():
             return (index, at + 1) if is_secret_field(key) else None
+        case SecretAnnotation():
+            return (index, at + 1) if is_secret_field(key.rpartition("/")[2]) else None
         case OtherThan(names=names):
             return (index, at + 1) if key not in names else None
         case Every():

@@ -21,7 +21,7 @@ from narrowgate.core.masking.built_in import (
     structure_of,
 )
 from narrowgate.core.masking.patterns import TEXT_RULES
-from narrowgate.core.masking.plan import Embedded, Hide, Key, Root, Scan
+from narrowgate.core.masking.plan import Embedded, Forget, Hide, Key, Root, Scan, SecretAnnotation
 
 TEXTS = set(TEXT_RULES)
 
@@ -100,3 +100,16 @@ def test_the_page_of_masks_has_a_row_for_each() -> None:
     page = (Path(__file__).parents[4] / "docs" / "masks.md").read_text()
     rows = re.findall(r"^\| `(narrowgate/[a-z-]+)` \|", page, re.MULTILINE)
     assert sorted(rows) == sorted(BUILT_IN_RULES)
+
+
+def test_annotations_named_like_secrets_are_masked_wherever_there_are_any() -> None:
+    for resource in (("", "pods"), ("", "serviceaccounts"), ("apps", "deployments"), ("example.com", "widgets")):
+        assert FIELD in built_in_rules(*resource)
+        steps = [entry.steps for entry in entries_of(*resource, {FIELD}) if isinstance(entry.action, Hide)]
+        assert (Key("metadata"), Key("annotations"), SecretAnnotation()) in steps
+
+
+def test_keys_of_managed_fields_are_looked_through_while_any_text_is() -> None:
+    for rules, forgets in ((TEXTS, True), ({FIELD}, False), (BUILT_IN_RULES.keys(), True)):
+        said = [entry.action for entry in entries_of("example.com", "widgets", rules)]
+        assert any(isinstance(action, Forget) and action.texts for action in said) is forgets

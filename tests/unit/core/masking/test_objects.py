@@ -16,6 +16,7 @@ from narrowgate.core.masking.patterns import TEXT_RULES
 from narrowgate.core.masking.plan import (
     EMBEDDED_LIMIT,
     Action,
+    Anywhere,
     Arguments,
     Embedded,
     Encoded,
@@ -162,6 +163,24 @@ def test_commands_are_masked_as_one() -> None:
 def test_managed_fields_that_repeat_values_are_forgotten() -> None:
     one = plan(((Key("f:x"),), Forget("team/it")))
     assert masked({"f:x": {'v:"secret"': {}}, "f:y": {'v:"a"': {}}}, one) == {"f:x": {}, "f:y": {'v:"a"': {}}}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        'v:"a token=x"',
+        r'v:"one\ntoken: x"',
+        'k:{"name":"a","url":"https://u:hunter2@db/"}',
+        "k:token=x, no JSON",
+    ],
+)
+def test_managed_fields_are_forgotten_whose_keys_hold_what_is_found_in_texts(key: str) -> None:
+    one = plan(((Key("f:x"), Anywhere()), Forget("team/it", texts=True)))
+    counts: dict[str, int] = {}
+    document = {"f:x": {"f:y": {key: {}, ".": {}}, "f:z": {'v:"plain"': {}, 'k:{"port":1}': {}}}}
+    assert mask_document(document, always(one), VALUES, counts) == {"f:x": {"f:y": {}, "f:z": document["f:x"]["f:z"]}}
+    assert list(counts)
+    assert "team/it" not in counts
 
 
 def test_what_was_masked_is_counted_by_rule() -> None:

@@ -18,6 +18,7 @@ from narrowgate.core.masking.plan import (
     Plan,
     Root,
     Scan,
+    SecretAnnotation,
     SecretHeader,
     SecretKey,
     SecretlyNamed,
@@ -187,6 +188,15 @@ def test_managed_fields_tell_by_their_keys() -> None:
     assert [whole.tells(key) for key in keys] == [True, True, True, True, False, False]
     assert [field.tells(key) for key in keys] == [False, True, False, False, False, False]
     assert [secret.tells(key) for key in keys] == [False, False, False, True, False, False]
+    assert [Forget("a/one", texts=True).tells(key) for key in keys] == [True, True, True, True, False, False]
+
+
+def test_an_annotation_is_named_by_what_stands_behind_the_slash() -> None:
+    one = plan(((Key("annotations"), SecretAnnotation()), A))
+    for key in ("password", "example.com/db-password", "example.com/apiKey"):
+        assert at(one, "annotations", key) is not None
+    for key in ("external-secrets.io/store", "secret.reloader.example.com/reload", "token-ttl", "example.com/note"):
+        assert at(one, "annotations", key) is None
 
 
 def test_a_cell_is_found_by_its_column_and_a_second_column_of_a_name_is_another() -> None:
