@@ -20,6 +20,8 @@ from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of, target_of
 from narrowgate.proxy.running import Running, RunningRequests
+from narrowgate.proxy.session_masks import SessionMasks
+from narrowgate.proxy.session_relay import SessionRelay
 from narrowgate.proxy.splice import Splice
 from narrowgate.proxy.transform import MaskedSink, masked_request
 from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
@@ -34,6 +36,9 @@ from narrowgate.wire.http1 import (
     write_response_head,
     write_switching_protocols,
 )
+from narrowgate.wire.session_codec import asked_of, session_codec
+from narrowgate.wire.stream_events import SessionCodec
+from narrowgate.wire.unreadable import Unreadable
 
 LAST_CHUNK = b"0\r\n\r\n"
 Started = Callable[[int], Awaitable[None]]
@@ -77,6 +82,7 @@ class Forwarder:
             what = msgspec.structs.replace(what, target=target_of(part, what.target, info))
             reduction = Reduction(allowed.visible, part)
         masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what), reduction=reduction)
+        shown = self.masking.of_session(allowed.masks, info, what.intent.cluster)
 
         def running(end: Callable[[str, int], None]) -> Running:
             number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
@@ -98,6 +104,7 @@ class Forwarder:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
             head = _readable(head, masks)
+            codec = _codec(exchange, what, head, shown) if head.status == 101 else None
             if _is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
@@ -113,7 +120,7 @@ class Forwarder:
                 return done
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch", masks=masks)
             with self._running.entered(running(response.end)):
-                done = await (response.splice() if head.status == 101 else response.relay())
+                done = await (response.splice(codec, shown) if head.status == 101 else response.relay())
         except BaseException:
             connection.abort()
             raise
@@ -222,6 +229,18 @@ def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:
     return without_length(head) if head.framing.empty and masks.shows is not None else head
 
 
+def _codec(exchange: Exchange, what: Understood, head: ResponseHead, masks: SessionMasks | None) -> SessionCodec | None:
+    """What reads the session that this 101 begins; None where nobody has to. Raises UpstreamBroken where nobody can."""
+    if masks is None:
+        return None
+    try:
+        return session_codec(asked_of(exchange.head, what.intent.info.subresource, what.target), head, masks)
+    except Unreadable as error:
+        raise UpstreamBroken(
+            f"what the API server has switched to cannot be read, and is not passed on: {error}"
+        ) from None
+
+
 def _written_at_once(exchange: Exchange, head: ResponseHead, whole: bytes, masks: AnswerMasks | None) -> Response:
     """Pass on an answer that is here already, masked where it must be. Raises UpstreamBroken before anything left."""
     client = exchange.client
@@ -265,7 +284,7 @@ class Answering:
         self._watches_json = watches_json and head.field(b"content-type").startswith(b"application/json")
         self._ended_because = ""
         self._end_code = 0
-        self._splice: Splice | None = None
+        self._joined: Splice | SessionRelay | None = None
 
     async def relay(self) -> Response:
         """Relay an ordinary answer, byte for byte, or masked."""
@@ -310,22 +329,30 @@ class Answering:
             filtered=self._masks.reduced() if self._masks is not None else (),
         )
 
-    async def splice(self) -> Response:
-        """Switch protocols and pass bytes both ways until one side ends."""
+    async def splice(self, codec: SessionCodec | None, masks: SessionMasks | None) -> Response:
+        """Switch protocols and pass bytes both ways until one side ends; through the codec, where there is one."""
         client, connection = self._client, self._connection
         client.must_close = True
         client.write(write_switching_protocols(self._head))
-        self._splice = splice = Splice(client.transport, connection.transport)
-        from_client = client.take_over(splice.client)
-        from_upstream = connection.take_over(splice.upstream)
-        await splice.run(from_client, from_upstream)
-        return Response(code=101, bytes_out=splice.bytes_out, ended_because=self._ended_because)
+        ends = client.transport, connection.transport
+        joined = Splice(*ends) if codec is None else SessionRelay(*ends, codec, masks)
+        self._joined = joined
+        from_client = client.take_over(joined.client)
+        from_upstream = connection.take_over(joined.upstream)
+        await joined.run(from_client, from_upstream)
+        return Response(
+            code=101,
+            bytes_out=joined.bytes_out,
+            failed=joined.failed if isinstance(joined, SessionRelay) and not self._ended_because else "",
+            ended_because=self._ended_because,
+            masked=masks.told() if masks is not None else (),
+        )
 
     def end(self, reason: str, code: int) -> None:
         """End this answer now: the permission is gone."""
         self._ended_because, self._end_code = reason, code
-        if self._splice is not None:
-            self._splice.cut()
+        if self._joined is not None:
+            self._joined.cut()
         else:
             self._connection.break_off(reason)
 

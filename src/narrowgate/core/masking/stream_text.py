@@ -35,6 +35,18 @@ KEY_BYTES: Final = 32 * 1024
 HIDDEN: Final = b"*"
 """What takes the place of each byte of a find in a file."""
 
+NEAR: Final = 24
+"""Bytes on either side of a find in a file that must be text, too."""
+
+CHARACTER: Final = 3
+"""Bytes of a character that may stand before, or behind, where it was cut."""
+
+_WITHIN: Final = bytes(range(0x80, 0xC0))
+"""Bytes with which no character begins."""
+
+_NO_TEXT: Final = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f\xff]")
+"""What is in no text file. NUL is where a file ends in an archive."""
+
 _LAST_WORD: Final = re.compile(rb"[^\s\"'`=:,;()<>]*\Z")
 
 
@@ -180,7 +192,7 @@ class StreamMasker:
         """All of the file but the last `held` bytes and what may still be going on, its finds overwritten."""
         block = bytes(self._file)
         keys = _keys_in(block)
-        spans = [*self._spans(block), *keys]
+        spans = [span for span in self._spans(block) if span[2] == KNOWN_VALUE or _is_text(block, span)] + keys
         edge = len(block) - held
         if not is_end:
             open_keys = [start for start, end, _ in keys if end == len(block)]
@@ -206,6 +218,21 @@ def _key_begins(line: bytes) -> int:
         if PEM_ENDS.search(line, begin.end()) is None:
             return begin.start()
     return len(line)
+
+
+def _is_text(block: bytes, span: Span) -> bool:
+    """Whether a find in a file is within text: patterns find something in any noise that is long enough."""
+    near = block[max(span[0] - NEAR, 0) : span[1] + NEAR]
+    if _NO_TEXT.search(near) is not None:
+        return False
+    if near.isascii():
+        return True
+    try:
+        # A character may be cut at either end.
+        near[CHARACTER:-CHARACTER].lstrip(_WITHIN).decode()
+    except UnicodeDecodeError as error:
+        return error.end >= len(near) - 2 * CHARACTER
+    return True
 
 
 def _keys_in(block: bytes) -> list[Span]:

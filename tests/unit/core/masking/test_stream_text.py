@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import tarfile
 
 import pytest
@@ -135,3 +136,17 @@ def test_no_more_is_held_than_a_key_and_a_block() -> None:
         left += len(one.feed(b"A" * 1024))
         assert fed - left <= KEY_BYTES + BLOCK + OVERLAP
     assert left > 0
+
+
+def test_noise_is_no_text_whatever_patterns_find_in_it() -> None:
+    noise = random.Random(5).randbytes(4 * 1024 * 1024)
+    one = masker()
+    assert one.feed(noise) + one.finish() == noise
+
+
+def test_a_setting_in_a_file_of_an_archive_is_overwritten() -> None:
+    one = masker()
+    packed = archive("naïve: ü\npassword=hunter2hunter2\nlänge: 3\n".encode())
+    seen = one.feed(packed) + one.finish()
+    assert b"hunter2" not in seen
+    assert len(seen) == len(packed)

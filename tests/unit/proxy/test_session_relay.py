@@ -1,0 +1,202 @@
+"""A session that is read on its way: masked, kept, let go, and ended where it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+from tests.unit.proxy.loopback import PATIENCE, run
+
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
+from narrowgate.core.masking.masked_value import ValueMasker
+from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
+from narrowgate.core.masking.secret_parts import Known
+from narrowgate.proxy.session_masks import SessionMasks
+from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
+from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, StreamEvent
+from narrowgate.wire.unreadable import Unreadable
+from narrowgate.wire.websocket import frame
+from narrowgate.wire.websocket_channels import ChannelCodec
+from narrowgate.wire.websocket_messages import Form
+
+SECRET = b"correct horse battery staple"
+BINARY, CLOSE = 2, 8
+STDOUT, STDERR = b"\1", b"\2"
+MUCH = 8 * 1024 * 1024
+
+
+def says(channel: bytes, text: bytes) -> bytes:
+    """A message of the API server's."""
+    return frame(BINARY, channel + text)
+
+
+def masks(known: Callable[[], KnownValues] | None = None) -> SessionMasks:
+    values = KnownValues([Known(SECRET, SECRET)])
+    return SessionMasks(text_patterns(frozenset(TEXT_RULES)), ValueMasker(b"k" * 32), known or (lambda: values))
+
+
+class Kept:
+    """Keeps everything, until it is told not to."""
+
+    def __init__(self) -> None:
+        self.events: list[StreamEvent] = []
+        self.is_full = False
+
+    def keep(self, events: tuple[StreamEvent, ...]) -> None:
+        if self.is_full:
+            raise Unrecorded("the disk is full")
+        self.events += events
+
+
+class Joined:
+    """A relay between two ends that a test holds."""
+
+    def __init__(self, masks: SessionMasks | None = None, recorder: Kept | None = None) -> None:
+        self._masks = masks
+        self._recorder = recorder
+
+    async def __aenter__(self) -> Joined:
+        loop = asyncio.get_running_loop()
+        near, client = socket.socketpair()
+        far, upstream = socket.socketpair()
+        ends = []
+        for end in (client, upstream):
+            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, end)
+            ends.append(transport)
+        codec = ChannelCodec(Form(closes=True), self._masks)
+        self.relay = SessionRelay(ends[0], ends[1], codec, self._masks, self._recorder)
+        ends[0].set_protocol(self.relay.client)
+        ends[1].set_protocol(self.relay.upstream)
+        self.client_reader, self.client_writer = await asyncio.open_connection(sock=near)
+        self.pod_reader, self.pod_writer = await asyncio.open_connection(sock=far)
+        self._running = asyncio.ensure_future(self.relay.run(b"", b""))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.client_writer.close()
+        self.pod_writer.close()
+        await asyncio.wait_for(self._running, PATIENCE)
+
+    async def pod_says(self, channel: bytes, text: bytes) -> None:
+        self.pod_writer.write(says(channel, text))
+        await self.pod_writer.drain()
+
+    async def client_sees(self, text: bytes) -> None:
+        assert await asyncio.wait_for(self.client_reader.readexactly(len(text)), PATIENCE) == text
+
+
+def test_what_a_program_writes_leaves_masked_line_by_line() -> None:
+    async def main() -> None:
+        async with Joined(masks()) as joined:
+            await joined.pod_says(STDOUT, b"it is " + SECRET[:9])
+            await joined.pod_says(STDERR, b"oh\n")
+            await joined.client_sees(says(STDERR, b"oh\n"))
+            await joined.pod_says(STDOUT, SECRET[9:] + b"\n")
+            seen = await asyncio.wait_for(joined.client_reader.readuntil(b"\n"), PATIENCE)
+            assert b"[masked:narrowgate/known-value:" in seen
+            assert SECRET[:9] not in seen
+
+    run(main())
+
+
+@pytest.mark.parametrize("prompt", [b"$ ", b"Password for the-database-of-production: "])
+def test_a_prompt_is_let_go_without_an_end_of_line(prompt: bytes) -> None:
+    async def main() -> None:
+        async with Joined(masks()) as joined:
+            await joined.pod_says(STDOUT, prompt)
+            await joined.client_sees(says(STDOUT, prompt))
+
+    run(main())
+
+
+def test_what_is_held_back_leaves_before_the_end() -> None:
+    async def main() -> None:
+        async with Joined(masks()) as joined:
+            await joined.pod_says(STDOUT, b"no-end-of-line")
+            joined.pod_writer.close()
+            seen = await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+            assert seen == says(STDOUT, b"no-end-of-line")
+
+    run(main())
+
+
+def test_without_masks_the_bytes_are_those_that_came() -> None:
+    async def main() -> Kept:
+        kept = Kept()
+        async with Joined(recorder=kept) as joined:
+            text = says(STDOUT, b"a" * 70_000) + says(STDERR, b"") + frame(9, b"ping")
+            joined.pod_writer.write(text)
+            await joined.client_sees(text)
+        return kept
+
+    kept = run(main())
+    said = b"".join(event.data for event in kept.events if isinstance(event, ChannelData))
+    assert said == b"a" * 70_000
+    assert ChannelClosed(Channel.STDOUT, reset=True) in kept.events
+
+
+def test_what_cannot_be_read_ends_the_session_and_does_not_pass() -> None:
+    async def main() -> str:
+        async with Joined(masks()) as joined:
+            joined.pod_writer.write(b"\xff\xff this is no frame")
+            assert await asyncio.wait_for(joined.client_reader.read(), PATIENCE) == b""
+            return joined.relay.failed
+
+    assert "WebSocket" in run(main())
+
+
+def test_what_cannot_be_kept_does_not_pass() -> None:
+    async def main() -> tuple[str, bytes]:
+        kept = Kept()
+        async with Joined(recorder=kept) as joined:
+            await joined.pod_says(STDOUT, b"kept")
+            await joined.client_sees(says(STDOUT, b"kept"))
+            kept.is_full = True
+            await joined.pod_says(STDOUT, b"lost")
+            return joined.relay.failed, await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    failed, seen = run(main())
+    assert seen == b""
+    assert failed in ("", "the disk is full")
+
+
+def test_when_nobody_knows_what_is_secret_any_more_nothing_passes() -> None:
+    async def main() -> bytes:
+        def nobody_knows() -> KnownValues:
+            if heard:
+                raise Unreadable("the cluster's Secrets are not known now")
+            return NOTHING_KNOWN
+
+        heard: list[bytes] = []
+        async with Joined(masks(nobody_knows)) as joined:
+            await joined.pod_says(STDOUT, b"known\n")
+            await joined.client_sees(says(STDOUT, b"known\n"))
+            heard.append(b"now")
+            await joined.pod_says(STDOUT, b"unknown\n")
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    assert run(main()) == b""
+
+
+def test_a_slow_reader_slows_the_program_down() -> None:
+    async def main() -> None:
+        async with Joined(masks()) as joined:
+            line = says(STDOUT, b"x" * 1023 + b"\n")
+            sent = 0
+
+            async def write() -> None:
+                nonlocal sent
+                for _ in range(MUCH // 1024):
+                    joined.pod_writer.write(line)
+                    await joined.pod_writer.drain()
+                    sent += 1
+
+            writing = asyncio.ensure_future(write())
+            await asyncio.sleep(0.3)
+            assert sent < MUCH // 1024
+            await asyncio.wait_for(joined.client_reader.readexactly(len(line) * (MUCH // 1024)), PATIENCE)
+            await writing
+
+    run(main())
