@@ -25,11 +25,9 @@ _CHANNELS: Final = ("exec", "attach")
 _PORTS: Final = "portforward"
 _SPDY: Final = "spdy/3.1"
 _WEBSOCKET: Final = "websocket"
-_SPDY_VERSIONS: Final = {
-    "exec": ("", "channel.k8s.io", "v2.channel.k8s.io", "v3.channel.k8s.io", "v4.channel.k8s.io"),
-    "attach": ("", "channel.k8s.io", "v2.channel.k8s.io", "v3.channel.k8s.io", "v4.channel.k8s.io"),
-    "portforward": ("", "portforward.k8s.io"),
-}
+_REMOTE_COMMAND: Final = ("", "channel.k8s.io", "v2.channel.k8s.io", "v3.channel.k8s.io", "v4.channel.k8s.io")
+_PORT_FORWARD: Final = ("", "portforward.k8s.io")
+_SPDY_VERSIONS: Final = {"exec": _REMOTE_COMMAND, "attach": _REMOTE_COMMAND, "portforward": _PORT_FORWARD}
 """What is spoken over SPDY/3.1 (k8s.io/apimachinery/pkg/util/remotecommand, .../portforward). Servers of old take a
 client that names no version for one of the first."""
 

@@ -127,7 +127,7 @@ def test_what_was_not_offered_is_not_chosen(asked: Asked, chosen: str) -> None:
     ],
 )
 def test_what_nobody_speaks_is_refused(asked: Asked) -> None:
-    with pytest.raises(Unreadable, match="has no version|no subprotocol|nothing is known"):
+    with pytest.raises(Unreadable, match=r"has no version|no subprotocol|nothing is known"):
         session_codec(asked, answer_to(asked, asked.offered[0]))
 
 
