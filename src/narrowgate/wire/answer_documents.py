@@ -92,13 +92,13 @@ class Documents:
         """A batch of a list; nothing where none of it is shown."""
         if self.shown is None:
             return self.all_items(elements, raw)
-        return b",".join([self.object(one) for one in map(bytes, elements) if self.shown.holds(one)])
+        return self._joined([one for one in elements if self.shown.holds(one)], self.object)
 
     def rows(self, elements: list[Raw], raw: bytes) -> bytes:
         """A batch of a Table's rows; nothing where none of it is shown."""
         if self.shown is None:
             return self.all_rows(elements, raw)
-        return b",".join([self._row(one) for one in map(bytes, elements) if self.shown.holds_row(one)])
+        return self._joined([one for one in elements if self.shown.holds_row(one)], self._row)
 
     def all_items(self, elements: list[Raw], raw: bytes) -> bytes:
         """A batch of a list, none of it left out."""
@@ -150,6 +150,11 @@ class Documents:
             whole = document[slice(*collection)]
             changed.append((collection, b"[%b]" % batch(_elements(whole), whole[1:-1])))
         return spliced(document, sorted(changed))
+
+    def _joined(self, shown: list[Raw], mask: Callable[[bytes], bytes]) -> bytes:
+        if self._anywhere is None and not self._varies:
+            return b",".join(shown)
+        return b",".join([mask(bytes(one)) for one in shown])
 
     def _row(self, row: bytes) -> bytes:
         members = top_of(row)

@@ -52,6 +52,20 @@ def members_of(container: bytes) -> dict[str, Span]:
     return found if at == len(container) else _spaced_members(container, decoded)
 
 
+def values_of(container: bytes | Raw) -> dict[str, Raw]:
+    """The members of an object by themselves, for whoever need not know where they stand. Raises Unreadable as
+    `members_of` does.
+    """
+    try:
+        decoded = _members(container)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Unreadable(f"it is not valid JSON: {error}") from None
+    # See `members_of`: braces, and for each member two quotes, a colon and a comma, of which the last has none.
+    if sum(map(len, decoded)) + sum(map(len, decoded.values())) + 4 * len(decoded) + 1 != len(container):
+        _spaced_members(bytes(container), decoded)
+    return decoded
+
+
 def elements_of(container: bytes) -> list[Span]:
     """The elements of a list. Raises Unreadable where it is none."""
     try:

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from typing import Final
 
 import orjson
+from msgspec import Raw
 
 from narrowgate.core.masking.choosing import Where
 from narrowgate.wire.json_frames import is_table, text_of, top_of, value_of
-from narrowgate.wire.json_spans import Span, Unreadable, members_of
+from narrowgate.wire.json_spans import Span, Unreadable, members_of, values_of
 
 _AROUND: Final = {
     "items": frozenset({"kind", "apiVersion", "metadata", "items"}),
     "rows": frozenset({"kind", "apiVersion", "metadata", "columnDefinitions", "rows"}),
 }
 _EMPTY: Final = (b"null", b'""')
+_NULL: Final = Raw(b"null")
 
 
 class ShownObjects:
@@ -31,26 +33,26 @@ class ShownObjects:
         """`shows` is asked once for each object."""
         self._shows = shows
 
-    def holds(self, document: bytes) -> bool:
+    def holds(self, document: bytes | Raw) -> bool:
         """Whether this object leaves. Raises Unreadable where it does not say which one it is."""
         return self._shows(place_of(document))
 
-    def holds_row(self, row: bytes) -> bool:
+    def holds_row(self, row: bytes | Raw) -> bool:
         """Whether this row of a Table leaves. Raises Unreadable where it has no object that says which one it is."""
         return self._shows(place_of(_object_of(row)))
 
-    def require_bookmark(self, document: bytes) -> None:
+    def require_bookmark(self, document: bytes | Raw) -> None:
         """Raise Unreadable for a bookmark's object, or row, that is about a hidden object. It should be about none."""
         place = _named(document)
         if place is not None and not self._shows(place):
             raise Unreadable("a bookmark of the watch names an object")
 
-    def require_bookmark_row(self, row: bytes) -> None:
+    def require_bookmark_row(self, row: bytes | Raw) -> None:
         """See `require_bookmark`."""
         self.require_bookmark(_object_of(row))
 
 
-def place_of(document: bytes) -> Where:
+def place_of(document: bytes | Raw) -> Where:
     """Where an object is, its namespace empty where it is in none. Raises Unreadable where that cannot be told."""
     place = _named(document)
     if place is None:
@@ -94,30 +96,29 @@ def _member(container: bytes, members: dict[str, Span], key: str) -> Span:
     return 1, len(container) - 1
 
 
-def _named(document: bytes) -> Where | None:
+def _named(document: bytes | Raw) -> Where | None:
     """Where an object is; None where it has no name."""
-    if not document.startswith(b"{"):
-        raise Unreadable("there is something else where an object of the resource should be")
-    metadata = value_of(document, members_of(document).get("metadata"))
-    if not metadata.startswith(b"{"):
+    metadata = values_of(document).get("metadata")
+    if metadata is None or metadata == _NULL:
         return None
-    members = members_of(metadata)
-    name = _text(metadata, members.get("name"))
-    return Where(_text(metadata, members.get("namespace")), name) if name else None
+    members = values_of(metadata)
+    name = _text(members.get("name"))
+    return Where(_text(members.get("namespace")), name) if name else None
 
 
-def _text(metadata: bytes, span: Span | None) -> str:
-    if span is None:
+def _text(value: Raw | None) -> str:
+    if value is None:
         return ""
-    written = metadata[span[0] : span[1]]
+    written = bytes(value)
     if written[:1] != b'"':
         raise Unreadable("the name or namespace of one of its objects is no text")
     text: str = written[1:-1].decode() if b"\\" not in written else orjson.loads(written)
     return text
 
 
-def _object_of(row: bytes) -> bytes:
+def _object_of(row: bytes | Raw) -> Raw:
     """The object that a row of a Table is about. Raises Unreadable where there is none."""
-    if not row.startswith(b"{"):
-        raise Unreadable("there is something else where a row of the table should be")
-    return value_of(row, members_of(row).get("object"))
+    found = values_of(row).get("object")
+    if found is None:
+        raise Unreadable("a row of the table does not say what it is about")
+    return found
