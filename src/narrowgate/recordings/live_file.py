@@ -8,6 +8,7 @@ format is in `recordings/blocks.py`, what a crash leaves is taken up by `recordi
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -73,6 +74,8 @@ class LiveFile:
         """Files whose names are on the disk."""
         self._broken = ""
         self._is_closed = False
+        self._on_disk = threading.Lock()
+        """Held by the thread that syncs or closes: no file is closed under a sync."""
 
     @classmethod
     def begin(cls, folder: Path, header: Header, sealing: Sealing, packing: Packing) -> Self:
@@ -112,6 +115,11 @@ class LiveFile:
     def is_broken(self) -> bool:
         """Whether a write or a sync failed: nothing can be recorded any more."""
         return bool(self._broken)
+
+    @property
+    def has_open_block(self) -> bool:
+        """Whether entries are in no block yet."""
+        return bool(self._open)
 
     @property
     def waiting(self) -> int:
@@ -162,6 +170,10 @@ class LiveFile:
 
     def sync(self) -> RecordingHead:
         """Put all that was written on the disk; what the trail may say now. Raises RecordingUnwritable."""
+        with self._on_disk:
+            return self._sync()
+
+    def _sync(self) -> RecordingHead:
         self._refuse_when_broken()
         head = self.head()
         try:
@@ -189,6 +201,13 @@ class LiveFile:
         Blocks on the disk, for long recordings some tenths of a second; no other call may run. Raises
         RecordingUnwritable: then the file stays as a killed gate would leave it.
         """
+        try:
+            with self._on_disk:
+                return self._finish()
+        finally:
+            self.close()
+
+    def _finish(self) -> RecordingHead:
         self._refuse_when_broken()
         try:
             self._seal()
@@ -209,17 +228,16 @@ class LiveFile:
         except OSError as error:
             self._broken = str(error)
             raise RecordingUnwritable.by(self._file.path, error) from error
-        finally:
-            self.close()
         return RecordingHead(name=self.name, blocks=number, hash=digest.hex(), finished=True)
 
     def close(self) -> None:
         """Let go of the files as they are."""
-        self._broken = self._broken or f"{self.name}: the recording is closed"
-        if not self._is_closed:
-            self._is_closed = True
-            self._file.close()
-            self._tails.close()
+        with self._on_disk:
+            self._broken = self._broken or f"{self.name}: the recording is closed"
+            if not self._is_closed:
+                self._is_closed = True
+                self._file.close()
+                self._tails.close()
 
     def _refuse_when_broken(self) -> None:
         if self._broken:
@@ -247,6 +265,7 @@ class LiveFile:
 
     def _seal(self) -> None:
         if not self._open:
+            self._tails.sealed()
             return
         number, digest = self._sealed
         if number >= MOST_BLOCKS:
