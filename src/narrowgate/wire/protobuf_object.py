@@ -72,12 +72,22 @@ class _Walk:
             yield found
 
 
+_WIRE_TYPES: Final = {"int32": VARINT, "int64": VARINT, "bool": VARINT, "double": FIXED64}
+
+
 class Field(msgspec.Struct, frozen=True):
     """One field of a message (`kubernetes_kinds.MESSAGES`)."""
 
     name: str
     form: str
     of: str
+
+    @property
+    def wire_type(self) -> int:
+        """How it is written (a list of numbers one by one, not packed)."""
+        if self.form == "map" or self.of not in _WIRE_TYPES:
+            return BYTES
+        return _WIRE_TYPES[self.of]
 
     @property
     def repeats(self) -> bool:
@@ -137,6 +147,8 @@ def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, de
             raise BrokenProtobuf(f"field {number} of {message} is there twice")
         if not field.repeats:
             seen.add(number)
+        if wire_type != field.wire_type:
+            raise BrokenProtobuf(f"field {number} of {message} has the wrong type")
         below = _below(place, field)
         if below is not _SKIPPED:
             _read_field(found, field, (wire_type, value), walk, depth, below)
