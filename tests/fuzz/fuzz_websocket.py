@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import base64
-import binascii
 import random
+import re
 import struct
 import sys
 import time
@@ -28,6 +28,7 @@ BATCH = 200
 """Sessions between two looks at the clock."""
 PLAIN, BASE64, V5 = "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v5.channel.k8s.io"
 TO_POD = {Channel.STDIN: 0, Channel.RESIZE: 4}
+PADDED = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 LONGEST = 32 << 20
 """Bytes of a frame that x/net/websocket reads."""
 
@@ -94,13 +95,12 @@ def frames(raw: bytes) -> list[tuple[int, bytes]]:
         at += 2
         if length >= 126:
             size = 2 if length == 126 else 8
-            length = int.from_bytes(raw[at : at + size], "big", signed=size == 8)
+            length = int.from_bytes(raw[at : at + size], "big") & (1 << 63) - 1
             at += size
         key = raw[at : at + 4]
         at += 4
-        if not masks or opcode in (8, 10) or length > LONGEST:
+        if not masks or opcode == 8 or (length > LONGEST and opcode not in (9, 10)):
             break
-        length = max(length, 0)
         read.append((opcode, unmasked(raw[at : at + length], key)))
         at += length
     return read
@@ -111,7 +111,7 @@ def pods(raw: bytes, subprotocol: str) -> dict[int, bytes]:
     got: Counter[int] = Counter()
     content: dict[int, list[bytes]] = {0: [], 4: []}
     for opcode, payload in frames(raw):
-        if opcode == 9 or not payload:
+        if opcode in (9, 10) or not payload:
             continue
         if subprotocol == V5 and payload[0] == 255:
             if len(payload) != 2 or payload[1] > 4:
@@ -121,13 +121,13 @@ def pods(raw: bytes, subprotocol: str) -> dict[int, bytes]:
         number = (payload[0] - 48) & 0xFF if subprotocol == BASE64 else payload[0]
         if number not in content or got[number]:
             continue
-        try:
-            text = payload[1:]
-            content[number].append(
-                base64.b64decode(text.replace(b"\n", b""), validate=True) if subprotocol == BASE64 else text
-            )
-        except binascii.Error:
-            continue
+        text = payload[1:]
+        if subprotocol == BASE64:
+            text = text.replace(b"\n", b"").replace(b"\r", b"")
+            if len(text) % 4 or PADDED.fullmatch(text) is None:
+                continue
+            text = base64.b64decode(text)
+        content[number].append(text)
     return {number: b"".join(parts) for number, parts in content.items() if any(parts)}
 
 

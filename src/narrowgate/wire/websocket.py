@@ -1,8 +1,8 @@
 """WebSocket frames (RFC 6455 5): bytes in, pieces of messages out, as strict as the strictest of their readers.
 
 API servers and kubelets read frames with golang.org/x/net/websocket, tunnels and kubectl with gorilla/websocket. The
-first heeds neither reserved bits nor opcodes it does not know, reads a length with its highest bit set as nothing, and
-takes each frame for a message. Whatever those two and the RFC would read in different ways is refused here.
+first heeds neither reserved bits nor opcodes that it does not know, passes over the highest bit of a length, and takes
+each frame for a message. Whatever those two and the RFC would read in different ways is refused here.
 """
 
 from __future__ import annotations

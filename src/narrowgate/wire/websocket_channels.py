@@ -22,7 +22,7 @@ from narrowgate.wire.stream_events import (
 )
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import CLOSE, Piece
-from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, Part
+from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessageReader, Part
 
 HELD_LIMIT: Final = 64 * 1024
 """Bytes of a message that are held until it is whole, where it is rewritten. Container runtimes write 32 KiB at a time;
@@ -55,18 +55,19 @@ class ChannelCodec:
 
     def __init__(self, form: Form, rewrite: Rewrite | None) -> None:
         self._form = form
-        self._messages = MessagePair(form)
+        self._client = MessageReader(Direction.TO_POD, form)
+        self._upstream = MessageReader(Direction.FROM_POD, form)
         self._rewriting = None if rewrite is None else _Rewriting(form, rewrite)
         self._open: dict[Channel, bool] = {}
         """Whether a channel that was seen is still open; those that were not seen are absent."""
 
     def from_client(self, data: bytes) -> Passed:
         """What the client sends, passed on as it is. Raises Unreadable."""
-        return Passed(data, self._told(self._messages.from_client(data), Direction.TO_POD))
+        return Passed(data, self._told(self._client.feed(data), Direction.TO_POD))
 
     def from_upstream(self, data: bytes) -> Passed:
         """What the API server sends, passed on as it is, or rewritten. Raises Unreadable."""
-        parts = self._messages.from_upstream(data)
+        parts = self._upstream.feed(data)
         if self._rewriting is not None:
             parts = [made for part in parts for made in self._rewriting.feed(part)]
             data = b"".join([self._form.framed(part) for part in parts])

@@ -15,7 +15,7 @@ import msgspec
 
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, MAX_LENGTH, PING, PONG, TEXT, FrameReader, Piece, frame
+from narrowgate.wire.websocket import BINARY, CLOSE, MAX_LENGTH, TEXT, FrameReader, Piece, frame
 
 MAX_CLIENT_FRAME: Final = 32 << 20
 """Bytes of a client's longest message: with a longer one x/net/websocket ends (`DefaultMaxPayloadBytes`)."""
@@ -135,26 +135,3 @@ class MessageReader:
             raise Unreadable("WebSocket: a message is not base64")
         self._padded = not last and text.endswith(b"=")
         return binascii.a2b_base64(text)
-
-
-class MessagePair:
-    """Reads the messages of both ends, and what only both together tell."""
-
-    def __init__(self, form: Form) -> None:
-        self._client = MessageReader(Direction.TO_POD, form)
-        self._upstream = MessageReader(Direction.FROM_POD, form)
-        self._pinged = False
-
-    def from_client(self, data: bytes) -> list[Part | Piece]:
-        """What the client sends. Raises Unreadable."""
-        parts = self._client.feed(data)
-        if not self._pinged and any(isinstance(part, Piece) and part.opcode == PONG for part in parts):
-            # For x/net/websocket this is where the session ends: nothing that follows reaches the pod.
-            raise Unreadable("WebSocket: the client answers a ping that the API server has not sent")
-        return parts
-
-    def from_upstream(self, data: bytes) -> list[Part | Piece]:
-        """What the API server sends. Raises Unreadable."""
-        parts = self._upstream.feed(data)
-        self._pinged = self._pinged or any(isinstance(part, Piece) and part.opcode == PING for part in parts)
-        return parts

@@ -26,7 +26,7 @@ from narrowgate.wire.stream_events import (
 )
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CLOSE, FrameReader, Piece
-from narrowgate.wire.websocket_messages import Form, MessagePair, Part
+from narrowgate.wire.websocket_messages import Form, MessageReader, Part
 
 MAX_PORTS: Final = 127
 """Ports whose channels have numbers of one byte; that of the next would be read as the close signal of others."""
@@ -77,7 +77,8 @@ class PortCodec:
         if len(ports) > (MAX_PORTS_BASE64 if form.base64 else MAX_PORTS):
             raise Unreadable("WebSocket: a port-forward names more ports than have channels of their own")
         self._ports = ports
-        self._messages = MessagePair(form)
+        self._client = MessageReader(Direction.TO_POD, form)
+        self._upstream = MessageReader(Direction.FROM_POD, form)
         self._connections: dict[int, int] = {}
         """The number of a connection by its port's place in the query."""
         self._open: dict[int, set[Direction]] = {}
@@ -87,11 +88,11 @@ class PortCodec:
 
     def from_client(self, data: bytes) -> Passed:
         """What the client sends, passed on as it is. Raises Unreadable."""
-        return Passed(data, self._told(self._messages.from_client(data), Direction.TO_POD))
+        return Passed(data, self._told(self._client.feed(data), Direction.TO_POD))
 
     def from_upstream(self, data: bytes) -> Passed:
         """What the API server sends, passed on as it is. Raises Unreadable."""
-        return Passed(data, self._told(self._messages.from_upstream(data), Direction.FROM_POD))
+        return Passed(data, self._told(self._upstream.feed(data), Direction.FROM_POD))
 
     def flush(self, channel: Channel) -> Passed:  # noqa: ARG002 (nothing is held back, whatever the channel)
         """Nothing: nothing is rewritten."""

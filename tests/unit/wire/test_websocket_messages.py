@@ -8,7 +8,7 @@ from tests.unit.wire.websocket_by_hand import KEY, masked
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, CONTINUATION, PING, PONG, TEXT, Piece, frame
-from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessagePair, MessageReader, Part, chosen_subprotocol
+from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessageReader, Part, chosen_subprotocol
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
 
@@ -76,12 +76,9 @@ def test_a_longer_message_than_the_api_server_reads_is_refused() -> None:
         client(PLAIN).feed(b"\x82\xff" + ((32 << 20) + 1).to_bytes(8, "big") + KEY)
 
 
-def test_a_pong_that_nobody_asked_for_ends_the_session_as_it_does_at_the_api_server() -> None:
-    with pytest.raises(Unreadable, match="has not sent"):
-        MessagePair(PLAIN).from_client(masked(b"", PONG))
-    pair = MessagePair(PLAIN)
-    assert pair.from_upstream(frame(PING, b"x")) == [Piece(PING, b"x", True, True)]
-    assert pair.from_client(masked(b"x", PONG)) == [Piece(PONG, b"x", True, True)]
+def test_pings_and_pongs_are_told_as_they_are() -> None:
+    sent = masked(b"?", PING) + masked(b"!", PONG)
+    assert client(PLAIN).feed(sent) == [Piece(PING, b"?", True, True), Piece(PONG, b"!", True, True)]
 
 
 @pytest.mark.parametrize("form", [PLAIN, BASE64, V5])
