@@ -77,8 +77,8 @@ class HeldMasks:
         self._plan = plan
         counts: dict[str, int] = {}
         remembers = REMEMBERED_OF_WATCH if form is Form.WATCH else REMEMBERED_BYTES
-        mask = ObjectMasker(plan, ValueMasker(b"0" * 32), counts, known).mask
-        self._masker = JsonMasker(mask, counts, remembers)
+        objects = ObjectMasker(plan, ValueMasker(b"0" * 32), counts, known)
+        self._masker = JsonMasker(objects.mask, counts, remembers, objects.leaves)
 
     def plan(self, where: Where) -> Plan | None:  # noqa: ARG002 (wherever that is)
         """See `Masks`."""

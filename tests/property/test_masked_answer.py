@@ -49,7 +49,8 @@ class AllHold:
     def __init__(self, plan: Plan) -> None:
         self.counts: dict[str, int] = {}
         self._plan = plan
-        self._masker = JsonMasker(ObjectMasker(plan, VALUES, self.counts).mask, self.counts)
+        objects = ObjectMasker(plan, VALUES, self.counts)
+        self._masker = JsonMasker(objects.mask, self.counts, leaves=objects.leaves)
 
     def plan(self, _where: Where) -> Plan | None:
         return self._plan

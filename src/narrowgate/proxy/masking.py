@@ -311,8 +311,8 @@ class AnswerMasks:
             if len(self._maskers) >= MASKERS_LIMIT:
                 self._maskers.clear()
             remembers = REMEMBERED_OF_WATCH if self._form is Form.WATCH else REMEMBERED_BYTES
-            mask = ObjectMasker(plan, self._values, self._counts, known).mask
-            masker = JsonMasker(mask, self._counts, remembers)
+            objects = ObjectMasker(plan, self._values, self._counts, known)
+            masker = JsonMasker(objects.mask, self._counts, remembers, objects.leaves)
             self._maskers[plan] = masker
         return masker
 

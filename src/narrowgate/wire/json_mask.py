@@ -43,6 +43,9 @@ _QUOTE: Final = ord('"')
 MaskValue = Callable[[Any, Place], Any]
 """The reference: a value as it leaves, from one place on. The very same object where nothing of it is masked."""
 
+Leaves = Callable[[bytes, Place], bool]
+"""Whether a string, as it is written, is one of which nothing is masked from that place on; False in doubt."""
+
 _Way = Callable[[bytes, Place, int], bytes | None]
 """How a value at a place, at this depth, is masked."""
 
@@ -56,11 +59,20 @@ _UNCHANGED: Final[_Told] = (None, ())
 class JsonMasker:
     """Masks documents of one answer by one plan."""
 
-    __slots__ = ("_counts", "_held", "_mask", "_remembers", "_told")
+    __slots__ = ("_counts", "_held", "_leaves", "_mask", "_remembers", "_told")
 
-    def __init__(self, mask: MaskValue, counts: dict[str, int], remembers: int = REMEMBERED_BYTES) -> None:
-        """`counts` is where `mask` counts what it masks, by rule; `remembers` is for how many bytes."""
+    def __init__(
+        self,
+        mask: MaskValue,
+        counts: dict[str, int],
+        remembers: int = REMEMBERED_BYTES,
+        leaves: Leaves | None = None,
+    ) -> None:
+        """`counts` is where `mask` counts what it masks, by rule; `remembers` is for how many bytes. `leaves` spares
+        asking `mask` about most strings.
+        """
         self._remembers: Final = remembers
+        self._leaves: Final = leaves
         self._mask: Final = mask
         self._counts: Final = counts
         self._told: Final[dict[tuple[Place, bytes], _Told]] = {}
@@ -109,6 +121,8 @@ class JsonMasker:
             if _is_beside(data, place):
                 return None
             return self._once(data, place, self._whole if place.hides else self._list, depth)
+        if kind == b'"' and self._leaves is not None and self._leaves(data, place):
+            return None
         return self._once(data, place, self._whole, depth)
 
     def _once(self, data: bytes, place: Place, mask: _Way, depth: int) -> bytes | None:
@@ -217,8 +231,9 @@ def _is_beside(data: bytes, place: Place) -> bool:
     for mark in marks:
         if mark in data:
             return False
-    # The only ways to write a printable character of ASCII but as itself: such a key may be any.
-    return b"\\u" not in data and b"\\/" not in data
+    # The only ways to write a printable character of ASCII but as itself: such a key may be any. One byte is looked for
+    # first, which takes a tenth of the time.
+    return b"\\" not in data or (b"\\u" not in data and b"\\/" not in data)
 
 
 def _leading(place: Place, members: dict[str, Span]) -> Iterable[str]:

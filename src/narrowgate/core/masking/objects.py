@@ -33,7 +33,7 @@ from narrowgate.core.masking.plan import (
     Scan,
 )
 from narrowgate.core.masking.status_text import STATUS_VALUE, mask_repeated_values
-from narrowgate.core.masking.text import mask_text
+from narrowgate.core.masking.text import CUT_LENGTH, LINE_LIMIT, mask_text
 
 ARCHIVES: Final = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
 """How gzip, zip, zstd, xz and bzip2 begin: nothing looks for text in them, so they are hidden whole."""
@@ -42,6 +42,9 @@ ENCODED_LENGTH: Final = 24
 """Characters of a text at least that is also looked at as base64, if it could be that."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\r\n]+={0,2}[\r\n]*\Z")
+_BASE64_BYTES: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}\Z")
+_ESCAPED: Final = re.compile(rb"[\x00-\x1f\\]")
+_MAY_BE_DOCUMENT: Final = re.compile(rb"[ \x7f-\xff]*[{\[\x7f-\xff]")
 
 TABLE_GROUP: Final = "meta.k8s.io/"
 
@@ -72,6 +75,29 @@ class ObjectMasker:
         Raises Malformed where it is nested deeper than DEPTH_LIMIT, or nothing that JSON has.
         """
         return self._value(value, place, 0)
+
+    def leaves(self, written: bytes, place: Place) -> bool:
+        """Whether a string, as valid JSON has it, is one of which nothing is masked; False in doubt.
+
+        Says it of most strings, sooner than they could be read. Between the quotes stands the text itself where no
+        escape is; so what `mask` would look for is looked for in there: it is no document, no text in base64, and
+        neither a pattern nor a known value is in it.
+        """
+        text = written[1:-1]
+        # What stands before a document may be white space of any alphabet.
+        if (
+            not _is_looked_through(place)
+            or _ESCAPED.search(text) is not None
+            or _MAY_BE_DOCUMENT.match(text) is not None
+        ):
+            return False
+        if len(text) >= ENCODED_LENGTH and _BASE64_BYTES.match(text) is not None:
+            plain = decoded(text.decode())
+            if plain != text and _is_text(plain):
+                return False
+        if self._known and (len(text) >= CUT_LENGTH or self._known.is_in(text)):
+            return False
+        return len(text) < LINE_LIMIT and self._patterns.is_clean_in_bytes(text)
 
     def _value(self, value: Any, place: Place, depth: int) -> Any:
         if depth > DEPTH_LIMIT:
@@ -317,6 +343,27 @@ def _table(
         shown = row | ({"cells": masked} if cells else {})
         rows.append(shown | {"object": _at(row["object"], plan.objects, masker)} if row.get("object") else shown)
     return table | {"rows": rows} if rows else table
+
+
+def _is_looked_through(place: Place) -> bool:
+    """Whether a string here that is no document is looked through as a text, and nothing else becomes of it."""
+    if place.hides is not None or place.encoded:
+        return False
+    match place.text:
+        case Scan(prose=prose):
+            return prose is Prose.PLAIN
+        case Embedded(unreadable=rule):
+            return not rule
+        case _:
+            return False
+
+
+def _is_text(plain: bytes) -> bool:
+    try:
+        plain.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _too_deep() -> Malformed:

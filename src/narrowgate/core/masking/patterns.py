@@ -221,6 +221,10 @@ class TextPatterns:
             self._clean.add(text)
         return True
 
+    def is_clean_in_bytes(self, plain: bytes) -> bool:
+        """The same of a text that has no zeros, and is not remembered."""
+        return not self._compiled or not self._any.Match(plain)
+
     def is_known_clean(self, text: str) -> bool:
         """Whether nothing was found in this very text before."""
         return text in self._clean
