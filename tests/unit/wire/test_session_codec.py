@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from pathlib import Path
+
 import pytest
-from tests.unit.wire.spdy_by_hand import Exec, Sender
+from tests.unit.wire.spdy_by_hand import Exec, Sender, merged
 
 from narrowgate.core.target import parse_target
 from narrowgate.wire.http1 import RequestHead, ResponseHead, read_request_head, read_response_head
 from narrowgate.wire.session_codec import Asked, asked_of, session_codec
-from narrowgate.wire.stream_events import Channel, ChannelData, ChannelOpened, Direction, PortData, PortOpened
+from narrowgate.wire.stream_events import (
+    Channel,
+    ChannelClosed,
+    ChannelData,
+    ChannelOpened,
+    Direction,
+    PortClosed,
+    PortData,
+    PortError,
+    PortOpened,
+    StreamEvent,
+)
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import BINARY, frame
 
@@ -145,3 +160,74 @@ def test_extensions_of_websocket_are_refused() -> None:
     )
     with pytest.raises(Unreadable, match="an extension"):
         session_codec(websocket("exec", "v5.channel.k8s.io"), answer)
+
+
+CAPTURED = Path(__file__).parent / "sessions"
+"""Sessions of kubectl 1.36 with an API server of 1.36, as they came: both heads, then the bytes in their order."""
+EITHER = pytest.mark.parametrize("transport", ["spdy", "websocket"])
+WHOLE = 1 << 20
+
+
+def captured(name: str, cut: int = WHOLE) -> list[StreamEvent]:
+    """What a captured session says; its bytes must pass as they are."""
+    heads, *pieces = [json.loads(line) for line in (CAPTURED / f"{name}.jsonl").read_text().splitlines()]
+    head = read_request_head(heads["request"].encode())
+    target = parse_target(head.target)
+    asked = asked_of(head, target.segments[-1], target)
+    codec = session_codec(asked, read_response_head(heads["answer"].encode(), head.method))
+    events: list[StreamEvent] = []
+    for piece in pieces:
+        ((way, text),) = piece.items()
+        data = base64.b64decode(text)
+        read = codec.from_client if way == "toPod" else codec.from_upstream
+        passed = [read(data[at : at + cut]) for at in range(0, len(data), cut)]
+        assert b"".join(one.data for one in passed) == data
+        events += [event for one in passed for event in one.events]
+    return merged([*events, *codec.finish()])
+
+
+def text_on(channel: Channel, events: list[StreamEvent]) -> bytes:
+    return b"".join(event.data for event in events if isinstance(event, ChannelData) and event.channel is channel)
+
+
+@EITHER
+@pytest.mark.parametrize("name", ["exec", "terminal", "ports"])
+def test_a_captured_session_says_the_same_byte_by_byte(transport: str, name: str) -> None:
+    assert captured(f"{transport}-{name}", cut=1) == captured(f"{transport}-{name}")
+
+
+@EITHER
+def test_a_captured_command_says_what_it_was_given_and_wrote(transport: str) -> None:
+    events = captured(f"{transport}-exec")
+    said = [text_on(channel, events) for channel in (Channel.STDIN, Channel.STDOUT, Channel.STDERR)]
+    assert said == [b"typed\n", b"typed\n", b"oops\n"]
+    assert b'"ExitCode","message":"3"' in text_on(Channel.ERROR, events)
+    assert ChannelClosed(Channel.STDIN) in events
+
+
+@EITHER
+def test_a_captured_terminal_says_its_sizes_and_what_was_shown(transport: str) -> None:
+    events = captured(f"{transport}-terminal")
+    assert text_on(Channel.STDIN, events) == b"echo sum $((20+3))\rexit 4\r"
+    assert b"sum 23\r\n" in text_on(Channel.STDOUT, events)
+    sizes = [json.loads(line) for line in text_on(Channel.RESIZE, events).splitlines()]
+    assert sizes == [{"Width": 101, "Height": 33}, {"Width": 120, "Height": 40}]
+
+
+@EITHER
+def test_captured_connections_say_their_ports_and_what_went_wrong(transport: str) -> None:
+    served, unserved = {"spdy": (21727, 28795), "websocket": (28540, 22585)}[transport]
+    events = captured(f"{transport}-ports")
+    assert [event for event in events if isinstance(event, PortOpened)] == [
+        PortOpened(1, served),
+        PortOpened(2, unserved),
+    ]
+    carried = {
+        way: b"".join(event.data for event in events if isinstance(event, PortData) and event.direction is way)
+        for way in Direction
+    }
+    assert carried[Direction.TO_POD].startswith(b"GET /page HTTP/1.1\r\n")
+    assert carried[Direction.FROM_POD].endswith(b"page\n")
+    (error,) = [event for event in events if isinstance(event, PortError)]
+    assert (error.connection, b"connection refused" in error.message) == (2, True)
+    assert {event.connection for event in events if isinstance(event, PortClosed)} == {1, 2}
