@@ -150,7 +150,8 @@ def json_changed(data: bytes, plain: Any, masked: Any) -> bytes:
     else:
         return orjson.dumps(masked)
     changed = [(span, json_changed(body[slice(*span)], old, new)) for span, old, new in pairs if new is not old]
-    return spliced(body, sorted(changed))
+    before = len(data) - len(data.lstrip(WHITESPACE))
+    return data[:before] + spliced(body, sorted(changed)) + data[before + len(body) :]
 
 
 def _element(plain: Any, masked: Any, at: int) -> tuple[Any, Any]:

@@ -3,20 +3,24 @@ from __future__ import annotations
 import pytest
 
 from narrowgate.core.body import ObjectNames
-from narrowgate.wire.protobuf import FIELDS_LIMIT, MAGIC, BrokenProtobuf, fields, object_meta, read_envelope, read_names
-
-
-def varint(value: int) -> bytes:
-    out = b""
-    while value > 0x7F:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
+from narrowgate.wire.protobuf import (
+    FIELDS_LIMIT,
+    MAGIC,
+    BrokenProtobuf,
+    fields,
+    located,
+    object_meta,
+    read_envelope,
+    read_names,
+    read_varint,
+    sized,
+    varint,
+)
 
 
 def field(number: int, value: bytes | str) -> bytes:
     value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
+    return sized(number, value)
 
 
 def enveloped(kind: str, raw: bytes, more: bytes = b"") -> bytes:
@@ -93,3 +97,12 @@ def test_as_many_fields_as_the_limit_are_read():
 
 def test_numbers_may_be_longer_than_need_be_as_the_api_server_takes_them():
     assert object_meta(b"\x8a\x80\x00" + b"\x85\x00" + field(1, "abc")).name == "abc"
+
+
+def test_fields_say_where_they_stand_and_what_is_written_is_read() -> None:
+    message = b"\x08\x80\x01" + sized(2, b"ab") + b"\x19" + bytes(8)
+    assert list(located(message)) == [(1, 0, 128, 0, 3), (2, 2, b"ab", 3, 7), (3, 1, bytes(8), 7, 16)]
+    assert list(fields(message)) == [(1, 0, 128), (2, 2, b"ab"), (3, 1, bytes(8))]
+    for value in (0, 127, 128, 300, (1 << 64) - 1):
+        assert read_varint(b"x" + varint(value), 1) == (value, 1 + len(varint(value)))
+    assert sized(16, b"") == b"\x82\x01\x00"

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.masking.plan import Entry, Every, Hide, Key, Place, Root, SecretlyNamed, compile_plan
 from narrowgate.wire.protobuf import MAGIC, BrokenProtobuf
-from narrowgate.wire.protobuf_object import FIELDS_IN_ALL, MAX_DEPTH, UnknownField, read_object
+from narrowgate.wire.protobuf_object import FIELDS_IN_ALL, MAX_DEPTH, UnknownField, read_object, read_part
 
 
 def varint(value: int) -> bytes:
@@ -221,3 +222,50 @@ def test_the_work_that_one_object_can_make_has_an_end() -> None:
     containers = field(2, field(3, "") * 40_000) * (FIELDS_IN_ALL // 40_000 + 1)
     with pytest.raises(BrokenProtobuf, match="fields"):
         read_object(envelope(field(2, containers)))
+
+
+def place(*entries: Entry) -> Place:
+    """Where a plan that says this of objects begins."""
+    plan = compile_plan(entries)
+    assert plan is not None
+    assert plan.objects is not None
+    return plan.objects
+
+
+HIDE = Hide("a/b")
+ALL = place(Entry(Root.OBJECT, (), HIDE))
+
+
+def test_what_json_leaves_out_where_it_is_empty_is_left_out() -> None:
+    raw = field(1, field(1, "") + field(8, b"")) + field(2, field(2, field(1, "") + field(2, "") + number(16, 0)))
+    assert read_part("core.v1.Pod", raw, ALL) == {
+        "metadata": {"creationTimestamp": None},
+        "spec": {"containers": [{"name": ""}]},
+    }
+    replicas = field(2, number(1, 0) + number(7, 0))
+    assert read_part("apps.v1.Deployment", replicas, ALL) == {"spec": {"replicas": 0}}
+
+
+def test_what_no_mask_looks_at_is_not_read() -> None:
+    only = place(Entry(Root.OBJECT, (Key("data"), Key("k")), HIDE))
+    raw = field(1, b"\xff") + field(2, field(1, "k") + field(2, "v")) + field(2, field(1, "x") + field(2, b"\xff"))
+    assert read_part("core.v1.ConfigMap", raw, only) == {"data": {"k": "v"}}
+    with pytest.raises(UnknownField):
+        read_part("core.v1.ConfigMap", raw + field(99, ""), only)
+    with pytest.raises(BrokenProtobuf, match="wrong type"):
+        read_part("core.v1.ConfigMap", raw + field(4, "planted"), only)
+
+
+def test_where_a_name_tells_what_is_masked_all_of_its_object_is_read() -> None:
+    named = Entry(
+        Root.OBJECT, (Key("spec"), Key("containers"), Every(), Key("env"), Every(), SecretlyNamed(), Key("value")), HIDE
+    )
+    variable = field(7, field(2, "v") + field(1, "n"))
+    found = read_part("core.v1.Pod", field(2, field(2, field(1, "c") + variable)), place(named))
+    assert found == {"spec": {"containers": [{"env": [{"value": "v", "name": "n"}]}]}}
+
+
+def test_json_within_is_read_as_strictly_as_any() -> None:
+    for raw in (b'{"a": 1, "a": 2}', b"\xff", b"k8s\x00"):
+        with pytest.raises(UnknownField):
+            read_part("apps.v1.ControllerRevision", field(2, field(1, raw)), ALL)
