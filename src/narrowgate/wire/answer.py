@@ -8,6 +8,8 @@ import enum
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.masking.plan import Plan
 from narrowgate.wire.json_mask import JsonMasker
@@ -15,6 +17,11 @@ from narrowgate.wire.json_spans import Unreadable
 
 DOCUMENT_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a single document or of one watch event. Aggregated servers answer with more than etcd holds."""
+
+
+FAILURES: Final = (msgspec.DecodeError, ValueError, RecursionError)
+"""What decoders raise: orjson's error and those of Unicode are ValueErrors. What is skipped at first may turn out to be
+no text when it is read, or too deep for where it is read."""
 
 
 class Form(enum.Enum):

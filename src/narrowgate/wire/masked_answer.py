@@ -8,12 +8,9 @@ out to be is Unreadable, and then nothing more of them may leave.
 
 from __future__ import annotations
 
-from typing import Final
-
-import msgspec
 from msgspec import Raw
 
-from narrowgate.wire.answer import DOCUMENT_LIMIT, Form, HeldBytes, MaskedAnswer, Masks
+from narrowgate.wire.answer import DOCUMENT_LIMIT, FAILURES, Form, HeldBytes, MaskedAnswer, Masks
 from narrowgate.wire.answer_documents import Documents
 from narrowgate.wire.json_items import ItemStream
 from narrowgate.wire.json_mask import check
@@ -21,10 +18,6 @@ from narrowgate.wire.json_spans import Span, Unreadable
 from narrowgate.wire.watched_answer import WatchedAnswer
 
 __all__ = ["DOCUMENT_LIMIT", "Form", "MaskedAnswer", "Masks", "masked_answer"]
-
-_FAILURES: Final = (msgspec.DecodeError, ValueError, RecursionError)
-"""What decoders raise: orjson's error and those of Unicode are ValueErrors. What is skipped at first may turn out to be
-no text when it is read, or too deep for where it is read."""
 
 
 def masked_answer(form: Form, masks: Masks) -> MaskedAnswer:
@@ -55,14 +48,14 @@ class _Guarded:
         """See `MaskedAnswer`."""
         try:
             return self._answer.feed(data)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise Unreadable(f"it is not valid JSON: {error}") from None
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
         try:
             return self._answer.finish()
-        except _FAILURES as error:
+        except FAILURES as error:
             raise Unreadable(f"it is not valid JSON: {error}") from None
 
 
