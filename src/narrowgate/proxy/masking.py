@@ -323,7 +323,9 @@ class AnswerMasks:
             masker = TextMasker(text_patterns(rules), self._values, self._counts)
             return _Text(masker, self._known if KNOWN_VALUE in rules else _nothing, cut=self._cut)
         read = protobuf_answer if content_type(head) == PROTOBUF else masked_answer
-        return read(self._form or Form.OBJECT, self)
+        # A watch that is refused is answered with a Status, and no event around it.
+        is_refused = self._form is Form.WATCH and head.status != OK
+        return read(Form.OBJECT if is_refused else self._form or Form.OBJECT, self)
 
 
 class _Text:

@@ -3,7 +3,7 @@
 A document says its length before its content, so none leaves before the last of it has come: what has come of a list
 is masked item by item, and held. A watch is frames, each behind its length in four bytes (k8s.io/apimachinery,
 pkg/util/framer), that hold a `WatchEvent` without an envelope, around an object in one
-(pkg/runtime/serializer/streaming); whoever is refused a watch gets a Status without a frame.
+(pkg/runtime/serializer/streaming).
 """
 
 from __future__ import annotations
@@ -239,26 +239,16 @@ class _Watched:
     def __init__(self, documents: ProtobufDocuments) -> None:
         self._documents = documents
         self._buffer = _Buffer()
-        self._refusal: _Document | None = None
-        self._is_first = True
-
-    @property
-    def at_boundary(self) -> bool:
-        """See `MaskedAnswer`."""
-        return self._refusal is None
+        self.at_boundary = True
 
     def feed(self, data: bytes) -> bytes:
         """See `MaskedAnswer`."""
-        if self._refusal is not None:
-            return self._refusal.feed(data)
         if not self._buffer.add(data):
             return b""
         return self._frames(self._buffer.take())
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
-        if self._refusal is not None:
-            return self._refusal.finish()
         if self._buffer.take():
             raise Unreadable("it ends within an event of the watch")
         return b""
@@ -267,16 +257,12 @@ class _Watched:
         out: list[bytes] = []
         at = 0
         while len(buffer) - at >= FRAME_HEAD:
-            if self._is_first and buffer.startswith(MAGIC):
-                self._refusal = _Document(self._documents)
-                return self._refusal.feed(buffer)
             size = FRAME_HEAD + int.from_bytes(buffer[at : at + FRAME_HEAD])
             if size > DOCUMENT_LIMIT:
                 raise Unreadable(f"an event of the watch has more than {DOCUMENT_LIMIT} bytes")
             if len(buffer) - at < size:
                 self._buffer.put_back(buffer[at:], size)
                 return b"".join(out)
-            self._is_first = False
             out.append(self._event(buffer[at + FRAME_HEAD : at + size]))
             at += size
         if at < len(buffer):
