@@ -24,8 +24,8 @@ _QUOTE: Final = ord('"')
 _COMMA: Final = ord(",")
 _KEY: Final = re.compile(rb'[ \t\r\n,]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _BETWEEN: Final = re.compile(rb"[ \t\r\n,]*")
-_BEFORE_VALUE: Final = len('"":')
-"""Bytes around a key, as compact JSON has them."""
+_BEFORE_VALUE: Final = len(',"":')
+"""Bytes before a value besides its key, as compact JSON has them: the first has a brace where others have a comma."""
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _elements = msgspec.json.Decoder(list[Raw]).decode
@@ -41,15 +41,14 @@ def members_of(container: bytes) -> dict[str, Span]:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Unreadable(f"it is not valid JSON: {error}") from None
     found: dict[str, Span] = {}
-    at = 1
+    at = 0
     for key, value in decoded.items():
         start = at + len(key) + _BEFORE_VALUE
         at = start + len(value)
         found[key] = start, at
-        at += 1
     # Every other way to write it is longer: an escape or a character outside ASCII in a key counts as one of it, a
     # member that another one of its name has replaced not at all.
-    return found if at == len(container) else _spaced_members(container, decoded)
+    return found if at + 1 == len(container) else _spaced_members(container, decoded)
 
 
 def values_of(container: bytes | Raw) -> dict[str, Raw]:
