@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.e2e.gate import ALLOW_ALL_RULES, Cluster, Gate
 from tests.e2e.kubectl import TRANSPORTS, Kubectl
 from tests.e2e.terminal import MEBIBYTE, Terminal, noise
@@ -44,8 +45,8 @@ def namespace(cluster: Cluster, direct: Kubectl, new_namespace: Callable[[str], 
         )
     ]
     here.must("create", "secret", "generic", "words", f"--from-literal=word={value}")
-    here.must("apply", "-f", "-", stdin=yaml_of(holds, reader))
-    here.must("wait", "--for=condition=Ready", "pod/holds", "pod/reader", f"--timeout={READY_SECONDS}s")
+    here.must("apply", "-f", "-", stdin=yaml_of(holds, reader, pod("free", cluster.image)))
+    here.must("wait", "--for=condition=Ready", "pod/holds", "pod/reader", "pod/free", f"--timeout={READY_SECONDS}s")
     return name
 
 
@@ -165,3 +166,53 @@ def test_the_record_says_what_was_masked(here: Kubectl, knowing_gate: Gate, valu
     entry = knowing_gate.wait_for_event(mark)
     assert entry["annotations"]["narrowgate.dev/masked"] == "narrowgate/known-value=2"
     assert value not in knowing_gate.journal_text()
+
+
+# --- who gets in where nothing is known of the Secrets' values ---
+
+INTO_PODS = """
+    - id: into-pods
+      effect: allow
+      verbs: [create, get, patch]
+      apiGroups: [""]
+      resources: [pods, pods/exec, pods/attach, pods/ephemeralcontainers]
+      namespaces: ["*"]
+"""
+
+
+@pytest.fixture(scope="module")
+def unknowing_gate(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    gate = Gate(tmp_path_factory.mktemp("unknowing"), [{"name": "dev", "kubeconfig": str(cluster.kubeconfig)}])
+    for name, says in (("default", ""), ("masked", "mountedSecrets: mask"), ("denied", "mountedSecrets: deny")):
+        gate.agent(name, yaml.safe_load(INTO_PODS + (f"      {says}\n" if says else "")))
+    gate.start()
+    yield gate
+    gate.stop()
+
+
+@pytest.mark.parametrize("transport", list(TRANSPORTS))
+@pytest.mark.parametrize(
+    ("name", "says"), [("default", "maskKnownValues"), ("masked", ""), ("denied", "mountedSecrets: deny")]
+)
+def test_a_pod_that_holds_secrets_is_entered_as_the_rule_says(
+    unknowing_gate: Gate,
+    cluster: Cluster,
+    namespace: str,
+    tmp_path: Path,
+    *,
+    name: str,
+    says: str,
+    transport: str,
+) -> None:
+    agent = unknowing_gate.agent(name)
+    kubectl = Kubectl(cluster.kubectl, agent.kubeconfig, tmp_path).within(namespace).using(TRANSPORTS[transport])
+    ran = kubectl("exec", "holds", "-c", "main", "--", "echo", "in")
+    assert (ran.code == 0) is (not says), ran.text
+    if says:
+        assert b"the pod holds Secret words" in ran.err
+        assert says.encode() in ran.err
+    else:
+        assert ran.out == b"in\n"
+    assert kubectl("exec", "free", "-c", "main", "--", "echo", "in").out == b"in\n"
+    debugged = kubectl("debug", "holds", f"--image={cluster.image}", "--image-pull-policy=Never", "--", "true")
+    assert (b"the pod holds Secret words" in debugged.err) is bool(says), debugged.text

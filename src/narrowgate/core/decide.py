@@ -35,6 +35,8 @@ from narrowgate.core import refusals
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
 from narrowgate.core.grants import Grant, held_by
+from narrowgate.core.held_secrets import Member as Entering
+from narrowgate.core.held_secrets import with_held
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Answer, Evidence, Granted, Grants, Held, Refused, Uncovered, judge
@@ -72,6 +74,8 @@ def decide(
         own = _own(grants, member, policy, what.cluster, now) if grants else None
         for question, use in questions:
             answer = judge(holding, member, question, use, evidence, own)
+            if use is None and what.held is not None:
+                answer = with_held(answer, Entering(member, holding, own), question, what, _shown(policy, chain, what))
             if isinstance(answer, Held) and approvals:
                 held += answer.rules
                 answer = answer.cover
@@ -126,6 +130,11 @@ class _Judged(NamedTuple):
     policy: Rulebook
     grants: Sequence[Grant]
     now: float
+
+
+def _shown(policy: Rulebook, chain: Chain, what: Intent) -> MaskChoice | None:
+    """What is masked in what comes back out of a pod."""
+    return policy.masks_of(chain, what.cluster, question_of(what), ())
 
 
 def _own(grants: Sequence[Grant], member: Identity, policy: Rulebook, cluster: str, now: float) -> Grants | None:
@@ -226,4 +235,9 @@ def _answers(
             asked = Asked(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
             )
-            yield asked, judge(holding, member, question, use, evidence, own)
+            answer = judge(holding, member, question, use, evidence, own)
+            if use is None and evidence.what.held is not None:
+                entering = Entering(member, holding, own)
+                shown = _shown(judged.policy, chain, evidence.what)
+                answer = with_held(answer, entering, question, evidence.what, shown)
+            yield asked, answer

@@ -28,6 +28,17 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     """Where in the object it is named, for the refusal: `spec.template.spec.volumes[0].secret.secretName`."""
 
 
+class HeldSecrets(msgspec.Struct, frozen=True, kw_only=True):
+    """The Secrets in the pod that a request goes into."""
+
+    names: tuple[str, ...] = ()
+    """Sorted."""
+    unknown: str = "nobody has looked"
+    """Why they are not known; empty where they are."""
+    known_values: bool = False
+    """Whether the gate knows the values of this cluster's Secrets, and can mask them."""
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `decide` may look at about the request itself."""
 
@@ -49,4 +60,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the gate itself looks, for the sender, and shows what is masked at most: then no reveal asks people, and
     none that would shows anything.
     """
+    held: HeldSecrets | None = None
+    """What is in the pod that an exec, attach or debug goes into; None where nobody has looked, and for all else."""
     user_agent: str = ""

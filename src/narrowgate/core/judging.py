@@ -35,6 +35,8 @@ class Refused(msgspec.Struct, frozen=True):
 
     rule: CompiledRule
     undecided: str = ""
+    because: str = ""
+    """What of the request the rule that lets it in withholds, where that is not a guard (`held_secrets`)."""
 
 
 class Uncovered(msgspec.Struct, frozen=True):
@@ -58,6 +60,8 @@ class Held(msgspec.Struct, frozen=True):
     rules: tuple[CompiledRule, ...]
     cover: RuleRef | Granted
     """What covers it once they have said yes: what would without those rules, else the one of them that offers it."""
+    because: str = ""
+    """See `Refused`."""
 
 
 Answer = RuleRef | Granted | Refused | Held | Uncovered

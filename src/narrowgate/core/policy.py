@@ -50,6 +50,17 @@ class Effect(enum.Enum):
     """Held until people answer; their answer covers that one request."""
 
 
+class MountedSecrets(enum.Enum):
+    """What becomes of an exec, attach or debug into a pod that holds Secrets which its sender may not read."""
+
+    MASK = "mask"
+    """It is let in, and what comes back is masked as text is."""
+    APPROVE = "approve"
+    """People are asked."""
+    DENY = "deny"
+    """It is refused."""
+
+
 class SubjectKind(enum.Enum):
     """Who a subject can name; the first three are kinds of identity (`identity.Kind`)."""
 
@@ -108,7 +119,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     max_duration: float | None = None
     """Seconds a grant from this rule may last; set on grantable rules and no others."""
     approval: Approval | None = None
-    """Always set on approve rules; on grantable ones None means that nobody is asked (`approval: none`)."""
+    """Always set on approve rules; on grantable ones None means that nobody is asked (`approval: none`). On allow rules
+    it is for `mounted_secrets` alone.
+    """
     max_requests: int | None = None
     """Requests that a grant from this rule covers in all; None: any number. On grantable rules only, as what follows.
     """
@@ -118,6 +131,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What the link of its task must begin with, any of them; None where no link is asked for."""
     review: Approval | None = None
     """Set on emergency rules: they grant to emergency tasks alone, at once, and these people look at it afterwards."""
+    mounted_secrets: MountedSecrets | None = None
+    """Set on rules that let somebody into pods. None: MASK where the values of the cluster's Secrets are masked for
+    whoever comes, else APPROVE.
+    """
     reveals: bool = False
     """Whether this is what a reveal asks people: it holds the `get` of one object that is covered, and offers nothing.
     """

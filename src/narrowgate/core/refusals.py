@@ -20,7 +20,7 @@ from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Use
 from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import EVERYTHING, Approval, Effect
+from narrowgate.core.policy import EVERYTHING, Approval, Effect, MountedSecrets
 from narrowgate.core.rulebook import Holding
 from narrowgate.core.wanted import MOST_WANTED, WantedRefused, read_wanted
 
@@ -90,6 +90,8 @@ def resource(question: Question) -> str:
 def denied(asked: Asked, refused: Refused) -> Deny:
     """A guard withholds it."""
     rule, judged = refused.rule, asked.judged
+    if refused.because:
+        return _let_in_by(asked, refused)
     does = "denies it" if rule.effect is Effect.DENY else "holds it for approval"
     reason = f"rule {rule.rule.id} of policy {rule.ref.policy} {does}{_because(asked)}"
     hint = "no approval lifts a deny rule; ask for something it does not match"
@@ -102,6 +104,20 @@ def denied(asked: Asked, refused: Refused) -> Deny:
     elif rule.names is not None and not judged.name:
         hint = f"the rule guards {_listed(rule.rule.names or (), 'name')}, which this would reach; name an object"
     return Deny(message=f"{asked}: {reason}", hint=hint, rule=rule.ref)
+
+
+def _let_in_by(asked: Asked, refused: Refused) -> Deny:
+    """The rule that would let it into a pod does not let it in to what the pod holds."""
+    rule = refused.rule
+    would = f"rule {rule.rule.id} of policy {rule.ref.policy}"
+    if rule.rule.mounted_secrets is MountedSecrets.DENY:
+        hint = f"{would} says mountedSecrets: deny; a pod without those Secrets can be entered"
+    else:
+        hint = (
+            f"{would} can say mountedSecrets: mask, or approve with whom to ask; without it they are masked where the "
+            "cluster is registered with maskKnownValues"
+        )
+    return Deny(message=f"{asked}: {_line(refused.because)}", hint=hint, rule=rule.ref)
 
 
 def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
@@ -119,7 +135,7 @@ def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
 def held(asked: Asked, answer: Held) -> NeedsApproval:
     """An approve rule matches, the first of those that do."""
     rule = answer.rules[0]
-    does = "holds it for approval"
+    does = f"holds it for approval, because {_line(answer.because)}" if answer.because else "holds it for approval"
     if rule.rule.reveals and asked.use is None:
         does = "asks people before it shows what is masked in it"
     return NeedsApproval(

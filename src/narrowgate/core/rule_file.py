@@ -21,6 +21,7 @@ from narrowgate.core.policy import (
     Approval,
     Approvers,
     Effect,
+    MountedSecrets,
     Rule,
 )
 from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
@@ -29,7 +30,7 @@ from narrowgate.core.yaml_reader import Field, Reader, meant
 
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
-    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency",
+    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency", "mountedSecrets",
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -65,6 +66,11 @@ _VERB_MEANT: Final[Mapping[str, str]] = {
 _CREATED_ONLY: Final = frozenset({"pods/exec", "pods/attach", "pods/portforward"})
 """Requests for these are `create` whatever their HTTP method, so another verb on them would never match."""
 
+_INTO_PODS: Final = frozenset(
+    {"pods/exec", "pods/attach", "pods/ephemeralcontainers", "*/exec", "*/attach", "*/ephemeralcontainers", EVERYTHING}
+)
+"""Resources of rules by which somebody gets into pods."""
+
 _SUBRESOURCE_MEANT: Final[Mapping[str, str]] = {
     "pods/logs": "pods/log",
     "pods/port-forward": "pods/portforward",
@@ -98,7 +104,7 @@ def read_rule(reader: Reader, field: Field) -> Rule | None:
     if effect in (Effect.ALLOW, Effect.GRANTABLE) and not urls and "namespaces" not in entries:
         _check_namespaced(reader, field, what)
     when = _condition(reader, entries["when"]) if "when" in entries else ""
-    terms = _terms(reader, field, entries, effect) if effect else {}
+    terms = _terms(reader, field, entries, effect, what.get("resources", ())) if effect else {}
     if len(reader.errors) > mistakes or effect is None:
         return None
     return Rule(id=identifier, effect=effect, when=when, line=field.line, **what, **terms)
@@ -344,7 +350,9 @@ def _condition(reader: Reader, field: Field) -> str:
     return text
 
 
-def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: Effect) -> dict[str, Any]:
+def _terms(
+    reader: Reader, field: Field, entries: Mapping[str, Field], effect: Effect, resources: tuple[str, ...]
+) -> dict[str, Any]:
     """`maxDuration`, `approval` and what else only some effects have: which needs them and which cannot have them."""
     grantable = effect is Effect.GRANTABLE
     for key in _GRANTABLE_ONLY:
@@ -352,11 +360,16 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
             reader.refuse(entries[key], f"goes with effect: grantable, and this rule's is {effect.value}")
     if "maxDuration" not in entries and grantable:
         reader.refuse(field, "has no maxDuration, and what is granted must end", "write maxDuration: 1h, for example")
-    asks = grantable or effect is Effect.APPROVE
+    mounted = _mounted_secrets(reader, entries, effect, resources)
+    asks = grantable or effect is Effect.APPROVE or mounted is MountedSecrets.APPROVE
     if "approval" in entries and not asks:
-        reader.refuse(entries["approval"], f"goes with effect: approve or grantable, and this rule's is {effect.value}")
+        reader.refuse(
+            entries["approval"],
+            "goes with effect: approve or grantable, or with mountedSecrets: approve, "
+            f"and this rule's effect is {effect.value}",
+        )
     if "approval" not in entries and asks:
-        none = "approval: none or " if grantable else ""
+        none = "approval: none or " if grantable and mounted is not MountedSecrets.APPROVE else ""
         reader.refuse(
             field, "has no approval", f"write {none}approval: {{from: [{{group: sre, count: 1}}], within: 10m}}"
         )
@@ -366,10 +379,34 @@ def _terms(reader: Reader, field: Field, entries: Mapping[str, Field], effect: E
         else None,
         "approval": read_approval(reader, entries["approval"], effect) if asks and "approval" in entries else None,
         **(_limits(reader, entries) if grantable else {}),
+        "mounted_secrets": mounted,
     }
+    if mounted is MountedSecrets.APPROVE and terms["approval"] is None and "approval" in entries:
+        reader.refuse(entries["approval"], "mountedSecrets: approve asks somebody", "name who must answer")
     if grantable and "emergency" in entries:
         terms["review"] = _review(reader, entries, terms)
     return terms
+
+
+def _mounted_secrets(
+    reader: Reader, entries: Mapping[str, Field], effect: Effect, resources: tuple[str, ...]
+) -> MountedSecrets | None:
+    """`mountedSecrets` of a rule that lets somebody into pods; None where it is not written, or refused."""
+    if "mountedSecrets" not in entries:
+        return None
+    field = entries["mountedSecrets"]
+    if effect not in (Effect.ALLOW, Effect.GRANTABLE):
+        reader.refuse(field, f"goes with effect: allow or grantable, and this rule's is {effect.value}")
+        return None
+    if not _INTO_PODS.intersection(resources):
+        reader.refuse(field, "is about getting into pods", "name pods/exec, pods/attach or pods/ephemeralcontainers")
+        return None
+    known = [action.value for action in MountedSecrets]
+    text = reader.text(field)
+    if text not in known:
+        reader.refuse(field, f'"{text}" is none of {", ".join(known)}', meant(text, known) or "")
+        return None
+    return MountedSecrets(text)
 
 
 def _limits(reader: Reader, entries: Mapping[str, Field]) -> dict[str, Any]:

@@ -16,18 +16,23 @@ import orjson
 from narrowgate.core.body import JSON, PROTOBUF, may_create, with_body, with_old, with_patched
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow
+from narrowgate.core.documents import parse_json
+from narrowgate.core.held_secrets import goes_into_pod, is_minded, secrets_of
 from narrowgate.core.identity import Chain
-from narrowgate.core.intent import Intent
+from narrowgate.core.intent import HeldSecrets, Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.preview import could_be_allowed
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
-from narrowgate.proxy.look import Look, pinned
+from narrowgate.proxy.look import Look, pinned, whole_target
 from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.state import Snapshot
 from narrowgate.proxy.write_back import WriteBack
 from narrowgate.wire.protobuf import read_names
 from narrowgate.wire.protobuf_object import read_object
+
+OK = 200
+NOT_FOUND = 404
 
 CHANGING_VERBS = frozenset({"update", "patch", "delete"})
 """Verbs that are about an object which may be there already."""
@@ -86,6 +91,31 @@ class Facts:
         if old is not None and intent.info.verb in ("patch", "update"):
             body = pinned(content_type, body, old)
         return msgspec.structs.replace(what, intent=intent), body
+
+    async def into_pod(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
+        """Look which Secrets the pod holds that a request goes into, where that has a say.
+
+        Raises what asking the API server raises.
+        """
+        if not goes_into_pod(what.intent.info):
+            return what
+        held = HeldSecrets(known_values=what.served.cluster.access.masks_known_values)
+        intent = msgspec.structs.replace(what.intent, held=held)
+        snapshot = what.snapshot
+        grants = snapshot.grants_of(who)
+        decision = decide(who, what.intent, snapshot.rulebook, grants, what.approvals, time.time())
+        if isinstance(decision, Allow) and is_minded(snapshot.rulebook, who, intent):
+            held = await self._held(Look(exchange, who, what, decision.rule, self._masking), what, held)
+        return msgspec.structs.replace(what, intent=msgspec.structs.replace(intent, held=held))
+
+    async def _held(self, look: Look, what: Understood, held: HeldSecrets) -> HeldSecrets:
+        status, answer = await look.ask("GET", whole_target(what.target), b"", b"")
+        if status == NOT_FOUND:
+            # Then there is nothing to get into, and the API server says so.
+            return msgspec.structs.replace(held, unknown="")
+        if status != OK:
+            return msgspec.structs.replace(held, unknown=f"the cluster answers {status} to reading it")
+        return msgspec.structs.replace(held, names=secrets_of(parse_json(answer)), unknown="")
 
     def unread(self, exchange: Exchange, what: Understood) -> bytes | None:
         """What becomes of a body that nothing has to be read from: streamed behind `proxy`, refused elsewhere."""

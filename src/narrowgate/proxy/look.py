@@ -96,7 +96,7 @@ def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
     targets = [whole]
     if what.intent.info.subresource in SHOWING_ALL:
         # First: not each of them can be read by itself (`namespaces/finalize`).
-        targets.insert(0, Target(segments=whole.segments[:-1], path=whole.path.rpartition("/")[0], query=()))
+        targets.insert(0, whole_target(whole))
     for target in targets:
         try:
             reading = understand("GET", target, cluster.known(), cluster.name)
@@ -113,6 +113,11 @@ def right_to_read(who: Chain, what: Understood) -> tuple[Allow, Target] | None:
 def object_target(target: Target) -> Target:
     """The target of the object itself: without query and, for `scale` or `status`, with the subresource."""
     return Target(segments=target.segments, path=target.path, query=())
+
+
+def whole_target(target: Target) -> Target:
+    """The target of the object itself, of which this is a subresource."""
+    return Target(segments=target.segments[:-1], path=target.path.rpartition("/")[0], query=())
 
 
 def dry_target(target: Target) -> Target:

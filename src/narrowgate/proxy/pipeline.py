@@ -152,6 +152,7 @@ class Pipeline:
             intent = what.intent
             await self._record(exchange, events, intent)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
+            what = await self._facts.into_pod(exchange, who, what)
             current = self._state.current(self._loop.time())
             if current is not snapshot:
                 # It moved while the body came, or the disk or the cluster was waited for: nothing read before holds.
@@ -282,7 +283,7 @@ class Pipeline:
     def _judge(self, exchange: Exchange, what: Understood, who: Chain, events: RequestEvents) -> Decision:
         grants = what.snapshot.grants_of(who)
         decision = decide(who, what.intent, what.snapshot.rulebook, grants, what.approvals, time.time())
-        if isinstance(decision, Allow) and not what.approvals and is_bare(exchange.head):
+        if isinstance(decision, Allow) and not what.approvals and what.intent.held is None and is_bare(exchange.head):
             self._recent.keep(exchange, who, what, decision, events)
         return decision
 
@@ -345,8 +346,9 @@ class Pipeline:
         await self._require_same(exchange, who, snapshot)
         what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who, snapshot)
         if not must_read_body(what.intent.info) or is_bare(exchange.head):
-            return what, b""
-        return await self._facts.complete(exchange, who, what)
+            return await self._facts.into_pod(exchange, who, what), b""
+        complete, body = await self._facts.complete(exchange, who, what)
+        return await self._facts.into_pod(exchange, who, complete), body
 
     async def _use_approval(
         self, exchange: Exchange, what: Understood, who: Chain, judged: tuple[Allow, NeedsApproval, RequestEvents]

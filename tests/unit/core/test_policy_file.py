@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from narrowgate.core.lint import lint
-from narrowgate.core.policy import Approval, Approvers, Effect, Policy, Subject, SubjectKind
+from narrowgate.core.policy import Approval, Approvers, Effect, MountedSecrets, Policy, Subject, SubjectKind
 from narrowgate.core.policy_file import PolicyErrors, check_set, parse_policies
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.yaml_reader import MAX_ERRORS, MAX_TEXT_BYTES
@@ -171,7 +171,7 @@ namespaces: [ci]
         ("id: a -> id: a\nmaxDuration: 1h", "maxDuration: goes with effect: grantable, and this rule's is allow"),
         (
             "id: a -> id: a\napproval: none",
-            "approval: goes with effect: approve or grantable, and this rule's is allow",
+            "mountedSecrets: approve, and this rule's effect is allow",
         ),
         ("id: a -> id: a\nnonResourceURLs: [/x]", "resources: does not go with nonResourceURLs, write two rules"),
         ("effect: allow -> effect: grantable", "has no maxDuration, and what is granted must end"),
@@ -448,4 +448,44 @@ def test_an_emergency_rule_says_who_looks_at_it_afterwards() -> None:
 def test_an_emergency_that_is_long_waits_or_is_seen_by_nobody_is_refused(was: str, line: str, says: str) -> None:
     assert was in EMERGENCY
     found = mistakes(with_rule(EMERGENCY.replace(was, line)))
+    assert any(says in mistake for mistake in found), found
+
+
+INTO_PODS = """
+    id: into-pods
+    effect: allow
+    verbs: [create]
+    apiGroups: [""]
+    resources: [pods/exec]
+    namespaces: [ci]
+    mountedSecrets: approve
+    approval: {from: [{group: sre, count: 1}], within: 5m}
+"""
+
+
+def test_a_rule_that_lets_into_pods_says_what_happens_where_they_hold_secrets() -> None:
+    (rule,) = only(with_rule(INTO_PODS)).rules
+    assert (rule.mounted_secrets, rule.approval) == (
+        MountedSecrets.APPROVE,
+        Approval((Approvers("sre", 1),), 300.0),
+    )
+    (masked,) = only(with_rule(INTO_PODS.replace("approve\n", "mask\n").partition("    approval:")[0])).rules
+    assert (masked.mounted_secrets, masked.approval) == (MountedSecrets.MASK, None)
+
+
+@pytest.mark.parametrize(
+    ("was", "line", "says"),
+    [
+        ("approval: {from: [{group: sre, count: 1}], within: 5m}", "", "has no approval"),
+        ("{from: [{group: sre, count: 1}], within: 5m}", "none", "asks somebody"),
+        ("mountedSecrets: approve", "mountedSecrets: mask", "or with mountedSecrets: approve"),
+        ("mountedSecrets: approve", "mountedSecrets: ask", '"ask" is none of mask, approve, deny'),
+        ("[pods/exec]", "[pods/log]", "is about getting into pods"),
+        ("effect: allow", "effect: deny", "goes with effect: allow or grantable, and this rule's is deny"),
+        ("effect: allow", "effect: approve", "goes with effect: allow or grantable, and this rule's is approve"),
+    ],
+)
+def test_what_makes_no_sense_about_mounted_secrets_is_refused(was: str, line: str, says: str) -> None:
+    assert was in INTO_PODS
+    found = mistakes(with_rule(INTO_PODS.replace(was, line)))
     assert any(says in mistake for mistake in found), found
