@@ -131,7 +131,7 @@ class Record:
             journal.close()
         self._texts.close()
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Of all journals."""
         return sum(path.stat().st_size for path in self.folder.glob("*/*.jsonl"))
 
@@ -318,7 +318,7 @@ def _print_growth(record: Record, size: int) -> None:
     file = os.path.getsize(record.folder / "index.db")
     text = os.path.getsize(record.folder / "text.db")
     print(
-        f"{size:>11,} requests: journals {record.bytes() / 1e6:,.0f} MB (made in {made:,.0f} s), "
+        f"{size:>11,} requests: journals {record.size() / 1e6:,.0f} MB (made in {made:,.0f} s), "
         f"{lines:,} lines taken in within {took:,.1f} s ({lines / took:,.0f} a second, {used:,.1f} s of processor), "
         f"index {file / 1e6:,.0f} MB ({file / size:,.0f} bytes a request), text {text / 1e6:,.0f} MB, "
         f"a thousand requests more {_kept_up(record) * 1e3:,.0f} ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 from starlette.applications import Starlette
@@ -60,6 +61,8 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
     """Set where there is a SAML provider."""
     bindings: tuple[RoleBinding, ...] = ()
     modes: Mapping[str, UpstreamMode] = {}
+    trail: Path | None = None
+    """The folder of the record."""
     slack: Sequence[SlackReceiver] = ()
     """Channels in which people may answer by buttons."""
 
@@ -97,6 +100,7 @@ def control_app(parts: ControlParts) -> Starlette:
         rulebook=parts.current.rulebook,
         modes=parts.modes,
         providers=providers,
+        trail=parts.trail,
     )
     routes = [
         *pages.routes(),

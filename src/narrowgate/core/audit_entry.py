@@ -153,8 +153,7 @@ def facts_of(entry: AuditEntry) -> set[str]:
 
     An empty value is no fact: nothing is found by what an entry does not say.
     """
-    found = {f"w{member}" for member in entry.chain}
-    found.add(f"w{entry.user}")
+    found = {f"w{member}" for member in (*entry.chain, entry.user) if member}
     found |= {f"{letter}{value}" for letter, value in _plain(entry) if value}
     if entry.rule:
         found.add(f"p{entry.rule}")

@@ -28,6 +28,9 @@ LONGEST_TEXT = 256
 LONGEST_WORD = 512
 """Characters of any other word of a question; names in Kubernetes have at most 253."""
 
+LATEST = 4_102_444_800.0
+"""Unix seconds of the year 2100: a later time is a slip of the pen."""
+
 DECISIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "allowed": ("allow",),
@@ -148,16 +151,14 @@ def moment_before(text: str, now: float) -> str:
         raise ValueError(
             f"{text[:64]!r} is no time; write how long ago (10m, 2h, 7d) or RFC 3339 (2026-01-31T12:00:00Z)"
         ) from None
-    try:
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (OverflowError, ValueError):
-        raise ValueError(f"{text[:64]!r} lies outside the calendar; write another time") from None
-    return _written(text, at)
+    return _written(text, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _written(text: str, at: float) -> str:
     if at < 0:
         raise ValueError(f"{text[:64]!r} lies before 1970; write a later time")
+    if at >= LATEST:
+        raise ValueError(f"{text[:64]!r} lies after 2100; write an earlier time")
     return timestamp(at).decode()
 
 

@@ -60,6 +60,8 @@ class Action(enum.Enum):
     LIST_DELEGATIONS = "list delegations"
     DELEGATE = "delegate their answers"
     END_DELEGATION = "end delegations"
+    SEARCH_RECORD = "search the record"
+    GET_RECORD = "look at the record"
 
 
 class Reach(enum.IntEnum):
@@ -132,6 +134,9 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         # Nobody says for another one who answers in their place, no admin either.
         Action.DELEGATE: _row(member=Reach.OWN),
         Action.END_DELEGATION: _row(member=Reach.OWN, admin=Reach.ALL),
+        # Own: of people, what they did, and what agents did while they answered for them.
+        Action.SEARCH_RECORD: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.GET_RECORD: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
     }
 )
 

@@ -32,6 +32,7 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.retention import Retention
+from narrowgate.main.search_index import SearchIndex
 from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
@@ -85,6 +86,7 @@ class ControlProcess:
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
+                    tasks.create_task(SearchIndex(self._config.data_dir / "trail").follow()),
                     tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
@@ -119,6 +121,7 @@ class ControlProcess:
             saml=config.authentication.saml,
             saml_key=saml_key(config),
             bindings=config.roles,
+            trail=config.data_dir / "trail",
             modes={cluster.name: cluster.mode for cluster in config.clusters},
             slack=[receiver for receiver in config.receivers if isinstance(receiver, SlackReceiver)],
         )

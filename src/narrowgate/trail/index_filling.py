@@ -83,10 +83,17 @@ class Filling:
         """Take in what the journals have gained, until `stop` says so. Raises Shrunk, sqlite3.Error, OSError."""
         with transaction(self._database):
             self._forget_removed()
-        work = [(source, size - source.offset) for source, size in self._sources() if size > source.offset]
-        total = sum(more for _, more in work)
-        done = 0
-        for source, _ in work:
+        sources = self._sources()
+        behind: dict[str, int] = {}
+        for source, size in sources:
+            behind[source.writer] = behind.get(source.writer, 0) + size - source.offset
+        # The journal that is furthest behind goes first, or whoever stops early never comes to the others. The order
+        # within one stays: the latest event is what is told of a request.
+        sources.sort(key=lambda each: (-behind[each[0].writer], each[0].writer, each[0].segment))
+        total, done = sum(behind.values()), 0
+        for source, size in sources:
+            if size == source.offset:
+                continue
             if stop():
                 return
             for count in self._take_in(source, stop):

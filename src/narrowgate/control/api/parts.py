@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -17,6 +18,9 @@ from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.store.port import Store
+
+MOST_SEARCHES = 2
+"""Searches of the record at one time: each may take a processor for a good part of a second."""
 
 
 class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,5 +45,9 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """Since when rules stand."""
     requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while a task is counted and kept, so that two at once are not both the last one allowed."""
+    trail: Path | None = None
+    """The folder of the record, for searches; without it there are none."""
+    searching: threading.Semaphore = msgspec.field(default_factory=lambda: threading.Semaphore(MOST_SEARCHES))
+    """Searches that may run at one time."""
     pace: CollectPace = msgspec.field(default_factory=CollectPace)
     """When each task that waits was last asked about."""

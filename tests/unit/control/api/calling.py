@@ -127,6 +127,7 @@ class Api:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = open_store("", folder)
+        (folder / "trail").mkdir()
         self.memory = Journal()
         key = Ed25519PrivateKey.generate()
         self._genuine = Genuine(key.public_key())
@@ -145,6 +146,7 @@ class Api:
             rulebook=self.rulebook,
             modes={"dev": UpstreamMode.CREDENTIAL, "prod": UpstreamMode.IMPERSONATE},
             providers=(Provider(source="oidc:corp", title="Corp"),),
+            trail=folder / "trail",
         )
         self.app = Starlette(routes=api_routes(self.parts))
 

@@ -10,6 +10,7 @@ import pytest
 from starlette.routing import Route
 from tests.unit.control.api.calling import PEOPLE, POLICY, Api, document
 from tests.unit.control.api.questions import asked, bearer_of, signed_in, waiting_and_approved
+from tests.unit.control.api.recorded import did
 
 from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
@@ -62,6 +63,9 @@ def fits(value: Any, schema: dict[str, Any], whole: dict[str, Any], where: str =
 def _members(value: dict[str, Any], schema: dict[str, Any], whole: dict[str, Any], where: str) -> list[str]:
     known, rest = schema.get("properties", {}), schema.get("additionalProperties")
     wrong = [f"{where}: {name} is missing" for name in schema.get("required", []) if name not in value]
+    if not known and rest is None:
+        # An object of Kubernetes', which is described there.
+        return wrong
     for name, item in value.items():
         if name in known or isinstance(rest, dict):
             wrong += fits(item, known.get(name, rest), whole, f"{where}.{name}")
@@ -145,6 +149,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         audit_id="refused", holder="agent:hers", cluster="dev", at=time.time(), wanted=("get nodes",)
     )
     api.store.denied_requests.tell([denied], now=now)
+    did(api.folder / "trail", ("hers-did", "agent:hers", "person:olga"))
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -188,6 +193,8 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),
         ("collectTask", bot, "/tasks/waitswaitswaitsw/collect", None),
         ("getDenied", "owner", "/denied/refused", None),
+        ("listRecords", "owner", "/records?limit=1", None),
+        ("getRecord", "owner", "/records/hers-did", None),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
+from tests.unit.control.api.recorded import did
 
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.control.api.calls import PREFIX
@@ -73,6 +74,9 @@ EXPECTED = {
     "answerApprovals":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "withdrawApproval":    "401 401 401  404 404 404  404 403 404 403 200  200 404",
     "listStanding":        "401 401 401  200 200 200  200 200 200 200 200  200 200",
+    # An agent may be called what another was called before it: the record is for people.
+    "listRecords":         "401 401 401  403 403 403  200 200 200 200 200  200 200",
+    "getRecord":           "401 401 401  403 403 403  404 404 404 200 200  200 200",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
     "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
@@ -120,6 +124,8 @@ def target_of(path: str, caller: str) -> str:
         return path.replace("{id}", f"{agent}-{called}")
     if path.startswith("/denied/{id}"):
         return path.replace("{id}", f"{agent}-refused")
+    if path.startswith("/records/{id}"):
+        return path.replace("{id}", f"{agent}-did")
     if path.startswith("/approvals/{id}"):
         return path.replace("{id}", "hers-asks")
     return (
@@ -144,6 +150,7 @@ def prepare(api: Api) -> None:
             audit_id=f"{agent}-refused", holder=f"agent:{agent}", cluster="dev", at=time.time(), wanted=("get nodes",)
         )
         api.store.denied_requests.tell([refused], now=now)
+    did(api.folder / "trail", ("hers-did", "agent:hers", "person:olga"), ("theirs-did", "agent:theirs", "group:sre"))
     question = ApprovalQuestion(
         id="hers-asks",
         asks=(Approval((Approvers("sre", 1),), 600.0),),

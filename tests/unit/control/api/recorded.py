@@ -1,0 +1,34 @@
+"""A record with requests of several agents, for calls that search it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.trail.sealed import SIGNER
+
+from narrowgate.main.search_index import SearchIndex
+from narrowgate.trail.journal import Journal
+
+
+def did(folder: Path, *done: tuple[str, str, str]) -> None:
+    """Put requests into the record, and the index: audit id, who sent it, who answered for that one."""
+    journal = Journal.open(folder, "gate-0", SIGNER)
+    for number, (audit_id, who, owner) in enumerate(done):
+        at = f"2026-01-01T00:00:00.{number:06d}Z"
+        event = {
+            "auditID": audit_id,
+            "stage": "ResponseComplete",
+            "requestURI": "/api/v1/pods",
+            "verb": "list",
+            "user": {"username": who, "extra": {"narrowgate.dev/owner": [owner]} if owner else {}},
+            "objectRef": {"resource": "pods"},
+            "responseStatus": {"code": 200},
+            "requestReceivedTimestamp": at,
+            "stageTimestamp": at,
+            "annotations": {"narrowgate.dev/chain": json.dumps([who]), "narrowgate.dev/decision": "allow"},
+        }
+        journal.append(json.dumps(event).encode())
+    journal.write()
+    journal.close()
+    SearchIndex(folder).take_in()
