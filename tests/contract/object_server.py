@@ -12,7 +12,7 @@ from pathlib import Path
 from dev.build import build
 from dev.cluster.processes import free_ports
 
-from narrowgate.recordings.object_storage import Bucket
+from narrowgate.recordings.bucket import Bucket
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ACCESS_KEY = "narrowgate-test"

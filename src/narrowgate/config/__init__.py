@@ -20,6 +20,7 @@ from narrowgate.config.gate_file import (
 )
 from narrowgate.config.gate_keys import gate_keys, saml_key
 from narrowgate.config.policies import load_policy_files
+from narrowgate.config.recordings import recording_keys, recording_store
 from narrowgate.config.values import Audit, Authentication, ClusterConfig, Config, Limits, Listen, ReadLevel
 from narrowgate.keys import TLSFiles
 
@@ -46,5 +47,7 @@ __all__ = [
     "load_config",
     "load_policy_files",
     "parse_config",
+    "recording_keys",
+    "recording_store",
     "saml_key",
 ]

@@ -16,6 +16,7 @@ from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
 from narrowgate.config.notifications import NotificationsEntry, read_receivers
+from narrowgate.config.recordings import MOST_FORMER_KEYS, ObjectStorageEntry, read_bucket
 from narrowgate.config.saml import SAMLEntry, read_saml_providers
 from narrowgate.config.values import (
     Address,
@@ -119,6 +120,8 @@ class _Authentication(_Shape, frozen=True):
 
 class _Encryption(_Shape, frozen=True):
     key_file: str = ""
+    recording_key_file: str = ""
+    former_recording_key_files: list[str] = []
 
 
 class _Control(_Shape, frozen=True):
@@ -137,6 +140,7 @@ class _Approvals(_Shape, frozen=True):
 
 class _Retention(_Shape, frozen=True):
     tasks: str = "30d"
+    recordings: str = ""
 
 
 class _Audit(_Shape, frozen=True):
@@ -167,6 +171,7 @@ class _Config(_Shape, frozen=True):
     encryption: _Encryption = _Encryption()
     store: str = ""
     recordings: str = ""
+    object_storage: ObjectStorageEntry = ObjectStorageEntry()
     policies: str = "policies"
     clusters: list[_Cluster] = []
     authentication: _Authentication = _Authentication()
@@ -234,9 +239,12 @@ class _Reader:
             listen=self._listen(written.listen),
             tls=self._tls(written.tls),
             encryption_key=self._optional(written.encryption.key_file, ("encryption", "keyFile")),
+            recording_key=self._optional(written.encryption.recording_key_file, ("encryption", "recordingKeyFile")),
+            former_recording_keys=self._former_keys(written.encryption),
             server_names=self._server_names(written.tls),
             store=self._store(written.store, data_dir),
             recordings=self._recordings(written.recordings, data_dir),
+            bucket=read_bucket(self._document, written.recordings, written.object_storage, self._folder),
             policies=self._path(written.policies, ("policies",)),
             clusters=self._clusters(written.clusters),
             authentication=self._authentication(written.authentication, [cluster.name for cluster in written.clusters]),
@@ -245,6 +253,7 @@ class _Reader:
             workers=written.workers,
             hold=self._hold(written.approvals.hold),
             tasks_kept=self._kept(written.retention.tasks),
+            recordings_kept=self._recordings_kept(written.retention.recordings),
             receivers=read_receivers(self._document, written.notifications, self._folder),
             audit=self._audit(written.audit),
             limits=self._limits(written.limits),
@@ -349,9 +358,11 @@ class _Reader:
 
     def _recordings(self, url: str, data_dir: Path) -> str:
         if url.startswith("s3:"):
-            self._document.refuse(("recordings",), "object storage is not in this version yet; use file:<folder>")
+            return url
         if url and not url.startswith("file:"):
-            self._document.refuse(("recordings",), f'cannot tell what "{url}" is; write file:<folder>')
+            self._document.refuse(
+                ("recordings",), f'cannot tell what "{url}" is; write file:<folder> or s3://<bucket>/<prefix>'
+            )
         path = self._path(url.removeprefix("file:"), ("recordings",)) if url else data_dir / "recordings"
         return f"file:{path}"
 
@@ -428,6 +439,17 @@ class _Reader:
         if seconds < SHORTEST_KEPT:
             self._document.refuse(("retention", "tasks"), "expected 2d or more; emergencies are counted over a day")
         return seconds
+
+    def _recordings_kept(self, text: str) -> float | None:
+        return self._seconds(text, ("retention", "recordings")) if text else None
+
+    def _former_keys(self, written: _Encryption) -> tuple[Path, ...]:
+        here = ("encryption", "formerRecordingKeyFiles")
+        if written.former_recording_key_files and not written.recording_key_file:
+            self._document.refuse(here, "goes with recordingKeyFile; give the key that is used now as well")
+        if len(written.former_recording_key_files) > MOST_FORMER_KEYS:
+            self._document.refuse(here, f"expected {MOST_FORMER_KEYS} keys at most")
+        return tuple(self._path(text, (*here, index)) for index, text in enumerate(written.former_recording_key_files))
 
     def _audit(self, written: _Audit) -> Audit:
         if written.segment_bytes < 1 << 20:

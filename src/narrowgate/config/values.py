@@ -15,6 +15,7 @@ from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles
+from narrowgate.recordings.bucket import Bucket
 
 Address = tuple[str, int]
 """Host and port as `socket.bind` takes them; IPv6 hosts without brackets."""
@@ -129,6 +130,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Further DNS names and addresses that clients call the gate by, for the certificate that the gate makes."""
     store: str
     recordings: str
+    """`file:<folder>` or `s3://<bucket>/<prefix>`."""
+    bucket: Bucket | None = None
+    """Where that is, with credentials, when it is object storage."""
+    recording_key: Path | None = None
+    """File with the key that recordings are encrypted with; None: they are not."""
+    former_recording_keys: tuple[Path, ...] = ()
+    """Files with keys that older recordings were encrypted with."""
+    recordings_kept: float | None = None
+    """Seconds for which recordings are kept; None keeps all."""
     policies: Path
     clusters: tuple[ClusterConfig, ...] = ()
     authentication: Authentication = Authentication()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from narrowgate.recordings.bucket import Bucket
 from narrowgate.recordings.folder import HOLD, read_hold
 from narrowgate.recordings.names import is_day, is_recording_name
 from narrowgate.recordings.port import (
@@ -39,19 +40,6 @@ PART_BYTES = 8 << 20
 """Of an upload in parts: what a part holds is in memory. Recordings of up to 80 GB fit (10,000 parts)."""
 
 _T = TypeVar("_T")
-
-
-class Bucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Where, and with which credentials."""
-
-    bucket: str
-    prefix: str = ""
-    """Before every name; without a slash at either end."""
-    endpoint: str = ""
-    """Of what is not AWS: `https://minio.corp`."""
-    region: str = ""
-    access_key_id: str = ""
-    secret_key: str = ""
 
 
 def store_of(place: Bucket) -> ObjectStorage:

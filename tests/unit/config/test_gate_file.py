@@ -159,7 +159,12 @@ MISTAKES = {
     "postgres": (HEAD + "store: postgresql://db/gate\n", r":3: store: PostgreSQL is not in this version"),
     "store": (HEAD + "store: gate.db\n", r':3: store: cannot tell what "gate\.db" is; write sqlite:<file>'),
     "empty store": (HEAD + "store: 'sqlite:'\n", r":3: store: expected a path"),
-    "s3": (HEAD + "recordings: s3://b\n", r":3: recordings: object storage is not in this version"),
+    "gcs": (HEAD + "recordings: gs://b\n", r":3: recordings: cannot tell what"),
+    "a retention of recordings": (HEAD + "retention: {recordings: soon}\n", r":3: retention\.recordings: "),
+    "former keys alone": (
+        HEAD + "encryption: {formerRecordingKeyFiles: [old]}\n",
+        r":3: encryption\.formerRecordingKeyFiles: goes with recordingKeyFile",
+    ),
     "a retention": (HEAD + "retention: {tasks: 47h}\n", r":3: retention\.tasks: expected 2d or more"),
     "a hold": (HEAD + "approvals: {hold: 1h}\n", r":3: approvals\.hold: expected 10m at most"),
     "a role": (HEAD + "roles:\n- {role: king, groups: [a]}\n", r":4: roles\[0\]\.role: unknown value \"king\""),

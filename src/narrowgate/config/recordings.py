@@ -1,0 +1,124 @@
+"""Where recordings are kept and what they are encrypted with, as written, and how it becomes a store and keys."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+
+from narrowgate.config.document import Document, read_text
+from narrowgate.config.errors import ConfigError
+from narrowgate.config.secret_source import SecretSources
+from narrowgate.config.values import Config
+from narrowgate.recordings.bucket import Bucket
+
+if TYPE_CHECKING:
+    from narrowgate.recordings.port import RecordingStore
+    from narrowgate.recordings.sealing import RecordingKey
+
+MOST_FORMER_KEYS = 16
+"""Keys that old recordings are read with: several years of yearly changes."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+"""Amazon S3's rules for bucket names."""
+
+_PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){0,7}", re.ASCII)
+_REGION = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
+
+
+class ObjectStorageEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`objectStorage` as written."""
+
+    endpoint: str = ""
+    region: str = ""
+    access_key_id: str = ""
+    secret_key_file: str = ""
+    secret_key_variable: str = ""
+
+
+def read_bucket(document: Document, url: str, written: ObjectStorageEntry, folder: Path) -> Bucket | None:
+    """The bucket that `recordings` names; None where it names a folder. Raises ConfigError."""
+    here = ("objectStorage",)
+    if not url.startswith("s3:"):
+        if written != ObjectStorageEntry():
+            document.refuse(here, "goes with recordings: s3://<bucket> only; remove it")
+        return None
+    parts = urlsplit(url)
+    prefix = parts.path.strip("/")
+    if not _BUCKET.fullmatch(parts.netloc) or (prefix and not _PREFIX.fullmatch(prefix)) or "?" in url or "#" in url:
+        document.refuse(("recordings",), f'"{url}" is no bucket; write s3://<bucket> or s3://<bucket>/<prefix>')
+    if written.endpoint and not _is_endpoint(written.endpoint):
+        document.refuse(
+            (*here, "endpoint"), f'"{written.endpoint}" is not https://host[:port]; http is for this machine'
+        )
+    if written.region and not _REGION.fullmatch(written.region):
+        document.refuse((*here, "region"), f'"{written.region}" is no region; write one like eu-central-1')
+    secret = SecretSources(document, folder).read(
+        here, "secretKey", written.secret_key_file, written.secret_key_variable
+    )
+    if bool(secret) != bool(written.access_key_id):
+        document.refuse(here, "accessKeyId and secretKeyFile go together; give both, or neither for the environment's")
+    return Bucket(
+        bucket=parts.netloc,
+        prefix=prefix,
+        endpoint=written.endpoint.rstrip("/"),
+        region=written.region,
+        access_key_id=written.access_key_id,
+        secret_key=secret,
+    )
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def recording_store(config: Config) -> RecordingStore:
+    """Where finished recordings are kept. Raises RecordingsUnavailable where a library for it is not installed."""
+    # Every command reads the configuration; few of them have to do with recordings.
+    from narrowgate.recordings.folder import FolderStore
+    from narrowgate.recordings.object_storage import store_of
+
+    if config.bucket is not None:
+        return store_of(config.bucket)
+    return FolderStore(Path(config.recordings.removeprefix("file:")))
+
+
+def recording_keys(config: Config) -> Sequence[RecordingKey]:
+    """The key that recordings are encrypted with, then those that older ones were; none where they are plain.
+
+    Raises ConfigError.
+    """
+    if config.recording_key is None:
+        return ()
+    return [_key(path) for path in (config.recording_key, *config.former_recording_keys)]
+
+
+def _key(path: Path) -> RecordingKey:
+    from narrowgate.recordings.sealing import RecordingKey
+
+    secret = read_text(path, "the key of recordings").strip()
+    if not secret or "\n" in secret:
+        raise ConfigError(f"{path}: expected one line that holds a key")
+    try:
+        return RecordingKey(secret)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
