@@ -43,6 +43,9 @@ _SYNC: Final = b"\x00\x00\xff\xff"
 """How a flushed zlib block ends (RFC 1951 3.2.4); both ends flush after every header block."""
 _NAME: Final = re.compile(rb":?[a-z0-9!#$%&'*+\-.^_`|~]+")
 
+_NOT_NAMES: Final = frozenset({b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding"})
+"""Headers that a stream must not have (draft 3.2.1)."""
+
 _WORDS: Final = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow "
     "authorization cache-control connection content-base content-encoding content-language content-length "
@@ -294,8 +297,8 @@ def _header_pairs(text: bytes) -> dict[bytes, bytes]:
     for _ in range(count):
         name, at = _header_word(text, at)
         value, at = _header_word(text, at)
-        if name in headers or not _NAME.fullmatch(name):
-            raise Unreadable("SPDY: a header stands twice, or its name is not of lower-case letters")
+        if name in headers or name in _NOT_NAMES or not _NAME.fullmatch(name):
+            raise Unreadable("SPDY: a header stands twice, or has a name that none may have, as with capital letters")
         headers[name] = value
     if at != len(text):
         raise Unreadable("SPDY: something stands behind the headers of a stream")
