@@ -58,6 +58,14 @@ def of_name(target: Target, name: str) -> Target:
     return _with(target, {"fieldSelector": f"{wanted},{selector}" if selector else wanted})
 
 
+def part_of_list(target: Target, info: RequestInfo, namespace: str | None, name: str | None) -> Target:
+    """The target of a list or watch, narrowed to a namespace and a name where there is one. Raises ListExpired."""
+    target = whole_list(target, info)
+    if namespace is not None:
+        target = in_namespace(target, namespace)
+    return of_name(target, name) if name is not None else target
+
+
 def at_version(target: Target, resource_version: str) -> Target:
     """The target of a list, as it was at one version (`ListOptions.ResourceVersionMatch`)."""
     return _with(target, {"resourceVersion": resource_version, "resourceVersionMatch": "Exact"})

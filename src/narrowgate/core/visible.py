@@ -139,6 +139,13 @@ class Visible:
                 found += [Part(there, name) for name in names if name not in anywhere]
         return tuple(found)
 
+    def covering(self, part: Part) -> RuleRef:
+        """What gives its sender one of the parts."""
+        place = (part.namespace or (OTHER if self._is_over_all else self._question.namespace), part.name or OTHER)
+        found = next((one for one in self.places if (one.namespace, one.name) == place), self.places[0])
+        cover = found.covers[-1]
+        return cover.ref if isinstance(cover, Granted) else cover
+
     def shown_in(self, part: Part) -> Callable[[Where], bool]:
         """What of one of the parts may be seen that is in none of those before it."""
         parts = self.parts()

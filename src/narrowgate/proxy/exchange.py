@@ -14,7 +14,9 @@ from narrowgate.core.approvals import ApprovalQuestion
 from narrowgate.core.audit import Asked
 from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
+from narrowgate.core.list_query import at_version, part_of_list
 from narrowgate.core.target import Target
+from narrowgate.core.visible import Part
 from narrowgate.proxy.client import ClientConnection
 from narrowgate.proxy.sightings import Place
 from narrowgate.proxy.state import ServedCluster, Snapshot
@@ -135,6 +137,11 @@ class Understood(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     approvals: tuple[ApprovalQuestion, ...] = ()
     """What people were asked about this very request; what an answer lifts is `decide`'s affair."""
+
+    def of_part(self, part: Part, version: str = "") -> Understood:
+        """The same request for a part of its list or watch, as it was at a version. Raises ListExpired."""
+        target = part_of_list(self.target, self.intent.info, part.namespace, part.name)
+        return msgspec.structs.replace(self, target=at_version(target, version) if version else target)
 
     def told(self, who: Chain) -> Chain:
         """The chain as the cluster is told of it: its sender with the groups that mean something there."""

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-
-import msgspec
+from typing import NamedTuple
 
 from narrowgate.core import status
 from narrowgate.core.decision import Allow, Decision
 from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
 from narrowgate.core.task_limits import TELL_SECONDS
 from narrowgate.core.understand import is_proxied, is_streaming
+from narrowgate.core.visible import Part
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
+from narrowgate.proxy.joined_list import JoinedList
 from narrowgate.proxy.masking import AnswerMasks, Masking
-from narrowgate.proxy.reduction import Reduction, parts_of, target_of
+from narrowgate.proxy.reduction import Reduction, parts_of
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_relay import SessionRelay
@@ -49,6 +52,18 @@ class NoLongerAllowed(Exception):
     """What allowed a request ended while it was under way; the message says how. Nothing was answered."""
 
 
+class Sending(NamedTuple):
+    """As whom a request is sent on, and what of it."""
+
+    who: Chain
+    rule: RuleRef
+    """What covers it."""
+    is_read: bool
+    """Whether the gate reads the answer."""
+    reduction: Reduction | None = None
+    """What the answer is reduced to, of a list or watch that is not shown whole."""
+
+
 class Forwarder:
     """Sends what was allowed, relays what is answered, and lets go when the permission ends."""
 
@@ -72,26 +87,37 @@ class Forwarder:
         Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady, NoLongerAllowed before anything was answered,
         Malformed for an upgrade that is not served, ListExpired and InPieces for a part of a list that cannot be had.
         """
+        info, visible = what.intent.info, allowed.visible
+        self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
+        sending = Sending(who, allowed.rule, self._reads(allowed, info))
+        if visible is None:
+            return await self._one_answer(exchange, what, sending, allowed, body, judged)
+        parts = parts_of(visible, info, what.served.cluster.access.mode)
+        sending = sending._replace(rule=visible.covering(parts[0]), reduction=Reduction(visible, parts[0]))
+        if len(parts) > 1:
+            return await self._joined(exchange, what, sending, allowed, parts, judged[0])
+        return await self._one_answer(exchange, what.of_part(parts[0]), sending, allowed, body, judged)
+
+    async def _one_answer(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        sending: Sending,
+        allowed: Allow,
+        body: bytes | None,
+        judged: tuple[Callable[[], Awaitable[Decision]], Started],
+    ) -> Response:
         decide_again, started = judged
         info = what.intent.info
-        self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
         is_long = is_long_running(what)
-        reduction = None
-        if allowed.visible is not None:
-            (part,) = parts_of(allowed.visible, info, what.served.cluster.access.mode)
-            what = msgspec.structs.replace(what, target=target_of(part, what.target, info))
-            reduction = Reduction(allowed.visible, part)
-        masks = self.masking.of(allowed.masks, info, what.intent.cluster, cut=is_cut(what), reduction=reduction)
+        masks = self._masks(what, allowed, sending)
         shown = self.masking.of_session(allowed.masks, info, what.intent.cluster)
 
         def running(end: Callable[[str, int], None]) -> Running:
-            number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, who[-1])
-            return Running(
-                decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds
-            )
+            return _running(exchange, what, sending, allowed, decide_again, end)
 
         upgrade = upgrade_of(exchange.head, info)
-        pool, request = await self._written(exchange, what, who, allowed, body, upgrade)
+        pool, request = await self._written(exchange, what, sending, body, upgrade)
         if body is None and not exchange.head.framing.empty:
             connection, head = await self._stream(exchange, request, await pool.connect(), running)
         else:
@@ -131,7 +157,7 @@ class Forwarder:
         selects by what is masked.
         """
         self.masking.require_unmasked_selectors(allowed.masks, what.intent.info, what.target, what.intent.cluster)
-        if allowed.visible is not None or self.masking.is_needed(allowed.masks, what.intent.info):
+        if self._reads(allowed, what.intent.info):
             masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
 
     async def _require_allowed(
@@ -149,17 +175,55 @@ class Forwarder:
         if not isinstance(again, Allow):
             raise NoLongerAllowed(again.message)
 
+    def _reads(self, allowed: Allow, info: RequestInfo) -> bool:
+        """Whether the gate reads the answer, to mask it or to reduce it."""
+        return allowed.visible is not None or self.masking.is_needed(allowed.masks, info)
+
+    def _masks(self, what: Understood, allowed: Allow, sending: Sending) -> AnswerMasks | None:
+        info, cluster = what.intent.info, what.intent.cluster
+        return self.masking.of(allowed.masks, info, cluster, cut=is_cut(what), reduction=sending.reduction)
+
+    async def _joined(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        sending: Sending,
+        allowed: Allow,
+        parts: tuple[Part, ...],
+        decide_again: Callable[[], Awaitable[Decision]],
+    ) -> Response:
+        """A list that is asked for in parts, each by the rule that gives it."""
+        visible, masks = allowed.visible, self._masks(what, allowed, sending)
+        assert visible is not None
+        assert sending.reduction is not None
+        assert masks is not None
+
+        async def ask(part: Part, version: str) -> tuple[UpstreamConnection, ResponseHead]:
+            asked = what.of_part(part, version)
+            given = sending._replace(rule=visible.covering(part))
+            pool, request = await self._written(exchange, asked, given, b"", "")
+            connection, head = await what.served.cluster.exchange(pool, exchange.head.method, request, b"")
+            try:
+                await self._require_allowed(what, allowed, decide_again)
+            except BaseException:
+                connection.abort()
+                raise
+            return connection, head
+
+        joined = JoinedList(exchange.client, masks, sending.reduction, ask)
+        with self._running.entered(_running(exchange, what, sending, allowed, decide_again, joined.end)):
+            return await joined.relay(parts)
+
     async def _written(
-        self, exchange: Exchange, what: Understood, who: Chain, allowed: Allow, body: bytes | None, upgrade: str
+        self, exchange: Exchange, what: Understood, sending: Sending, body: bytes | None, upgrade: str
     ) -> tuple[Pool, bytes]:
         """The head as it goes to the cluster, and by which connections."""
-        authentication = await what.served.account.headers(what.told(who), allowed.rule, exchange.audit_id)
+        authentication = await what.served.account.headers(what.told(sending.who), sending.rule, exchange.audit_id)
         head = exchange.head
         framing = head.framing if body is None else Framing(len(body))
-        reduced = allowed.visible is not None
-        masked = reduced or self.masking.is_needed(allowed.masks, what.intent.info)
+        masked = sending.is_read
         # What is asked for a reduced list hangs on who asks.
-        remembered = is_bare(head) and not upgrade and not reduced
+        remembered = is_bare(head) and not upgrade and sending.reduction is None
         begin = self._begin_remembered(exchange, what, masked=masked) if remembered else None
         if begin is None:
             begin = _begin(exchange, what, upgrade, framing, masked=masked)
@@ -218,6 +282,19 @@ class Forwarder:
                 client.must_close = True
                 raise NoLongerAllowed(over) from None
             raise
+
+
+def _running(
+    exchange: Exchange,
+    what: Understood,
+    sending: Sending,
+    allowed: Allow,
+    decide_again: Callable[[], Awaitable[Decision]],
+    end: Callable[[str, int], None],
+) -> Running:
+    number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, sending.who[-1])
+    is_long = is_long_running(what)
+    return Running(decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds)
 
 
 def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:

@@ -237,13 +237,15 @@ class AnswerMasks:
             return None
         return self._unchanged.seen(self._choice, self._form, known, head.field(b"content-type"), body)
 
-    def sink(self, client: Client, head: ResponseHead, fail: Callable[[str], None]) -> MaskedSink:
-        """Where the body of an answer goes that has not come whole."""
+    def sink(
+        self, client: Client, head: ResponseHead, fail: Callable[[str], None], answer: MaskedAnswer | None = None
+    ) -> MaskedSink:
+        """Where the body of an answer goes that has not come whole; `answer` reads it where it is one of several."""
 
         def warnings(is_whole: bool) -> tuple[tuple[bytes, bytes], ...]:
             return self._warnings(head, is_whole=is_whole)
 
-        sink = MaskedSink(client, self._masked_head(head), self._answer(head), fail, warnings)
+        sink = MaskedSink(client, self._masked_head(head), answer or self._answer(head), fail, warnings)
         if self._form in (Form.WATCH, None):
             # Whoever follows something waits for the head before there is anything to mask.
             sink.begin()

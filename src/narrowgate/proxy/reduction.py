@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import Final
 
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.list_query import in_namespace, of_name, whole_list
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
-from narrowgate.core.target import Target
 from narrowgate.core.visible import Part, Visible
 
 RULES_TOLD: Final = 3
 """Rules that a warning names: kubectl prints it above every list, and names may take 300 characters each."""
 
 WHOLE: Final = Part()
+
+MOST_PIECES: Final = 64
+"""Pieces that one list is asked for in: each is a request of its own, one after the other."""
 
 
 class InPieces(Exception):
@@ -33,9 +34,13 @@ class Reduction:
     def __init__(self, visible: Visible, part: Part = WHOLE) -> None:
         """`part` is what is asked of the cluster for this answer."""
         self._visible = visible
-        self._shows = visible.shows if part == WHOLE else visible.shown_in(part)
         self._shown = 0
         self._hidden = 0
+        self.turn_to(part)
+
+    def turn_to(self, part: Part) -> None:
+        """What comes next is another part of the same list."""
+        self._shows = self._visible.shows if part == WHOLE else self._visible.shown_in(part)
 
     def shows(self, where: Where) -> bool:
         """Whether an object there leaves, of the part that was asked for."""
@@ -60,7 +65,9 @@ def parts_of(visible: Visible, info: RequestInfo, mode: UpstreamMode) -> tuple[P
     """The pieces in which a list or watch is asked of the cluster, at least one. Raises InPieces.
 
     One piece says the same as the whole, and its answer is smaller. Several are asked for where the cluster itself
-    judges the sender, which may not list the whole: its accounts hold no more than the policies give.
+    judges the sender, which may not list the whole: its accounts hold no more than the policies give. Several watches
+    would not make one: whoever watches goes on, after a break, from the version of the last event, and by then another
+    one of them may have had no event for long, or have had later ones that never came.
     """
     parts = visible.parts()
     if len(parts) == 1:
@@ -72,15 +79,12 @@ def parts_of(visible: Visible, info: RequestInfo, mode: UpstreamMode) -> tuple[P
             "what you may see of this is in several pieces, which cannot be watched as one: watch each namespace, or "
             "name, by itself"
         )
-    raise InPieces("what you may see of this is in several pieces: list each namespace, or name, by itself")
-
-
-def target_of(part: Part, target: Target, info: RequestInfo) -> Target:
-    """What is asked of the cluster for a part of the list or watch that the target asks for. Raises ListExpired."""
-    target = whole_list(target, info)
-    if part.namespace is not None:
-        target = in_namespace(target, part.namespace)
-    return of_name(target, part.name) if part.name is not None else target
+    if len(parts) > MOST_PIECES:
+        raise InPieces(
+            f"what you may see of this is in {len(parts)} pieces, and at most {MOST_PIECES} are put together: "
+            "list each namespace, or name, by itself"
+        )
+    return parts
 
 
 def _named(rules: tuple[RuleRef, ...]) -> str:

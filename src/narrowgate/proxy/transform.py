@@ -102,6 +102,7 @@ class MaskedSink:
         self._fail = fail
         self._warnings = warnings
         self._payload: list[bytes] = []
+        self._framing = head.framing
         self._body: Body = follow(head.framing, strict=False, payload=self._payload)
         self._is_begun = False
         self._failed = ""
@@ -129,7 +130,7 @@ class MaskedSink:
         """Take the next bytes of the API server's body, its chunk lines included."""
         if self._failed:
             return
-        if self._head.framing.until_close:
+        if self._framing.until_close:
             self._payload.append(data)
         else:
             self._body.feed(data)
@@ -139,8 +140,15 @@ class MaskedSink:
             if payload and (masked := self._answer.feed(payload)):
                 self._send(masked)
         except Unreadable as error:
-            self._failed = _unreadable(error)
+            self._failed = unreadable(error)
             self._fail(self._failed)
+
+    def go_on(self, rest: bytes, head: ResponseHead) -> None:
+        """The body goes on with that of another answer, which has this head. `rest` is sent on before it."""
+        self._framing = head.framing
+        self._body = follow(head.framing, strict=False, payload=self._payload)
+        if rest:
+            self._send(rest)
 
     def finish(self) -> None:
         """The body is complete. Raises UpstreamBroken where its end cannot be read, Malformed 406 for what only JSON
@@ -200,8 +208,9 @@ def _refusal(error: Unreadable) -> UpstreamBroken | Malformed:
             f"all the same)",
             406,
         )
-    return UpstreamBroken(_unreadable(error))
+    return UpstreamBroken(unreadable(error))
 
 
-def _unreadable(error: Unreadable) -> str:
+def unreadable(error: Unreadable) -> str:
+    """What is said of an answer that cannot be read."""
     return f"the API server's answer cannot be masked, and is not passed on: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from narrowgate.core.list_query import ListExpired, at_version, in_namespace, of_name, whole_list
+from narrowgate.core.list_query import ListExpired, at_version, in_namespace, of_name, part_of_list, whole_list
 from narrowgate.core.request_info import request_info
 from narrowgate.core.target import Target, parse_target, rebuild
 
@@ -84,3 +84,17 @@ def test_a_version_replaces_what_was_asked_for() -> None:
     assert rebuild(at_version(asked, "17")) == (
         b"/api/v1/pods?labelSelector=a&resourceVersion=17&resourceVersionMatch=Exact"
     )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "sent"),
+    [
+        (None, None, b"/api/v1/pods?labelSelector=a"),
+        ("ci", None, b"/api/v1/namespaces/ci/pods?labelSelector=a"),
+        (None, "web", b"/api/v1/pods?labelSelector=a&fieldSelector=metadata.name%3Dweb"),
+        ("ci", "web", b"/api/v1/namespaces/ci/pods?labelSelector=a&fieldSelector=metadata.name%3Dweb"),
+    ],
+)
+def test_a_part_of_a_list_is_asked_for_as_the_whole_was(namespace: str | None, name: str | None, sent: bytes) -> None:
+    target = parse_target(b"/api/v1/pods?limit=500&labelSelector=a")
+    assert rebuild(part_of_list(target, request_info("GET", target), namespace, name)) == sent

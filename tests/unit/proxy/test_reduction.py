@@ -10,9 +10,9 @@ from narrowgate.core.decision import Allow
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.policy import Policy
 from narrowgate.core.request_info import request_info
-from narrowgate.core.target import parse_target, rebuild
+from narrowgate.core.target import parse_target
 from narrowgate.core.visible import Part, Visible
-from narrowgate.proxy.reduction import WHOLE, InPieces, Reduction, parts_of, target_of
+from narrowgate.proxy.reduction import MOST_PIECES, WHOLE, InPieces, Reduction, parts_of
 
 IN_CI = rule("allow", "get list watch", "pods", namespaces="ci", id="in-ci")
 NAMED = rule("allow", "get list watch", "pods", namespaces="prod", names="web", id="named")
@@ -44,18 +44,16 @@ def test_several_pieces_are_not_watched_as_one_where_the_cluster_judges_the_send
         parts_of(visible(policy(IN_CI, NAMED)), WATCH, mode)
 
 
-@pytest.mark.parametrize(
-    ("part", "sent"),
-    [
-        (WHOLE, b"/api/v1/pods?labelSelector=a"),
-        (Part("ci", None), b"/api/v1/namespaces/ci/pods?labelSelector=a"),
-        (Part(None, "web"), b"/api/v1/pods?labelSelector=a&fieldSelector=metadata.name%3Dweb"),
-        (Part("ci", "web"), b"/api/v1/namespaces/ci/pods?labelSelector=a&fieldSelector=metadata.name%3Dweb"),
-    ],
-)
-def test_a_piece_is_asked_for_as_the_whole_was(part: Part, sent: bytes) -> None:
-    target = parse_target(b"/api/v1/pods?limit=500&labelSelector=a")
-    assert rebuild(target_of(part, target, PODS)) == sent
+def test_several_pieces_of_a_list_are_asked_for_one_by_one_up_to_a_limit() -> None:
+    def pieces(count: int) -> tuple[Part, ...]:
+        names = " ".join(f"n{number:03}" for number in range(count))
+        rules = policy(rule("allow", "get list", "pods", namespaces=names))
+        return parts_of(visible(rules), PODS, UpstreamMode.IMPERSONATE)
+
+    assert pieces(2) == (Part("n000", None), Part("n001", None))
+    assert len(pieces(MOST_PIECES)) == MOST_PIECES
+    with pytest.raises(InPieces, match="list each namespace"):
+        pieces(MOST_PIECES + 1)
 
 
 def test_what_is_shown_and_hidden_is_counted_for_the_record_and_told_to_nobody_else() -> None:
