@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -214,5 +215,9 @@ def test_a_pod_that_holds_secrets_is_entered_as_the_rule_says(
     else:
         assert ran.out == b"in\n"
     assert kubectl("exec", "free", "-c", "main", "--", "echo", "in").out == b"in\n"
-    debugged = kubectl("debug", "holds", f"--image={cluster.image}", "--image-pull-policy=Never", "--", "true")
+    debugged = kubectl(
+        "patch", "pod", "holds", "--subresource=ephemeralcontainers", "--type=strategic", "-p",
+        json.dumps({"spec": {"ephemeralContainers": [container(f"d-{secrets.token_hex(3)}", cluster.image)]}}),
+    )  # fmt: skip
+    assert (debugged.code == 0) is (not says), debugged.text
     assert (b"the pod holds Secret words" in debugged.err) is bool(says), debugged.text

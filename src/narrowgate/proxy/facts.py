@@ -17,7 +17,7 @@ from narrowgate.core.body import JSON, PROTOBUF, may_create, with_body, with_old
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow
 from narrowgate.core.documents import parse_json
-from narrowgate.core.held_secrets import goes_into_pod, is_minded, secrets_of
+from narrowgate.core.held_secrets import is_minded, secrets_of
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import HeldSecrets, Intent
 from narrowgate.core.malformed import Malformed
@@ -93,18 +93,18 @@ class Facts:
         return msgspec.structs.replace(what, intent=intent), body
 
     async def into_pod(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
-        """Look which Secrets the pod holds that a request goes into, where that has a say.
+        """Look which Secrets the pod holds that a request would be let into, where that has a say.
 
         Raises what asking the API server raises.
         """
-        if not goes_into_pod(what.intent.info):
-            return what
         held = HeldSecrets(known_values=what.served.cluster.access.masks_known_values)
         intent = msgspec.structs.replace(what.intent, held=held)
         snapshot = what.snapshot
         grants = snapshot.grants_of(who)
         decision = decide(who, what.intent, snapshot.rulebook, grants, what.approvals, time.time())
-        if isinstance(decision, Allow) and is_minded(snapshot.rulebook, who, intent):
+        if not isinstance(decision, Allow):
+            return what
+        if is_minded(snapshot.rulebook, who, intent):
             held = await self._held(Look(exchange, who, what, decision.rule, self._masking), what, held)
         return msgspec.structs.replace(what, intent=msgspec.structs.replace(intent, held=held))
 

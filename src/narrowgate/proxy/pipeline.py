@@ -24,6 +24,7 @@ from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.digest import request_digest
+from narrowgate.core.held_secrets import goes_into_pod
 from narrowgate.core.identity import Chain, Identity, Kind, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
@@ -152,12 +153,12 @@ class Pipeline:
             intent = what.intent
             await self._record(exchange, events, intent)
             what, body = (what, b"") if is_bare(head) else await self._read(exchange, who, what)
-            what = await self._facts.into_pod(exchange, who, what)
             current = self._state.current(self._loop.time())
             if current is not snapshot:
                 # It moved while the body came, or the disk or the cluster was waited for: nothing read before holds.
                 known, what = None, msgspec.structs.replace(what, snapshot=current)
                 await self._require_same(exchange, who, current)
+            what = await self._entering(exchange, who, what)
             verdict = known.allowed if known is not None else self._judge(exchange, what, who, events)
             if isinstance(verdict, NeedsApproval):
                 what, body, verdict = await self._ask_people(exchange, what, who, body, (verdict, events))
@@ -346,9 +347,20 @@ class Pipeline:
         await self._require_same(exchange, who, snapshot)
         what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who, snapshot)
         if not must_read_body(what.intent.info) or is_bare(exchange.head):
-            return await self._facts.into_pod(exchange, who, what), b""
+            return await self._entering(exchange, who, what), b""
         complete, body = await self._facts.complete(exchange, who, what)
-        return await self._facts.into_pod(exchange, who, complete), body
+        return await self._entering(exchange, who, complete), body
+
+    async def _entering(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
+        """What is in the pod that a request goes into, by the snapshot of this very moment."""
+        while goes_into_pod(what.intent.info):
+            looked = await self._facts.into_pod(exchange, who, what)
+            current = self._state.current(self._loop.time())
+            if current is what.snapshot:
+                return looked
+            what = msgspec.structs.replace(what, snapshot=current)
+            await self._require_same(exchange, who, current)
+        return what
 
     async def _use_approval(
         self, exchange: Exchange, what: Understood, who: Chain, judged: tuple[Allow, NeedsApproval, RequestEvents]
