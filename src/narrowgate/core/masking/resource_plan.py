@@ -70,9 +70,32 @@ def plan_for(group: str, resource: str, held: tuple[HeldMask, ...]) -> Plan | No
     shown = SHOWN_COLUMNS if is_known(group, resource) else SHOWN_CUSTOM
     rules = frozenset(mask.rule for mask in held if not mask.fields)
     written = [entry for mask in held for field in mask.fields for entry in _entries_of_field(mask.rule, field, shown)]
+    if resource.endswith("/scale"):
+        custom = not is_known(group, resource)
+        written += [one for mask in held for field in mask.fields for one in _scale_of(mask.rule, field, custom=custom)]
     return compile_plan(
         (*structure_of(group, resource), *entries_of(group, resource, rules), *written), rules & TEXT_RULES.keys()
     )
+
+
+def _scale_of(rule: str, field: str, *, custom: bool) -> Iterator[Entry]:
+    """Where a Scale repeats fields of its object. A CRD says which (`specReplicasPath`, `labelSelectorPath`:
+    k8s.io/apiextensions-apiserver, CustomResourceSubresourceScale), any below `spec` and `status`; Kubernetes' own
+    kinds write their selector as a text.
+    """
+    steps = parse_field_path(field)
+    shown: list[tuple[str, str]] = []
+    if custom:
+        shown += [("spec", "replicas"), ("status", "selector")] if _may_be(steps[0], "spec") else []
+        shown += [("status", "replicas"), ("status", "selector")] if _may_be(steps[0], "status") else []
+    elif _may_be(steps[0], "spec") and (len(steps) == 1 or _may_be(steps[1], "selector")):
+        shown.append(("status", "selector"))
+    for path in shown:
+        yield Entry(Root.OBJECT, tuple(map(Key, path)), Hide(rule))
+
+
+def _may_be(step: Step, key: str) -> bool:
+    return not isinstance(step, Key) or step.name == key
 
 
 def _entries_of_field(rule: str, field: str, shown: frozenset[str]) -> Iterator[Entry]:

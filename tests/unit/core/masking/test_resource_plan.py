@@ -95,3 +95,31 @@ def test_an_unknown_mask_and_an_impossible_field_are_refused() -> None:
         plan_for("", "secrets", (HeldMask("team/none"),))
     with pytest.raises(FieldPathInvalid):
         plan_for("", "secrets", (HeldMask("team/odd", ("a..b",)),))
+
+
+@pytest.mark.parametrize(
+    ("group", "resource", "field", "hidden"),
+    [
+        ("example.com", "widgets/scale", "spec.size", {"spec.replicas", "status.selector"}),
+        ("example.com", "widgets/scale", "status.picked", {"status.replicas", "status.selector"}),
+        ("example.com", "widgets/scale", "**.pin", {"spec.replicas", "status.replicas", "status.selector"}),
+        ("example.com", "widgets/scale", "metadata.annotations.x", set()),
+        ("example.com", "widgets/status", "spec.size", set()),
+        ("apps", "deployments/scale", "spec.selector.matchLabels", {"status.selector"}),
+        ("apps", "deployments/scale", "spec.replicas", {"spec.replicas"}),
+        ("apps", "deployments/scale", "spec.template", set()),
+    ],
+)
+def test_a_scale_hides_what_it_may_repeat_of_a_masked_field(
+    group: str, resource: str, field: str, hidden: set[str]
+) -> None:
+    plan = plan_for(group, resource, (HeldMask("team/it", (field,)),))
+    assert plan is not None
+    found = set()
+    for path in ("spec.replicas", "status.replicas", "status.selector"):
+        place = plan.objects
+        for key in path.split("."):
+            place = place.child(key) if place is not None else None
+        if place is not None and place.hides is not None:
+            found.add(path)
+    assert found == hidden
