@@ -14,7 +14,7 @@ from msgspec import Raw
 from narrowgate.wire.answer import FAILURES, Masks
 from narrowgate.wire.answer_documents import Documents
 from narrowgate.wire.json_frames import is_table, text_of, top_of, value_of
-from narrowgate.wire.json_items import ItemStream
+from narrowgate.wire.json_items import BATCH_BYTES, ItemStream
 from narrowgate.wire.json_mask import check
 from narrowgate.wire.json_spans import Span, Unreadable, members_of, spliced
 
@@ -32,6 +32,7 @@ class JoinedAnswer:
         self._head: bytes | None = None
         """The first list up to its items, as it is sent on; it is kept to tell its end by its length."""
         self._has_begun = False
+        self._has_left = False
         self._has_items = False
         self._tail = b""
         self._key = ""
@@ -65,7 +66,7 @@ class JoinedAnswer:
         with _readable():
             self._end_of_list()
             self._begin()
-            return self._taken() + self._tail
+            return self._taken(is_end=True) + self._tail
 
     def _new_stream(self) -> ItemStream:
         return ItemStream(self._frame, self._items, drops=True)
@@ -133,12 +134,15 @@ class JoinedAnswer:
         return left
 
     def _begin(self) -> None:
-        """The beginning goes with the first item: until then, whoever sends this on can still say something else."""
         if not self._has_begun:
             self._has_begun = True
             self._parts.append(self._head or b"")
 
-    def _taken(self) -> bytes:
+    def _taken(self, *, is_end: bool = False) -> bytes:
+        """What may be sent on: nothing before there is a batch of it, so that a small list may still be refused."""
+        if not (is_end or self._has_left) and sum(map(len, self._parts)) < BATCH_BYTES:
+            return b""
+        self._has_left = True
         parts, self._parts = self._parts, []
         return b"".join(parts)
 
