@@ -79,6 +79,7 @@ def scene(
         allow("maps", VERBS, "configmaps", whole),
         allow("one-map", VERBS, "configmaps", some, names=["shared"]),
         allow("secrets", VERBS, "secrets", whole),
+        allow("these", VERBS, "namespaces", whole),
     ]
     reader = gate.agent("reader", rules)
     more = [allow("more-maps", VERBS, "configmaps", other)]
@@ -135,6 +136,11 @@ def test_one_piece_is_listed_and_watched_as_if_it_were_asked_for(scene: Scene) -
         connection.send(scene.reader.bytes_of("GET", target))
         answer = connection.response()
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_namespaces_are_listed_as_far_as_they_may_be_seen(scene: Scene) -> None:
+    ran = scene.kubectl("get", "namespaces", "-o", "name")
+    assert (ran.code, ran.out.decode().split()) == (0, [f"namespace/{scene.whole}"]), ran.text
 
 
 def test_several_pieces_are_not_watched_as_one(scene: Scene) -> None:

@@ -202,6 +202,7 @@ def _roles_of(policy: Policy, cluster_scoped: Container[tuple[str, str]]) -> _Ro
         elif EVERYTHING in rule.namespaces:
             everywhere += _rules_for(rule)
         else:
+            everywhere += _listed_namespaces(rule, rule.namespaces)
             for namespace in rule.namespaces:
                 by_namespace[namespace] += _rules_for(rule)
     frozen = {namespace: tuple(rules) for namespace, rules in sorted(by_namespace.items()) if rules}
@@ -232,6 +233,16 @@ def _rules_for(rule: Rule) -> list[Document]:
     if not groups or rule.names == ():
         return []
     return [_rule(rule.verbs, groups, rule.resources, rule.names)]
+
+
+def _listed_namespaces(rule: Rule, namespaces: Sequence[str]) -> list[Document]:
+    """Namespace objects are got in themselves and listed in none: by name, which a field selector gives such a list."""
+    is_about_them = not {"", EVERYTHING}.isdisjoint(rule.api_groups) and not {"namespaces", EVERYTHING}.isdisjoint(
+        rule.resources
+    )
+    verbs = [verb for verb in ("list", "watch") if verb in rule.verbs or EVERYTHING in rule.verbs]
+    names = [name for name in namespaces if rule.names is None or name in rule.names]
+    return [_rule(verbs, [""], ["namespaces"], names)] if is_about_them and verbs and names else []
 
 
 def _cluster_scoped_only(rule: Rule, cluster_scoped: Container[tuple[str, str]]) -> tuple[list[Document], list[str]]:

@@ -91,6 +91,25 @@ def test_creating_by_name_is_said_to_be_left_out() -> None:
     assert any("base/read: creating by name is left out" in remark for remark in made.remarks)
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"resources": ("namespaces",)}, ["ci", "dev"]),
+        ({"resources": ("*",), "verbs": ("*",), "api_groups": ("*",)}, ["ci", "dev"]),
+        ({"resources": ("namespaces",), "names": ("dev", "other")}, ["dev"]),
+        ({"resources": ("namespaces",), "names": ("other",)}, None),
+        ({"resources": ("namespaces",), "verbs": ("get",)}, None),
+        ({"resources": ("namespaces",), "api_groups": ("apps",)}, None),
+        ({"resources": ("pods",)}, None),
+    ],
+)
+def test_namespaces_are_listed_by_name_outside_of_themselves(given: dict[str, Any], names: list[str] | None) -> None:
+    made = accounts(policy(rule(namespaces=("ci", "dev"), **given)))
+    found = rules_named(made, "ClusterRole", "narrowgate:policy:base")
+    assert [one["resourceNames"] for one in found] == ([] if names is None else [names])
+    assert {verb for one in found for verb in one["verbs"]} <= {"list", "watch"}
+
+
 def test_without_namespaces_only_what_is_known_to_be_cluster_scoped_is_said() -> None:
     made = accounts(policy(rule(resources=("nodes", "pods", "*", "widgets"), namespaces=None)))
     assert [one["resources"] for one in rules_named(made, "ClusterRole", "narrowgate:policy:base")] == [["nodes"]]
