@@ -7,7 +7,6 @@ a digit and the data in base64 (RFC 4648 4). Its reader takes each frame for a m
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,7 +21,6 @@ MAX_CLIENT_FRAME: Final = 32 << 20
 CLOSE_SIGNAL: Final = 255
 """The channel of v5 whose one byte of data names the channel that is closed (KEP-4006)."""
 _DIGIT: Final = ord("0")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _QUAD: Final = 4
 """Characters of base64 that stand for three bytes."""
 
@@ -131,7 +129,12 @@ class MessageReader:
         text, self._quad = text[:whole], text[whole:]
         if last and self._quad:
             raise Unreadable("WebSocket: base64 ends too early")
-        if _BASE64.fullmatch(text) is None or (self._quad and text.endswith(b"=")):
-            raise Unreadable("WebSocket: a message is not base64")
-        self._padded = not last and text.endswith(b"=")
-        return binascii.a2b_base64(text)
+        padding = text.find(b"=")
+        if 0 <= padding < len(text) - 2 or (padding >= 0 and self._quad):
+            raise Unreadable("WebSocket: base64 goes on behind its end")
+        try:
+            data = binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            raise Unreadable("WebSocket: a message is not base64") from None
+        self._padded = not last and padding >= 0
+        return data
