@@ -59,4 +59,6 @@ class SearchIndex:
             taken = done
 
         with closing(Index.open(self._folder)) as index:
+            if index.in_memory:
+                raise IndexUnusable(f"{self._folder} cannot be written, so that no search index can be kept in it")
             return index.update(progress, stop=lambda: taken >= BITE or self._stop.is_set(), wait=0.0)

@@ -81,6 +81,11 @@ class Index:
             remove(folder)
         return cls.open(folder)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the folder cannot be written, so that the index is forgotten when it is closed."""
+        return not self._database.execute("PRAGMA database_list").fetchone()[2]
+
     def update(
         self, progress: Progress | None = None, stop: Callable[[], bool] = lambda: False, wait: float = FILLING_WAIT
     ) -> bool:
@@ -88,7 +93,7 @@ class Index:
         it and does not end within `wait` seconds. `stop` is asked between batches. Raises IndexUnusable, OSError.
         """
         try:
-            if self._in_memory:
+            if self.in_memory:
                 self._fill(progress, stop)
                 return True
             with filling_lock(self._folder, wait) as held:
@@ -237,10 +242,6 @@ class Index:
         return writer, segment, framed.seq, framed.payload
 
     # How it is kept.
-
-    @property
-    def _in_memory(self) -> bool:
-        return not self._database.execute("PRAGMA database_list").fetchone()[2]
 
     def _fill(self, progress: Progress | None, stop: Callable[[], bool]) -> None:
         try:

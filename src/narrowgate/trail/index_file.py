@@ -173,6 +173,8 @@ def _current(path: Path) -> sqlite3.Connection | None:
 def _made(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         remove(path.parent)
+        # Before SQLite does, which would let others read it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     database = _connected(path or ":memory:")
     try:
         database.execute("PRAGMA page_size = 8192")

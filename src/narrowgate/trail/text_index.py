@@ -9,6 +9,7 @@ must not be handed over unless that is wanted.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Self
@@ -59,8 +60,10 @@ class TextIndex:
         """Open or make the text index in the trail's folder. Raises TextUnusable."""
         path = folder / TEXT
         try:
+            # Before SQLite does, which would let others read it.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             database = sqlite3.connect(path, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise _unusable(path, error) from error
         try:
             _prepare(path, database)
@@ -173,5 +176,5 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
         )
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> TextUnusable:
+def _unusable(path: Path, error: sqlite3.Error | OSError) -> TextUnusable:
     return TextUnusable(f"{path}: the text index cannot be used: {error}; free some space, or delete the file")

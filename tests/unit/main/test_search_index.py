@@ -6,12 +6,13 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from tests.unit.trail.recorded import a_record
 
 from narrowgate.core.audit_query import AuditQuery, SeesAll
 from narrowgate.main.search_index import SearchIndex
 from narrowgate.trail.index import Index
-from narrowgate.trail.index_file import filling_lock
+from narrowgate.trail.index_file import IndexUnusable, filling_lock
 
 
 def known(folder: Path) -> int:
@@ -40,6 +41,11 @@ def test_it_gives_way_to_whoever_is_at_it(tmp_path: Path) -> None:
     assert known(tmp_path / "trail") == 0
     with filling_lock(tmp_path / "trail", 0.0):
         assert not SearchIndex(tmp_path / "trail").take_in()
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_and_not_taken_for_empty(tmp_path: Path) -> None:
+    with pytest.raises(IndexUnusable, match="cannot be written"):
+        SearchIndex(tmp_path / "nowhere").take_in()
 
 
 def test_it_follows_until_it_is_cancelled_and_a_record_that_is_away_does_not_end_it(tmp_path: Path) -> None:

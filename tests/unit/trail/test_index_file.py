@@ -80,6 +80,12 @@ def test_an_index_of_another_version_is_made_anew(tmp_path: Path) -> None:
     database.close()
 
 
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    database = opened(tmp_path)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    database.close()
+
+
 def test_where_nothing_can_be_written_the_index_is_in_memory(tmp_path: Path) -> None:
     database = opened(tmp_path / "nowhere")
     assert database.execute("PRAGMA database_list").fetchone()[2] == ""

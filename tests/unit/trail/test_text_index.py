@@ -78,6 +78,13 @@ def test_a_file_of_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
         TextIndex.open(tmp_path)
 
 
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    opened = TextIndex.open(tmp_path)
+    opened.add_text("r1", 0, "text")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    opened.close()
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / TEXT).write_bytes(b"no database" * 1000)
     with pytest.raises(TextUnusable, match=r"text\.db: the text index cannot be used"):

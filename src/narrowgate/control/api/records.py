@@ -146,6 +146,8 @@ def _index(parts: ApiParts) -> Iterator[tuple[Index, Path]]:
         raise Problem(Trouble.BUSY, "the gate is busy with other searches; ask again", {"Retry-After": "1"})
     try:
         with closing(Index.open(parts.trail)) as index:
+            if index.in_memory:
+                raise IndexUnusable(f"{parts.trail} cannot be written, so that no search index can be kept in it")
             yield index, parts.trail
     except (IndexUnusable, TextUnusable, OSError) as error:
         raise Problem(Trouble.UNAVAILABLE, f"the record cannot be searched now: {error}") from None

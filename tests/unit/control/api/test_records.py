@@ -119,6 +119,12 @@ def test_searches_beyond_the_limit_are_asked_to_come_again(recorded: Api) -> Non
     assert recorded.call("GET", "/records").status == 200
 
 
+def test_where_no_index_can_be_kept_a_search_is_refused_and_not_empty(recorded: Api) -> None:
+    (recorded.folder / "trail").rename(recorded.folder / "elsewhere")
+    answer = recorded.call("GET", "/records")
+    assert (answer.status, "cannot be written" in detail(answer)) == (503, True)
+
+
 def test_a_name_with_the_marks_of_a_list_means_itself(recorded: Api) -> None:
     odd = person('olga" OR "zoe', "sre) OR (w")
     assert found(recorded, odd) == []
