@@ -199,6 +199,7 @@ def _entries(group: str, resource: str) -> Iterator[Entry]:
         yield from _custom(_keys(*_OPAQUE[(group, base)]))
     elif not is_known(group, base):
         yield from _custom((_TOP,))
+        yield from _at_the_top()
         yield Entry(Root.CELL, (SecretKey(),), Hide(FIELD))
     match group, base:
         case "", "secrets":
@@ -266,6 +267,17 @@ def _custom(top: tuple[Step, ...]) -> Iterator[Entry]:
     yield Entry(Root.OBJECT, (*managed, Anywhere()), Forget(FIELD, texts=True))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("annotations"), Every()), Embedded(Root.ANYTHING))
     yield Entry(Root.OBJECT, (*top, Anywhere(), Key("caBundle")), Encoded())
+
+
+def _at_the_top() -> Iterator[Entry]:
+    """Fields of objects that have no `spec` around them."""
+    yield _hide((SecretKey(),), FIELD)
+    yield _hide((Key("stringData"),), SECRET_DATA)
+    yield _hide((Key("httpHeaders"), Every(), SecretHeader(), Key("value")), HEADER)
+    for command in ("command", "args"):
+        yield Entry(Root.OBJECT, (Key(command),), Arguments(ARGUMENT))
+    yield Entry(Root.OBJECT, (Key("annotations"), Every()), Embedded(Root.ANYTHING))
+    yield Entry(Root.OBJECT, (Key("caBundle"),), Encoded())
 
 
 def _secrets_within(root: Root, top: tuple[Step, ...]) -> Iterator[Entry]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,11 @@ from narrowgate.core.masking.built_in import (
     is_known,
     structure_of,
 )
+from narrowgate.core.masking.masked_value import ValueMasker
+from narrowgate.core.masking.objects import ObjectMasker
 from narrowgate.core.masking.patterns import TEXT_RULES
 from narrowgate.core.masking.plan import Embedded, Forget, Hide, Key, Root, Scan, SecretAnnotation
+from narrowgate.core.masking.resource_plan import HeldMask, plan_for
 
 TEXTS = set(TEXT_RULES)
 
@@ -113,3 +117,23 @@ def test_keys_of_managed_fields_are_looked_through_while_any_text_is() -> None:
     for rules, forgets in ((TEXTS, True), ({FIELD}, False), (BUILT_IN_RULES.keys(), True)):
         said = [entry.action for entry in entries_of("example.com", "widgets", rules)]
         assert any(isinstance(action, Forget) and action.texts for action in said) is forgets
+
+
+@pytest.mark.parametrize(
+    ("document", "hidden"),
+    [
+        ({"apiKey": "x"}, ["apiKey"]),
+        ({"spec": {"apiKey": "x"}}, ["spec"]),
+        ({"stringData": {"a": "x"}}, ["stringData"]),
+        ({"args": ["--password", "x"]}, ["args"]),
+        ({"httpHeaders": [{"name": "Authorization", "value": "x"}]}, ["httpHeaders"]),
+        ({"annotations": {"a": '{"password": "x"}'}}, ["annotations"]),
+        ({"tokenTTL": "1h", "secretName": "x", "kind": "Token", "colour": "red"}, []),
+    ],
+)
+def test_a_custom_resource_needs_no_spec_for_its_secrets_to_be_found(document: Any, hidden: list[str]) -> None:
+    plan = plan_for("example.com", "widgets", tuple(HeldMask(rule) for rule in sorted(BUILT_IN_RULES)))
+    assert plan is not None
+    assert plan.objects is not None
+    left = ObjectMasker(plan, ValueMasker(bytes(32)), {}).mask(document, plan.objects)
+    assert [key for key in document if left[key] != document[key]] == hidden
