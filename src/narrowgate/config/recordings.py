@@ -92,13 +92,17 @@ def _is_this_machine(host: str) -> bool:
 
 
 def recording_store(config: Config) -> RecordingStore:
-    """Where finished recordings are kept. Raises RecordingsUnavailable where a library for it is not installed."""
+    """Where finished recordings are kept. Raises ConfigError where a library for it is not installed."""
     # Every command reads the configuration; few of them have to do with recordings.
     from narrowgate.recordings.folder import FolderStore
     from narrowgate.recordings.object_storage import store_of
+    from narrowgate.recordings.port import RecordingsUnavailable
 
     if config.bucket is not None:
-        return store_of(config.bucket)
+        try:
+            return store_of(config.bucket)
+        except RecordingsUnavailable as error:
+            raise ConfigError(f"{config.path}: recordings: {error}") from error
     return FolderStore(Path(config.recordings.removeprefix("file:")))
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from narrowgate.authenticators.access_credential import AccessSigner, Port
 from narrowgate.authenticators.port import Answer, Authenticator, Presented, Unavailable
-from narrowgate.config import Config, control_url, kubernetes_url, saml_key
+from narrowgate.config import Config, control_url, kubernetes_url, recording_store, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
 from narrowgate.control.notifications.receivers import SlackReceiver
@@ -31,6 +31,7 @@ from narrowgate.main.approval_ends import ApprovalEnds
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
+from narrowgate.main.recordings import RecordingRetention
 from narrowgate.main.retention import Retention
 from narrowgate.main.search_index import SearchIndex
 from narrowgate.main.task_ends import TaskEnds
@@ -61,6 +62,7 @@ class ControlProcess:
         self._identification = Identification(config.authentication, keys, Port.CONTROL, self._clusters.by_name)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
+        self._recordings = RecordingRetention(recording_store(config), config.recordings_kept)
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
 
     async def run(self, parent_lives: int) -> None:
@@ -88,6 +90,7 @@ class ControlProcess:
                     tasks.create_task(ApprovalEnds(self._store).follow()),
                     tasks.create_task(SearchIndex(self._config.data_dir / "trail").follow()),
                     tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
+                    tasks.create_task(self._recordings.follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),

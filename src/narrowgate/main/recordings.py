@@ -27,7 +27,7 @@ log = logging.getLogger("narrowgate.recordings")
 def open_recorder(config: Config, writer: str, told: Told) -> Recorder:
     """The recorder of the process called `writer`. What a killed gate left is finished first, and `told`.
 
-    Blocks on the disk: at start only. Raises RecordingUnwritable, SpoolInUse, RecordingsUnavailable, ConfigError.
+    Blocks on the disk: at start only. Raises RecordingUnwritable, SpoolInUse, ConfigError.
     """
     store = recording_store(config)
     spool = Spool.open(config.data_dir / "spool", writer, recording_keys(config))
@@ -42,13 +42,15 @@ def open_recorder(config: Config, writer: str, told: Told) -> Recorder:
 class RecordingRetention:
     """Looks again and again for recordings that were kept long enough."""
 
-    def __init__(self, store: RecordingStore, kept: float) -> None:
-        """`kept` is in seconds, from when a recording came to its store."""
+    def __init__(self, store: RecordingStore, kept: float | None) -> None:
+        """`kept` is in seconds, from when a recording came to its store; None keeps all."""
         self._store = store
         self._kept = kept
 
     async def follow(self) -> None:
         """Remove for as long as the process runs. A store that is away is asked again next time."""
+        if self._kept is None:
+            return
         while True:
             try:
                 more = await asyncio.to_thread(self.remove, time.time())
@@ -59,6 +61,8 @@ class RecordingRetention:
 
     def remove(self, now: float) -> bool:
         """Remove one batch, at `now` (Unix seconds); whether there is more. Raises RecordingsUnavailable."""
+        if self._kept is None:
+            return False
         removed = remove_old(self._store, self._kept, now, BATCH)
         if removed:
             log.info(

@@ -84,3 +84,12 @@ def test_recordings_go_when_they_were_kept_long_enough_and_held_ones_stay(tmp_pa
     assert len(list(store.of_day("2026-11-18"))) == 1
     assert retention.remove(stored.modified + 86_401) is False
     assert store.days() == []
+
+
+def test_without_a_retention_nothing_is_looked_at(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    asyncio.run(record(config, []))
+    retention = RecordingRetention(recording_store(config), None)
+    assert retention.remove(1e12) is False
+    asyncio.run(retention.follow())
+    assert recording_store(config).days() == ["2026-11-18"]
