@@ -224,6 +224,8 @@ class Watch:
         self.status, self.headers = self.connection.head()
         assert self.status == 200
         self.seen = b""
+        self.rest = b""
+        """Of an event that has not come whole."""
 
     def events(self, until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """Every event up to one of which `until` says so."""
@@ -236,7 +238,8 @@ class Watch:
             if not size:
                 break
             self.seen += data
-            for line in data.splitlines():
+            *lines, self.rest = (self.rest + data).split(b"\n")
+            for line in lines:
                 found.append(json.loads(line))
                 if until(found[-1]):
                     return found
