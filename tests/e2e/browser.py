@@ -16,7 +16,7 @@ from dev.chromium import chromium, trusting_home
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.e2e.dex import PASSWORD, Person
 
-PAGE_MILLISECONDS = 30_000
+PAGE_MILLISECONDS = 90_000
 """How long a page may take before a test calls it lost; two cores and a cluster are busy with other things."""
 
 SESSION_COOKIE = "__Host-narrowgate-session"

@@ -138,7 +138,8 @@ class Echo:
             # The gate may hang up whenever it likes; what arrived before has been noted.
             raw.close()
         finally:
-            self._connections -= {raw, *(kept for kept in self._connections if kept.fileno() == -1)}
+            # A copy: connections come and go in other threads.
+            self._connections -= {raw, *(kept for kept in self._connections.copy() if kept.fileno() == -1)}
 
     def _one(self, stream: Stream) -> bool:
         head = stream.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
