@@ -181,7 +181,7 @@ class ApiServer:
         )
 
     def __call__(self, method: str, target: str, body: Any = None, kind: str = "application/json") -> Answered:
-        # What may hold anything is kept as the bytes that were sent, and compared as such: without spaces, as Go writes.
+        # What may hold anything is kept as the bytes that were sent, and compared as such: no spaces, as Go writes.
         sent = None if body is None else json.dumps(body, separators=(",", ":"))
         headers = {"Accept": "application/json", "Content-Type": kind}
         try:

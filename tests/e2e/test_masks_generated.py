@@ -25,7 +25,7 @@ from tests.e2e.generated_objects import (
     kinds_of,
 )
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.test_masks import JSON, PARTIAL, PARTIAL_LIST, TABLE, UNMASKED_RULES
+from tests.e2e.test_masks import JSON, PARTIAL, PARTIAL_LIST, PROTOBUF, TABLE, UNMASKED_RULES
 
 SEED = int(os.environ.get("NARROWGATE_SEED", "20260725"))
 """What all objects are made from; with the variable others are made."""
@@ -215,7 +215,7 @@ def give_status(api: ApiServer, one: Stored, namespace: str, generator: Generato
 def reads(one: Stored, world: World) -> Iterator[tuple[str, int, bytes]]:
     """What reaches an agent of one object: the road, the code, the bytes."""
     target = one.target(world.namespace)
-    forms = {"get": JSON, "get as a table": TABLE, "get its metadata": PARTIAL}
+    forms = {"get": JSON, "get as a table": TABLE, "get its metadata": PARTIAL, "get as protobuf": PROTOBUF}
     for road, accept in forms.items():
         answer = world.agent.request("GET", target, {"Accept": accept})
         yield road, answer.status, head_and_body(answer)
@@ -339,6 +339,8 @@ def test_no_read_and_no_patch_of_an_object_shows_what_was_planted(world: World) 
     codes = [codes for codes, _ in looked]
     for road in ("get", "get as a table", "get its metadata"):
         assert {code[road] for code in codes} == {200}
+    # What has no room for a masked value in it, and custom resources, are to be had as JSON alone.
+    assert {code["get as protobuf"] for code in codes} <= {200, 406}
     assert {code["refused patch"] for code in codes} == {422}
     assert {code["create again"] for code in codes} == {409}
     assert [code["patch"] for code in codes].count(200) >= 0.9 * len(codes)
