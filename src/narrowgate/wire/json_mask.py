@@ -33,6 +33,9 @@ REMEMBERED_OF_WATCH: Final = 128 * 1024
 REMEMBERED_LENGTH: Final = 32 * 1024
 """Bytes of one value that is remembered: what is larger is hardly there twice."""
 
+SHORT_LENGTH: Final = 32
+"""Bytes of a string that is remembered though nothing is masked in it: names and switches repeat, digests do not."""
+
 OVERHEAD: Final = 256
 """Bytes that remembering a value takes besides its own."""
 
@@ -50,10 +53,10 @@ _Way = Callable[[bytes, Place, int], bytes | None]
 """How a value at a place, at this depth, is masked."""
 
 
-_Told = tuple[bytes | None, tuple[tuple[str, int], ...]]
+Told = tuple[bytes | None, tuple[tuple[str, int], ...]]
 """What became of a value, and what was counted for it, by rule."""
 
-_UNCHANGED: Final[_Told] = (None, ())
+_UNCHANGED: Final[Told] = (None, ())
 
 
 class JsonMasker:
@@ -75,7 +78,7 @@ class JsonMasker:
         self._leaves: Final = leaves
         self._mask: Final = mask
         self._counts: Final = counts
-        self._told: Final[dict[tuple[Place, bytes], _Told]] = {}
+        self._told: Final[dict[tuple[Place, bytes], Told]] = {}
         self._held = 0
 
     def document(self, document: bytes, place: Place | None) -> bytes:
@@ -103,6 +106,25 @@ class JsonMasker:
         """One value, read already: what the reference says of it. Raises Malformed."""
         return self._mask(value, place)
 
+    def counted(self) -> dict[str, int]:
+        """What was counted so far, by rule."""
+        return self._counts.copy()
+
+    def counted_since(self, before: dict[str, int]) -> tuple[tuple[str, int], ...]:
+        """What was counted since then."""
+        now = self._counts
+        return tuple((rule, now[rule] - before.get(rule, 0)) for rule in now if now[rule] != before.get(rule))
+
+    def count(self, counted: tuple[tuple[str, int], ...]) -> None:
+        """Count this once more."""
+        for rule, count in counted:
+            self._counts[rule] = self._counts.get(rule, 0) + count
+
+    @property
+    def remembers(self) -> int:
+        """For how many bytes it remembers what became of them."""
+        return self._remembers
+
     @property
     def remembered(self) -> int:
         """Bytes that are remembered."""
@@ -121,8 +143,12 @@ class JsonMasker:
             if _is_beside(data, place):
                 return None
             return self._once(data, place, self._whole if place.hides else self._list, depth)
-        if kind == b'"' and self._leaves is not None and self._leaves(data, place):
-            return None
+        if kind == b'"' and self._leaves is not None:
+            if len(data) <= SHORT_LENGTH:
+                return self._once(data, place, self._short, depth)
+            if self._leaves(data, place):
+                # Hardly there twice: remembering it would push out what is.
+                return None
         return self._once(data, place, self._whole, depth)
 
     def _once(self, data: bytes, place: Place, mask: _Way, depth: int) -> bytes | None:
@@ -133,24 +159,23 @@ class JsonMasker:
         if told is None:
             before = self._counts.copy()
             new = mask(data, place, depth)
-            self._remember(data, place, _UNCHANGED if new is None else (new, self._counted_since(before)))
+            self._remember(data, place, _UNCHANGED if new is None else (new, self.counted_since(before)))
             return new
         new, counted = told
-        for rule, count in counted:
-            self._counts[rule] = self._counts.get(rule, 0) + count
+        self.count(counted)
         return new
 
-    def _counted_since(self, before: dict[str, int]) -> tuple[tuple[str, int], ...]:
-        now = self._counts
-        return tuple((rule, now[rule] - before.get(rule, 0)) for rule in now if now[rule] != before.get(rule))
-
-    def _remember(self, data: bytes, place: Place, told: _Told) -> None:
+    def _remember(self, data: bytes, place: Place, told: Told) -> None:
         size = len(data) + len(told[0] or b"") + OVERHEAD
         self._held += size
         if self._held > self._remembers:
             self._told.clear()
             self._held = size
         self._told[place, data] = told
+
+    def _short(self, data: bytes, place: Place, depth: int) -> bytes | None:
+        """A short string, which may stay for a reason that is sooner found."""
+        return None if self._leaves is not None and self._leaves(data, place) else self._whole(data, place, depth)
 
     def _whole(self, data: bytes, place: Place, _depth: int = 0) -> bytes | None:
         """A value whose every byte may change."""

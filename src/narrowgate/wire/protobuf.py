@@ -59,7 +59,11 @@ def located(message: bytes) -> Iterator[tuple[int, int, int | bytes, int, int]]:
         if position == end:
             return
         begin = position
-        tag, position = read_varint(message, position)
+        tag = message[position]
+        if tag > 0x7F:
+            tag, position = read_varint(message, position)
+        else:
+            position += 1
         number, wire_type = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:
             raise BrokenProtobuf(f"{number} is no field number")
@@ -67,11 +71,15 @@ def located(message: bytes) -> Iterator[tuple[int, int, int | bytes, int, int]]:
             value, position = read_varint(message, position)
             yield number, wire_type, value, begin, position
             continue
-        size, position = _size(message, position, wire_type)
-        if position + size > end:
+        if wire_type == BYTES and position < end and message[position] < 0x80:
+            start = position + 1
+            position = start + message[position]
+        else:
+            size, start = _size(message, position, wire_type)
+            position = start + size
+        if position > end:
             raise BrokenProtobuf("a field is longer than what is there")
-        yield number, wire_type, message[position : position + size], begin, position + size
-        position += size
+        yield number, wire_type, message[start:position], begin, position
     if position != end:
         raise BrokenProtobuf(f"a message has more than {FIELDS_LIMIT} fields")
 

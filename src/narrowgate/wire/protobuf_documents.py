@@ -15,11 +15,15 @@ from narrowgate.core.body import PROTOBUF
 from narrowgate.core.masking.choosing import ANYWHERE, Where
 from narrowgate.core.masking.plan import Place, Plan
 from narrowgate.wire.answer import Masks
+from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.kubernetes_kinds import ANSWERS, KINDS
 from narrowgate.wire.protobuf import BYTES, MAGIC, VARINT, BrokenProtobuf, located, object_meta
-from narrowgate.wire.protobuf_mask import NotInProtobuf, masked_message
+from narrowgate.wire.protobuf_mask import NotInProtobuf, ProtobufMasker
 from narrowgate.wire.protobuf_object import UnknownField
 from narrowgate.wire.unreadable import Unreadable
+
+MASKERS_LIMIT: Final = 4
+"""Plans of one answer that are made ready at a time, as for JSON."""
 
 LIST: Final = "List"
 """How the kinds of lists end; all of Kubernetes' own have their metadata in field 1 and their items in field 2."""
@@ -72,6 +76,7 @@ class ProtobufDocuments:
         self._varies = masks.varies
         self._anywhere = masks.plan(ANYWHERE)
         self._shows = masks.shows
+        self._maskers: dict[Plan, tuple[JsonMasker, ProtobufMasker]] = {}
 
     @property
     def is_reduced(self) -> bool:
@@ -128,7 +133,16 @@ class ProtobufDocuments:
         if plan is None or place is None:
             return raw
         head = {} if is_item else {"apiVersion": kind.api_version, "kind": kind.kind}
-        return masked_message(kind.message, raw, place, self._masks.masker(plan).value, head)
+        return self._masker(plan).document(kind.message, raw, place, head)
+
+    def _masker(self, plan: Plan) -> ProtobufMasker:
+        """What masks it: one for each of the plan's own, which is another once more values are known."""
+        own = self._masks.masker(plan)
+        if self._maskers.get(plan, (None, None))[0] is not own:
+            if len(self._maskers) >= MASKERS_LIMIT:
+                self._maskers.clear()
+            self._maskers[plan] = (own, ProtobufMasker(own))
+        return self._maskers[plan][1]
 
 
 def read_enclosed(document: bytes) -> Enclosed:

@@ -1,31 +1,39 @@
 """Masks over the bytes of protobuf messages: what is not masked stays byte for byte.
 
-A message is read as the JSON that it stands for, as far as masks look at it (`protobuf_object.read_part`), and what
-becomes of that is said by `core.masking.objects`, and by nothing here. Only what has changed is written back, at its
-very place, and the lengths of all that encloses it. Then it is read once more: unless that is what was to be shown,
-nothing of it leaves.
+The plan is walked down the messages it leads into, and nothing else is looked at. What stands directly in a message is
+read as the JSON that it stands for (`protobuf_object.read_part`), and what becomes of that is said by
+`core.masking.objects`, and by nothing here. Only what has changed is written back, at its very place, and the lengths
+of all that encloses it. Then it is read once more: unless that is what was to be shown, nothing of it leaves. Where all
+of a message must be known to say what is masked in it (its name tells, or all of it goes), it is read whole.
+
+What became of a message is remembered, as `json_mask` remembers lists: pods of one workload repeat their containers.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.plan import Place
-from narrowgate.wire.json_mask import WHITESPACE
+from narrowgate.wire.json_mask import OVERHEAD, REMEMBERED_LENGTH, WHITESPACE, JsonMasker, Told
 from narrowgate.wire.json_spans import elements_of, members_of, spliced
 from narrowgate.wire.kubernetes_kinds import MESSAGES
 from narrowgate.wire.protobuf import BrokenProtobuf, located, sized
-from narrowgate.wire.protobuf_object import Field, UnknownField, fields_of, read_part
+from narrowgate.wire.protobuf_object import (
+    MAX_DEPTH,
+    Field,
+    UnknownField,
+    Walk,
+    all_or,
+    fields_of,
+    place_below,
+    read_part,
+)
 from narrowgate.wire.unreadable import Unreadable
-
-MaskValue = Callable[[Any, Place], Any]
-"""The reference: a value as it leaves, from one place on. The very same object where nothing of it is masked."""
 
 _IS_TEXT: Final = b"\x08\x01"
 """Field 1 of an IntOrString, which says that it is text (k8s.io/apimachinery/pkg/util/intstr)."""
@@ -35,27 +43,96 @@ class NotInProtobuf(Unreadable):
     """The answer can be masked in JSON, but not in protobuf: unknown to this gate, or no text where a mask is to be."""
 
 
-def masked_message(message: str, data: bytes, place: Place, mask: MaskValue, head: dict[str, Any]) -> bytes:
-    """A message of this name masked from `place` on; itself where nothing is. `head` is what JSON says of an object
-    besides (`kind`, `apiVersion`). Raises Unreadable, and then nothing of it may leave.
-    """
-    try:
-        plain = read_part(message, data, place)
+class ProtobufMasker:
+    """Masks messages of one answer by one plan."""
+
+    __slots__ = ("_held", "_masker", "_told", "_walk")
+
+    def __init__(self, masker: JsonMasker) -> None:
+        """`masker` knows the reference, and counts."""
+        self._masker: Final = masker
+        self._told: Final[dict[tuple[Place, str, bytes], Told]] = {}
+        self._held = 0
+        self._walk = Walk(as_json=True)
+
+    def document(self, message: str, data: bytes, place: Place, head: dict[str, Any]) -> bytes:
+        """A message of this name masked from `place` on; itself where nothing is. `head` is what JSON says of an object
+        besides (`kind`, `apiVersion`). Raises Unreadable, and then nothing of it may leave.
+        """
+        self._walk = Walk(as_json=True)
+        try:
+            return self._message(message, data, place, head, 0)
+        except (BrokenProtobuf, UnknownField) as error:
+            raise unreadable(error) from None
+        except (Malformed, UnicodeError) as error:
+            raise Unreadable(str(error)) from None
+
+    @property
+    def remembered(self) -> int:
+        """Bytes that are remembered."""
+        return self._held
+
+    def _message(self, message: str, data: bytes, place: Place, head: dict[str, Any], depth: int) -> bytes:
+        """First the messages within that have a place of their own, then what stands directly in it."""
+        if depth > MAX_DEPTH:
+            raise BrokenProtobuf("it is nested too deeply")
+        plain = read_part(message, data, place, self._walk)
+        if all_or(place) is not None:
+            data = self._within(message, data, place, depth)
         document = head | plain
-        masked = mask(document, place)
+        masked = self._masker.value(document, place)
         if masked is document:
             return data
         _require_same_keys(document, masked)
         if any(masked[key] is not value for key, value in head.items()):
             raise NotInProtobuf("its kind is masked")
-        new = _message(message, data, document, masked)
-        if head | read_part(message, new, place) != masked:
+        new = _written(message, data, document, masked)
+        if head | read_part(message, new, place, self._walk) != masked:
             raise NotInProtobuf("what is masked of it cannot be written as protobuf")
-    except (BrokenProtobuf, UnknownField) as error:
-        raise unreadable(error) from None
-    except (Malformed, UnicodeError) as error:
-        raise Unreadable(str(error)) from None
-    return new
+        return new
+
+    def _within(self, message: str, data: bytes, place: Place, depth: int) -> bytes:
+        """The message with those within masked that have a place of their own; itself where nothing is."""
+        known = fields_of(message)
+        parts: list[bytes] = []
+        at = 0
+        for number, _, value, begin, end in located(data):
+            field = known[number]
+            if not field.is_message:
+                continue
+            below = place_below(place, field)
+            if not isinstance(below, Place) or not isinstance(value, bytes):
+                continue
+            new = (
+                self._once(field.of, value, below, depth + 1)
+                if field.name
+                else self._within(field.of, value, place, depth + 1)
+            )
+            if new is not value:
+                parts += (data[at:begin], sized(number, new))
+                at = end
+        return b"".join((*parts, data[at:])) if parts else data
+
+    def _once(self, message: str, data: bytes, place: Place, depth: int) -> bytes:
+        """What becomes of a message, or became of the same one before."""
+        if len(data) > REMEMBERED_LENGTH:
+            return self._message(message, data, place, {}, depth)
+        told = self._told.get((place, message, data))
+        if told is None:
+            before = self._masker.counted()
+            new = self._message(message, data, place, {}, depth)
+            self._remember((place, message, data), (None if new is data else new, self._masker.counted_since(before)))
+            return new
+        self._masker.count(told[1])
+        return data if told[0] is None else told[0]
+
+    def _remember(self, key: tuple[Place, str, bytes], told: Told) -> None:
+        size = len(key[2]) + len(told[0] or b"") + OVERHEAD
+        self._held += size
+        if self._held > self._masker.remembers:
+            self._told.clear()
+            self._held = size
+        self._told[key] = told
 
 
 def unreadable(error: BrokenProtobuf | UnknownField) -> Unreadable:
@@ -65,7 +142,7 @@ def unreadable(error: BrokenProtobuf | UnknownField) -> Unreadable:
     return Unreadable(f"it is not readable as protobuf: {error.problem}")
 
 
-def _message(message: str, data: bytes, plain: Any, masked: Any) -> bytes:
+def _written(message: str, data: bytes, plain: Any, masked: Any) -> bytes:
     """The message with those fields written anew of which something is masked."""
     _require_same_keys(plain, masked)
     known = fields_of(message)
@@ -74,7 +151,7 @@ def _message(message: str, data: bytes, plain: Any, masked: Any) -> bytes:
         field = known[number]
         new: bytes | None = None
         if not field.name:
-            inner = _message(field.of, _bytes(value), plain, masked)
+            inner = _written(field.of, _bytes(value), plain, masked)
             new = None if inner == value else inner
         elif plain.get(field.name) is not masked.get(field.name):
             at = seen[field.name] = seen.get(field.name, -1) + 1
@@ -108,7 +185,7 @@ def _entry(of: str, data: bytes, plain: Any, masked: Any) -> bytes | None:
 def _value(of: str, value: int | bytes, plain: Any, masked: Any) -> bytes:
     """The content of a value that is shown as another one."""
     if of in MESSAGES:
-        return _message(of, _bytes(value), plain, masked)
+        return _written(of, _bytes(value), plain, masked)
     if of.startswith("list:"):
         return _list(of.removeprefix("list:"), _bytes(value), plain, masked)
     if of in ("raw", "fields"):

@@ -41,27 +41,27 @@ class UnknownField(Malformed):
         """What is wrong, for those who read it from elsewhere than a request."""
 
 
-class _Skipped(enum.Enum):
+class Skipped(enum.Enum):
     """Stands for a part that nobody asks for."""
 
     SKIPPED = "skipped"
 
 
-_SKIPPED: Final = _Skipped.SKIPPED
+SKIPPED: Final = Skipped.SKIPPED
 
-_Wanted = Place | None
+Wanted = Place | None
 """What of a part is read: what a mask may look at from this place on, or all of it."""
 
 
-class _Walk:
+class Walk:
     """One object's reading: counts its fields, so that none takes the event loop for long."""
 
     __slots__ = ("_left", "as_json")
 
     def __init__(self, *, as_json: bool = False) -> None:
+        """`as_json` leaves out what JSON leaves out where it is empty."""
         self._left = FIELDS_IN_ALL
         self.as_json: Final = as_json
-        """Whether what JSON leaves out where it is empty is left out."""
 
     def fields(self, message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
         """See `protobuf.fields`. Raises BrokenProtobuf beyond the limit, too."""
@@ -81,23 +81,14 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     form: str
     of: str
-
-    @property
-    def wire_type(self) -> int:
-        """How it is written (a list of numbers one by one, not packed)."""
-        if self.form == "map" or self.of not in _WIRE_TYPES:
-            return BYTES
-        return _WIRE_TYPES[self.of]
-
-    @property
-    def repeats(self) -> bool:
-        """Whether it may be there several times."""
-        return self.form in ("map", "list")
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it is a list in JSON."""
-        return self.form == "list" or self.of.startswith("list:")
+    wire_type: int
+    """How it is written (a list of numbers one by one, not packed)."""
+    repeats: bool
+    """Whether it may be there several times."""
+    is_list: bool
+    """Whether it is a list in JSON."""
+    is_message: bool
+    """Whether it is a message by itself, or a list of such."""
 
 
 def read_object(data: bytes) -> dict[str, Any]:
@@ -111,31 +102,48 @@ def read_object(data: bytes) -> dict[str, Any]:
     if message is None:
         raise UnknownField(f"{envelope.api_version[:100]}/{envelope.kind[:100]}")
     found = {"apiVersion": envelope.api_version, "kind": envelope.kind}
-    _read_into(found, message, envelope.raw, _Walk(), 0, None)
+    _read_into(found, message, envelope.raw, Walk(), 0, None)
     return found
 
 
-def read_part(message: str, data: bytes, place: Place) -> dict[str, Any]:
-    """What masks look at of a message, from `place` on, as encoding/json would write it: what is empty and left out
-    there is left out here. What no mask looks at is not read, and may be anything.
+def read_part(message: str, data: bytes, place: Place, walk: Walk | None = None) -> dict[str, Any]:
+    """What masks look at of a message from `place` on, as encoding/json would write it: what is empty and left out
+    there is left out here. What no mask looks at is not read, and may be anything. With a `walk`, messages that stand
+    directly in it and have a place of their own (`place_below`) are left to whoever goes on to them.
 
     Raises BrokenProtobuf and UnknownField as `read_object` does, as far as it reads.
     """
     found: dict[str, Any] = {}
-    _read_into(found, message, data, _Walk(as_json=True), 0, place)
+    _read_into(found, message, data, walk or _Deep(as_json=True), 0, place)
     return found
+
+
+class _Deep(Walk):
+    """A walk that leaves nothing to anybody else."""
 
 
 @cache
 def fields_of(message: str) -> dict[int, Field]:
     """The fields of a message by their numbers. Raises KeyError for none of Kubernetes'."""
-    return {number: Field(name, form, of) for number, name, form, of in MESSAGES[message]}
+    return {
+        number: Field(
+            name,
+            form,
+            of,
+            wire_type=BYTES if form == "map" else _WIRE_TYPES.get(of, BYTES),
+            repeats=form in ("map", "list"),
+            is_list=form == "list" or of.startswith("list:"),
+            is_message=of in MESSAGES and form != "map",
+        )
+        for number, name, form, of in MESSAGES[message]
+    }
 
 
-def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, depth: int, place: _Wanted) -> None:
+def _read_into(found: dict[str, Any], message: str, data: bytes, walk: Walk, depth: int, place: Wanted) -> None:
     if depth > MAX_DEPTH:
         raise BrokenProtobuf("it is nested too deeply")
-    place = _all_or(place)
+    place = all_or(place)
+    is_left = place is not None and depth == 0 and not isinstance(walk, _Deep)
     known = fields_of(message)
     seen: set[int] = set()
     for number, wire_type, value in walk.fields(data):
@@ -149,16 +157,16 @@ def _read_into(found: dict[str, Any], message: str, data: bytes, walk: _Walk, de
             seen.add(number)
         if wire_type != field.wire_type:
             raise BrokenProtobuf(f"field {number} of {message} has the wrong type")
-        below = _below(place, field)
-        if below is not _SKIPPED:
+        below = place_below(place, field)
+        if below is not SKIPPED and not (is_left and below is not None and field.is_message and field.name):
             _read_field(found, field, (wire_type, value), walk, depth, below)
 
 
 def _read_field(
-    found: dict[str, Any], field: Field, raw: tuple[int, int | bytes], walk: _Walk, depth: int, place: _Wanted
+    found: dict[str, Any], field: Field, raw: tuple[int, int | bytes], walk: Walk, depth: int, place: Wanted
 ) -> None:
     if not field.name:
-        _read_into(found, field.of, _bytes(*raw), walk, depth + 1, place)
+        _read_into(found, field.of, _bytes(*raw), walk, depth, place)
     elif field.form == "map":
         _read_entry(found.setdefault(field.name, {}), field.of, _bytes(*raw), walk, depth, place)
     elif field.form == "list":
@@ -167,32 +175,32 @@ def _read_field(
         found[field.name] = _value(field.of, *raw, walk, depth, place)
 
 
-def _all_or(place: _Wanted) -> _Wanted:
+def all_or(place: Wanted) -> Wanted:
     """The place, unless what a mask looks at there cannot be told without all of it."""
     if place is None or place.hides is not None or place.by_name or place.forgets:
         return None
     return place
 
 
-def _below(place: _Wanted, field: Field) -> _Wanted | _Skipped:
+def place_below(place: Wanted, field: Field) -> Wanted | Skipped:
     """What is wanted of a field, or of each element of a list."""
     if place is None or not field.name:
         return place
     child = place.child(field.name)
     if child is None:
-        return _SKIPPED
+        return SKIPPED
     if not field.is_list:
         return child
     if child.hides is not None or isinstance(child.text, Arguments):
         return None
-    return child.element or _SKIPPED
+    return child.element or SKIPPED
 
 
 def _is_empty(wire_type: int, value: int | bytes) -> bool:
     return not value or (wire_type == FIXED64 and value == bytes(8))
 
 
-def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth: int, place: _Wanted) -> None:
+def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: Walk, depth: int, place: Wanted) -> None:
     """One entry of a map: key in field 1, value in field 2, either left out where it is empty."""
     raw: dict[int, tuple[int, int | bytes]] = {}
     for number, wire_type, value in walk.fields(data):
@@ -202,9 +210,9 @@ def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth:
     key = _string(*raw[1]) if 1 in raw else ""
     if key in found:
         raise BrokenProtobuf("a map has a key twice")
-    place = _all_or(place)
-    below = None if place is None else place.child(key) or _SKIPPED
-    if below is _SKIPPED:
+    place = all_or(place)
+    below = None if place is None else place.child(key) or SKIPPED
+    if below is SKIPPED:
         return
     if 2 in raw:
         found[key] = _value(of, *raw[2], walk, depth, below)
@@ -215,7 +223,7 @@ def _read_entry(found: dict[str, Any], of: str, data: bytes, walk: _Walk, depth:
 _EMPTY: Final[dict[str, Any]] = {"string": "", "bytes": "", "int32": 0, "int64": 0, "bool": False}
 
 
-def _value(of: str, wire_type: int, value: int | bytes, walk: _Walk, depth: int, place: _Wanted) -> Any:
+def _value(of: str, wire_type: int, value: int | bytes, walk: Walk, depth: int, place: Wanted) -> Any:
     read = _SCALARS.get(of)
     if read is not None:
         return read(wire_type, value)

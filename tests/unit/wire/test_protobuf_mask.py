@@ -13,8 +13,9 @@ from narrowgate.core.masking.built_in import built_in_rules
 from narrowgate.core.masking.objects import ObjectMasker
 from narrowgate.core.masking.plan import Entry, Hide, Plan, Root, Scan, compile_plan
 from narrowgate.core.masking.resource_plan import HeldMask, plan_for
+from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.protobuf import located
-from narrowgate.wire.protobuf_mask import NotInProtobuf, json_changed, masked_message
+from narrowgate.wire.protobuf_mask import NotInProtobuf, ProtobufMasker, json_changed
 from narrowgate.wire.protobuf_object import read_part
 from narrowgate.wire.unreadable import Unreadable
 
@@ -24,7 +25,8 @@ MASKED = VALUES.of("p/m", b"planted")
 def masked(message: str, data: bytes, plan: Plan | None) -> bytes:
     assert plan is not None
     assert plan.objects is not None
-    return masked_message(message, data, plan.objects, ObjectMasker(plan, VALUES, {}).mask, {"kind": "X"})
+    masker = ProtobufMasker(JsonMasker(ObjectMasker(plan, VALUES, {}).mask, {}))
+    return masker.document(message, data, plan.objects, {"kind": "X"})
 
 
 def under(resource: str, *fields: str, group: str = "") -> Plan | None:
@@ -195,3 +197,40 @@ def test_scanning_alone_changes_what_looks_like_a_secret_and_nothing_beside_it()
     assert b"planted" not in left
     assert [number for number, *_ in located(left)] == [1, 2]
     assert everything("core.v1.Pod", left)["spec"]["containers"][0]["image"] == "image"
+
+
+def test_messages_within_maps_are_masked_as_deep_as_they_go() -> None:
+    docs = field(35, field(1, "stays") + field(2, "planted"))
+    inner = field(29, field(1, "b") + field(2, field(1, "id") + docs))
+    schema = field(1, field(29, field(1, "a") + field(2, inner + docs)) + docs)
+    data = metadata() + field(2, field(7, field(1, "v1") + field(4, schema)))
+    top = "spec.versions[*].schema.openAPIV3Schema.**.externalDocs.url"
+    left = masked("apiextensions.v1.CustomResourceDefinition", data, under("pods", top))
+    assert b"planted" not in left
+    assert left.count(MASKED.encode()) == 3
+    assert left.count(b"stays") == 3
+
+
+def test_what_was_said_of_a_message_is_said_and_counted_again() -> None:
+    plan = under("pods")
+    assert plan is not None
+    assert plan.objects is not None
+    counts: dict[str, int] = {}
+    masker = ProtobufMasker(JsonMasker(ObjectMasker(plan, VALUES, counts).mask, counts))
+    data = container(*(field(7, field(1, "DB_PASSWORD") + field(2, "planted")) for _ in range(3)))
+    once = masker.document("core.v1.Pod", data, plan.objects, {})
+    assert counts == {"narrowgate/env": 3}
+    assert masker.document("core.v1.Pod", data, plan.objects, {}) == once
+    assert counts == {"narrowgate/env": 6}
+    assert masker.document("core.v1.Pod", once, plan.objects, {}) is once
+
+
+def test_no_more_is_remembered_than_may_be() -> None:
+    plan = under("pods")
+    assert plan is not None
+    assert plan.objects is not None
+    masker = ProtobufMasker(JsonMasker(ObjectMasker(plan, VALUES, {}).mask, {}, remembers=2_000))
+    for at in range(50):
+        data = container(field(7, field(1, "DB_PASSWORD") + field(2, f"planted-{at}")))
+        assert b"planted" not in masker.document("core.v1.Pod", data, plan.objects, {})
+        assert masker.remembered <= 2_000
