@@ -50,6 +50,14 @@ ODD = (
 KINDS = tuple(SHAPES)
 
 
+class ReducedTo(AllHold):
+    """All masks hold, and of the objects about half are shown."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.shows = lambda where: len(where.name or "") % 2 == 0
+
+
 def make(source: random.Random) -> tuple[Plan, Form, bytes]:
     """An answer: a shape by itself, in a list, in a Table or as events; mostly with something odd in it."""
     group, resource, document = SHAPES[source.choice(KINDS)](SECRET)
@@ -128,6 +136,9 @@ def check(source: random.Random, plan: Plan, form: Form, body: bytes) -> str:
         raise AssertionError(f"cut at {sizes} it is another")
     # Where masks hold in some namespaces only, other parts of an object are read.
     masked(ByNamespace(plan), form, body, sizes)
+    # Where some objects are not shown, they are told apart, and what is left must not hang on the cuts either.
+    if masked(ReducedTo(plan), form, body, sizes) != masked(ReducedTo(plan), form, body, []):
+        raise AssertionError(f"cut at {sizes} and reduced it is another")
     if whole is None:
         return "refused"
     if masked(AllHold(plan), form, whole, []) != whole:

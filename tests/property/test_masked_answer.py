@@ -44,7 +44,7 @@ class AllHold:
     """All built-in masks of one resource, for every object."""
 
     varies: bool = False
-    shows = None
+    shows: Callable[[Where], bool] | None = None
 
     def __init__(self, plan: Plan) -> None:
         self.counts: dict[str, int] = {}
