@@ -37,7 +37,13 @@ def test_a_kind_says_what_its_message_is_and_whether_it_is_a_list() -> None:
     assert Kind("meta.k8s.io/v1", "PartialObjectMetadataList").message == "meta.v1.PartialObjectMetadata"
     assert Kind("v1", "Status").is_status
     assert not Kind("example.com/v1", "Status").is_status
-    for unknown in (Kind("v1", "List"), Kind("example.com/v1", "Widget"), Kind("", ""), Kind("v1", "PodListList")):
+    for unknown in (
+        Kind("v1", "List"),
+        Kind("example.com/v1", "Widget"),
+        Kind("", ""),
+        Kind("v1", "PodListList"),
+        Kind("v1", "StatusList"),
+    ):
         with pytest.raises(UnknownField):
             _ = unknown.message
 
