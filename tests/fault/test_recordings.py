@@ -28,7 +28,7 @@ from tests.recorded_sessions import KEY, PACKING, a_session, begin, header, read
 from narrowgate.core.recording import Ended, Entry, Noted, RecordingHead
 from narrowgate.core.stream_events import Channel, ChannelData
 from narrowgate.proxy.recordings import LiveRecording, Recorder
-from narrowgate.recordings.errors import RecordingUnwritable
+from narrowgate.recordings.errors import RecordingDamaged, RecordingUnwritable
 from narrowgate.recordings.folder import FolderStore
 from narrowgate.recordings.object_storage import store_of
 from narrowgate.recordings.port import RecordingStore
@@ -144,9 +144,30 @@ def test_recovery_may_be_killed_anywhere_and_is_only_repeated(tmp_path: Path, sh
     path.write_bytes(written[: len(before) + int((len(written) - len(before)) * share)])
     for tail, content in tails.items():
         tail.write_bytes(content)
-    assert recover(tmp_path, (KEY,), PACKING).problems == ()
+    recover(tmp_path, (KEY,), PACKING)
     assert read(done, KEY) == expected
-    assert [each.name for each in tmp_path.iterdir()] == [done.name]
+    assert {each.name for each in tmp_path.iterdir() if ".unreadable" not in each.name} == {done.name}
+
+
+def test_what_stands_behind_a_change_is_kept_aside_and_said(tmp_path: Path) -> None:
+    """Recovery must not finish what somebody began by changing one byte: the blocks behind it stay."""
+    live = begin(tmp_path, KEY)
+    for at in range(5):
+        live.write([Entry(at, output(os.urandom(70_000)))])
+    heads = [live.sync()]
+    live.close()
+    (path,) = tmp_path.glob("*.live")
+    content = bytearray(path.read_bytes())
+    content[100_000] ^= 1
+    path.write_bytes(content)
+    found = recover(tmp_path, (KEY,), PACKING)
+    assert len(found.problems) == 1
+    (aside,) = tmp_path.glob("*.unreadable*")
+    assert str(aside) in found.problems[0]
+    assert bytes(content).endswith(aside.read_bytes())
+    assert aside.stat().st_size > 200_000
+    with open_file(path.with_suffix(".recording"), (KEY,)) as recording, pytest.raises(RecordingDamaged, match="trail"):
+        recording.check([*heads, *found.finished])
 
 
 def test_what_nobody_can_read_is_put_aside_and_said(tmp_path: Path) -> None:

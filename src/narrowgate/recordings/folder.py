@@ -26,6 +26,11 @@ from narrowgate.recordings.port import (
 HOLD = ".hold"
 """Added to a recording's name."""
 
+REMOVING = ".removing"
+"""Added to the name of a recording that is about to be removed. Who removes writes this and then looks for a hold, who
+holds writes the hold and then looks for this: so at least one of two at the same time sees the other.
+"""
+
 
 class FolderStore:
     """See `recordings.port.RecordingStore`."""
@@ -83,14 +88,21 @@ class FolderStore:
 
     def remove(self, name: str) -> None:
         """See the port."""
-        if self.held(name) is not None:
-            raise RecordingHeld(f"{name} is on hold; lift the hold first")
         path = self._path(name)
+        removing = path.with_name(path.name + REMOVING)
         with self._reachable():
-            path.unlink(missing_ok=True)
+            if not path.exists():
+                return
+            removing.touch(mode=0o600)
+            is_held = self.held(name) is not None
+            if not is_held:
+                path.unlink(missing_ok=True)
+            removing.unlink(missing_ok=True)
             # The day goes with its last recording.
             with contextlib.suppress(OSError):
                 path.parent.rmdir()
+        if is_held:
+            raise RecordingHeld(f"{name} is on hold; lift the hold first")
 
     def hold(self, name: str, hold: Hold) -> None:
         """See the port."""
@@ -99,10 +111,12 @@ class FolderStore:
             if not path.exists():
                 raise NoSuchRecording(f"{self.where} has no recording {name}")
             _write(self._hold_path(path), msgspec.json.encode(hold))
+            is_being_removed = path.with_name(path.name + REMOVING).exists()
             if not path.exists():
-                # Removed between the two looks, by somebody who saw no hold.
                 self._hold_path(path).unlink(missing_ok=True)
                 raise NoSuchRecording(f"{self.where} has no recording {name}")
+        if is_being_removed:
+            raise RecordingsUnavailable(f"{name} is being removed at this moment; ask again")
 
     def lift(self, name: str) -> None:
         """See the port."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from narrowgate.recordings.bucket import Bucket
-from narrowgate.recordings.folder import HOLD, read_hold
+from narrowgate.recordings.folder import HOLD, REMOVING, read_hold
 from narrowgate.recordings.names import is_day, is_recording_name
 from narrowgate.recordings.port import (
     Hold,
@@ -118,9 +118,16 @@ class ObjectStorage:
     def remove(self, name: str) -> None:
         """See the port."""
         _checked(name, self.where)
-        if self.held(name) is not None:
+        if self._size(name) is None:
+            return
+        # See `REMOVING`; reads see what was written before (S3 since 2020, and whoever speaks its protocol).
+        self._call(lambda: self._store.put(name + REMOVING, b""))
+        is_held = self.held(name) is not None
+        if not is_held:
+            self._delete(name)
+        self._delete(name + REMOVING)
+        if is_held:
             raise RecordingHeld(f"{name} is on hold; lift the hold first")
-        self._delete(name)
 
     def hold(self, name: str, hold: Hold) -> None:
         """See the port."""
@@ -128,10 +135,12 @@ class ObjectStorage:
         if self._size(name) is None:
             raise NoSuchRecording(f"{self.where} has no recording {name}")
         self._call(lambda: self._store.put(name + HOLD, msgspec.json.encode(hold)))
+        is_being_removed = self._size(name + REMOVING) is not None
         if self._size(name) is None:
-            # Removed between the two looks, by somebody who saw no hold.
             self._delete(name + HOLD)
             raise NoSuchRecording(f"{self.where} has no recording {name}")
+        if is_being_removed:
+            raise RecordingsUnavailable(f"{name} is being removed at this moment; ask again")
 
     def lift(self, name: str) -> None:
         """See the port."""

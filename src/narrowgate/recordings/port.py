@@ -81,7 +81,10 @@ class RecordingStore(Protocol):
         ...
 
     def hold(self, name: str, hold: Hold) -> None:
-        """Keep it from being removed; the newest hold counts. Raises NoSuchRecording where it is gone already."""
+        """Keep it from being removed; the newest hold counts. Raises NoSuchRecording where it is gone already.
+
+        While it is being removed: RecordingsUnavailable, and whoever asks again is told which of the two came first.
+        """
         ...
 
     def lift(self, name: str) -> None:

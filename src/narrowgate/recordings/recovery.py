@@ -6,7 +6,9 @@ Nothing is lost but what a power cut took from the disk, and the recording says 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +21,7 @@ from narrowgate.recordings.errors import (
     RecordingUnwritable,
 )
 from narrowgate.recordings.live_file import LiveFile
-from narrowgate.recordings.names import FINISHED, LIVE, UNREADABLE, name_in_spool
+from narrowgate.recordings.names import FINISHED, LIVE, UNREADABLE, name_in_spool, spool_path
 from narrowgate.recordings.reading import open_file
 from narrowgate.recordings.sealing import Packing, RecordingKey
 from narrowgate.recordings.tails import tail_paths
@@ -55,6 +57,7 @@ def recover(folder: Path, keys: Sequence[RecordingKey], packing: Packing) -> Rec
         else:
             if head is not None:
                 finished.append(head)
+    problems += [f"{path}: holds what could not be read of a recording" for path in _rests(folder, finished)]
     _remove_tails(folder)
     return Recovered(tuple(finished), tuple(problems))
 
@@ -79,6 +82,7 @@ def finish_cut(path: Path, keys: Sequence[RecordingKey], packing: Packing) -> Re
         # Only the new name is missing.
         path.rename(path.with_suffix(FINISHED))
         return RecordingHead(name=name, blocks=point.blocks, hash=point.hash.hex(), finished=True)
+    _keep_the_rest(path, point.length)
     live = LiveFile.resume(path, name, sealing, packing, point)
     try:
         if not point.ended:
@@ -86,6 +90,29 @@ def finish_cut(path: Path, keys: Sequence[RecordingKey], packing: Packing) -> Re
         return live.finish()
     finally:
         live.close()
+
+
+def _keep_the_rest(path: Path, length: int) -> None:
+    """What stands behind the last whole block is cut off there and kept beside. Mostly nothing; else a torn block, or
+    all that follows one that somebody changed.
+    """
+    if path.stat().st_size == length:
+        return
+    aside = path.with_suffix(f"{UNREADABLE}{length}")
+    try:
+        with path.open("rb") as source, aside.open("wb") as rest:
+            source.seek(length)
+            shutil.copyfileobj(source, rest, 1 << 20)
+            rest.flush()
+            os.fsync(rest.fileno())
+    except OSError as error:
+        raise RecordingUnwritable.by(aside, error) from error
+
+
+def _rests(folder: Path, finished: Sequence[RecordingHead]) -> Iterator[Path]:
+    """What was kept aside of these recordings."""
+    for head in finished:
+        yield from sorted(folder.glob(f"{spool_path(folder, head.name, UNREADABLE).name}*"))
 
 
 def _to_the_end(loose: list[Entry], last: int) -> list[Entry]:
