@@ -6,12 +6,12 @@ administrator's certificate. Whatever is no upgrade passes unread.
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,39 +23,34 @@ from narrowgate.core.target import parse_target
 from narrowgate.wire.http1 import END_OF_HEAD, read_request_head, read_response_head
 from narrowgate.wire.session_codec import asked_of, session_codec
 from narrowgate.wire.stream_events import Channel, Direction, Passed, Rewrite, SessionCodec, StreamEvent
+from narrowgate.wire.unreadable import Unreadable
 
 CHUNK = 64 * 1024
+CLOSING_SECONDS = 1.0
 
 
 class Tapped:
-    """One session that was read: what was agreed on, what it said, and what came."""
+    """One session that was read: what it said, whether its bytes were changed, and why it was broken off."""
 
-    def __init__(self, request: bytes, answer: bytes, codec: SessionCodec) -> None:
-        self.request, self.answer = request, answer
+    def __init__(self, codec: SessionCodec) -> None:
         self.codec = codec
         self.events: list[StreamEvent] = []
-        self.came: list[tuple[Direction, bytes]] = []
         self.changed = False
-        self.failed: Exception | None = None
+        self.failed: Unreadable | None = None
         self.ended = False
-        self._lock = threading.Lock()
 
     def passed(self, direction: Direction, data: bytes) -> bytes:
         """What to send on of what has come."""
-        with self._lock:
-            self.came.append((direction, data))
-            read = self.codec.from_client if direction is Direction.TO_POD else self.codec.from_upstream
-            return self._noted(read(data), data)
+        read = self.codec.from_client if direction is Direction.TO_POD else self.codec.from_upstream
+        return self._noted(read(data), data)
 
     def rest(self) -> bytes:
         """What is still held when the API server has ended."""
-        with self._lock:
-            return b"".join(self._noted(self.codec.flush(channel), b"") for channel in Channel)
+        return b"".join(self._noted(self.codec.flush(channel), b"") for channel in Channel)
 
     def finish(self) -> None:
-        with self._lock:
-            self.events += self.codec.finish()
-            self.ended = True
+        self.events += self.codec.finish()
+        self.ended = True
 
     def _noted(self, passed: Passed, data: bytes) -> bytes:
         self.events += passed.events
@@ -64,55 +59,70 @@ class Tapped:
 
 
 class Tap:
-    """The relay: `sessions` are those that were switched to, in their order."""
+    """The relay, on a thread with a loop of its own; `sessions` are those that were switched to, in their order."""
 
     def __init__(self, cluster: Cluster, folder: Path, rewrite: Callable[[], Rewrite] | None) -> None:
         self.sessions: list[Tapped] = []
+        self.port = free_ports(1)[0]
         self._rewrite = rewrite
         self._address = urlsplit(cluster.server)
         self._context = _administrator(cluster, folder)
-        self._listener = socket.create_server(("127.0.0.1", free_ports(1)[0]))
-        self.port = self._listener.getsockname()[1]
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread.start()
+        self._listening.wait()
 
     def close(self) -> None:
         """Ends everything that is under way."""
-        for one in (self._listener, *self._sockets):
-            _end(one)
-            one.close()
-        for thread in self._threads:
-            thread.join()
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+        self._loop.close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._sockets.append(client)
-                self._threads.append(threading.Thread(target=self._serve, args=(client,)))
-                self._threads[-1].start()
+    async def _run(self) -> None:
+        tasks: set[asyncio.Task[None]] = set()
 
-    def _serve(self, client: socket.socket) -> None:
-        with ExitStack() as ends, suppress(OSError):
-            ends.callback(client.close)
-            plain = socket.create_connection((self._address.hostname, self._address.port))
-            upstream = ends.enter_context(self._context.wrap_socket(plain, server_hostname=self._address.hostname))
-            self._sockets.append(upstream)
-            request, behind = _head(client)
-            upstream.sendall(request + behind)
-            if b"upgrade:" not in request.lower():
-                self._both(client, upstream, None)
-                return
-            answer, first = _head(upstream)
-            if answer.startswith(b"HTTP/1.1 101"):
-                tapped = self._switched(request, answer)
-                client.sendall(answer + tapped.passed(Direction.FROM_POD, first))
-                self._both(client, upstream, tapped)
+        async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            with suppress(OSError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+            tasks.discard(task)
+
+        server = await asyncio.start_server(served, "127.0.0.1", self.port, limit=CHUNK)
+        self._listening.set()
+        await self._ended.wait()
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        upstream, to_upstream = await asyncio.open_connection(
+            self._address.hostname, self._address.port, ssl=self._context, limit=CHUNK
+        )
+        tapped = None
+        try:
+            request = await client.readuntil(END_OF_HEAD)
+            to_upstream.write(request)
+            if b"upgrade:" in request.lower():
+                answer = await upstream.readuntil(END_OF_HEAD)
+                if answer.startswith(b"HTTP/1.1 101"):
+                    tapped = self._switched(request, answer)
+                to_client.write(answer)
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(_pump(client, to_upstream, Direction.TO_POD, tapped))
+                ways.create_task(_pump(upstream, to_client, Direction.FROM_POD, tapped))
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            if tapped is not None:
                 tapped.finish()
-            else:
-                client.sendall(answer + first)
-                self._both(client, upstream, None)
+            await _closed(to_client)
+            await _closed(to_upstream)
 
     def _switched(self, request: bytes, answer: bytes) -> Tapped:
         head = read_request_head(request)
@@ -120,49 +130,41 @@ class Tap:
         asked = asked_of(head, target.segments[-1], target)
         rewrite = self._rewrite() if self._rewrite is not None else None
         codec = session_codec(asked, read_response_head(answer, head.method), rewrite)
-        self.sessions.append(Tapped(request, answer, codec))
+        self.sessions.append(Tapped(codec))
         return self.sessions[-1]
 
-    def _both(self, client: socket.socket, upstream: socket.socket, tapped: Tapped | None) -> None:
-        way_in = threading.Thread(target=_pump, args=(client, upstream, Direction.TO_POD, tapped))
-        way_in.start()
-        _pump(upstream, client, Direction.FROM_POD, tapped)
-        way_in.join()
 
-
-def _pump(source: socket.socket, target: socket.socket, direction: Direction, tapped: Tapped | None) -> None:
-    """Until one of both ends; then the other does, too."""
+async def _pump(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: Direction, tapped: Tapped | None
+) -> None:
+    """Until its source ends; then nothing more is sent to its target."""
     with suppress(OSError):
-        try:
-            while data := source.recv(CHUNK):
-                target.sendall(data if tapped is None else tapped.passed(direction, data))
-            if tapped is not None and direction is Direction.FROM_POD:
-                target.sendall(tapped.rest())
-        except Exception as error:
-            if tapped is not None and not isinstance(error, OSError):
-                tapped.failed = error
-            raise OSError from error
-        finally:
-            _end(source)
-            _end(target)
+        await _pumped(source, target, direction, tapped)
+    target.close()
 
 
-def _end(one: socket.socket) -> None:
-    """Nothing more, for whoever waits for it in another thread: TLS's own shutdown would let that one read bare TCP."""
-    with suppress(OSError):
-        socket.socket.shutdown(one, socket.SHUT_RDWR)
+async def _pumped(
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: Direction, tapped: Tapped | None
+) -> None:
+    try:
+        while data := await source.read(CHUNK):
+            target.write(data if tapped is None else tapped.passed(direction, data))
+            await target.drain()
+        if tapped is not None and direction is Direction.FROM_POD:
+            target.write(tapped.rest())
+    except Unreadable as refusal:
+        assert tapped is not None
+        tapped.failed = refusal
 
 
-def _head(source: socket.socket) -> tuple[bytes, bytes]:
-    """A head, and what has come behind it."""
-    data = b""
-    while END_OF_HEAD not in data:
-        more = source.recv(CHUNK)
-        if not more:
-            raise OSError("ended before its head did")
-        data += more
-    end = data.index(END_OF_HEAD) + len(END_OF_HEAD)
-    return data[:end], data[end:]
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Closed for good: TLS waits for the other end to say so, and that one may have gone."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await writer.wait_closed()
+    writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 def _administrator(cluster: Cluster, folder: Path) -> ssl.SSLContext:
