@@ -51,18 +51,18 @@ class _Guarded:
 
     def __init__(self, answer: MaskedAnswer, *, is_held: bool) -> None:
         """`is_held` says that nothing leaves before the end: what is only not to be had in protobuf is said then."""
-        self._answer = answer
+        self._answer: MaskedAnswer | None = answer
         self._is_held = is_held
-        self._failed: NotInProtobuf | None = None
+        self._failed = NotInProtobuf()
 
     @property
     def at_boundary(self) -> bool:
         """See `MaskedAnswer`."""
-        return self._answer.at_boundary
+        return self._answer is not None and self._answer.at_boundary
 
     def feed(self, data: bytes) -> bytes:
         """See `MaskedAnswer`."""
-        if self._failed is not None:
+        if self._answer is None:
             return b""
         try:
             return self._answer.feed(data)
@@ -72,12 +72,13 @@ class _Guarded:
             failed = error
         if not (self._is_held and isinstance(failed, NotInProtobuf)):
             raise failed
-        self._failed = failed
+        # What was held is let go.
+        self._failed, self._answer = failed, None
         return b""
 
     def finish(self) -> bytes:
         """See `MaskedAnswer`."""
-        if self._failed is not None:
+        if self._answer is None:
             raise self._failed
         try:
             return self._answer.finish()

@@ -20,8 +20,9 @@ from tests.unit.wire.protobuf_by_hand import (
 )
 
 from narrowgate.core.masking.choosing import Where
-from narrowgate.wire.answer import Form, Masks
-from narrowgate.wire.protobuf import MAGIC
+from narrowgate.wire.answer import DOCUMENT_LIMIT, Form, Masks
+from narrowgate.wire.json_items import ITEM_LIMIT
+from narrowgate.wire.protobuf import MAGIC, varint
 from narrowgate.wire.protobuf_answer import ENVELOPE_LIMIT, protobuf_answer
 from narrowgate.wire.protobuf_mask import NotInProtobuf
 from narrowgate.wire.unreadable import Unreadable
@@ -37,6 +38,13 @@ class Shown(Everywhere):
     def __init__(self, shows: Callable[[Where], bool]) -> None:
         super().__init__()
         self.shows = shows
+
+
+class Nothing(Everywhere):
+    """Nothing is masked."""
+
+    def plan(self, _where: Where) -> None:
+        return None
 
 
 def only(*names: str) -> Shown:
@@ -228,13 +236,31 @@ def test_what_only_json_could_show_is_said_at_the_end() -> None:
 
 
 def test_without_a_mask_and_with_all_shown_it_stays_byte_for_byte() -> None:
-    class Nothing(Everywhere):
-        def plan(self, _where: Where) -> None:
-            return None
-
     odd = metadata() + field(99, "unknown") + entry(2, "k", b"\xff")
     document = envelope(listed(odd, odd), "ConfigMapList")
     assert answered(Form.LIST, document, Nothing(), cut=4) == document
     assert answered(Form.WATCH, event("ADDED", envelope(odd, "ConfigMap")), Nothing()) == event(
         "ADDED", envelope(odd, "ConfigMap")
     )
+
+
+def test_lengths_beyond_the_limits_are_refused_before_anything_is_held() -> None:
+    head = MAGIC + field(1, field(1, "v1") + field(2, "ConfigMap"))
+    with pytest.raises(Unreadable, match="more than"):
+        protobuf_answer(Form.OBJECT, Everywhere()).feed(head + b"\x12" + varint(DOCUMENT_LIMIT + 1))
+    listing = MAGIC + field(1, field(1, "v1") + field(2, "ConfigMapList")) + b"\x12" + varint(1 << 40)
+    with pytest.raises(Unreadable, match="one of its items"):
+        protobuf_answer(Form.LIST, Everywhere()).feed(listing + b"\x12" + varint(ITEM_LIMIT + 1))
+    with pytest.raises(Unreadable, match="an event of the watch has more than"):
+        protobuf_answer(Form.WATCH, Everywhere()).feed((DOCUMENT_LIMIT + 1).to_bytes(4))
+
+
+def test_no_more_of_a_list_is_held_than_of_any_document() -> None:
+    item = field(2, field(1, b"") + field(99, bytes(ITEM_LIMIT - 100)))
+    answer = protobuf_answer(Form.LIST, Nothing())
+    size = varint(3 * len(item))
+    assert answer.feed(MAGIC + field(1, field(1, "v1") + field(2, "ConfigMapList")) + b"\x12" + size) == b""
+    for _ in range(3):
+        assert answer.feed(item) == b""
+    with pytest.raises(NotInProtobuf, match=f"more than {DOCUMENT_LIMIT} bytes"):
+        answer.finish()
