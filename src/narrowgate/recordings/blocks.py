@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from typing import overload
 
 import msgspec
 
@@ -103,6 +104,36 @@ class Place(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Places(Sequence[Place]):
+    """The places of all blocks, in 16 bytes each: a long recording has millions."""
+
+    def __init__(self, raw: bytes = b"") -> None:
+        self._raw = bytearray(raw)
+
+    def add(self, place: Place) -> None:
+        """One more, behind the others."""
+        self._raw += _PLACE.pack(place.first, place.offset)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw) // _PLACE.size
+
+    @overload
+    def __getitem__(self, index: int) -> Place: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Place]: ...
+
+    def __getitem__(self, index: int | slice) -> Place | list[Place]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return Place(*_PLACE.unpack_from(self._raw, index * _PLACE.size))
+
+
 def preamble(sealing: Sealing) -> bytes:
     """How a recording begins."""
     return MARK + sealing.salt + sealing.key_id
@@ -169,9 +200,9 @@ class Blocks:
         head = _HEAD.pack(_ENTRIES, stored, len(raw), count, number, *times, nonce)
         return _framed(head, self._sealing.close(nonce, packed, before + head), before)
 
-    def index(self, places: Sequence[Place], last: int, before: bytes) -> bytes:
+    def index(self, places: Places, last: int, before: bytes) -> bytes:
         """The index: when and where each block begins. Never encrypted: the blocks' heads say the same."""
-        raw = b"".join(_PLACE.pack(place.first, place.offset) for place in places)
+        raw = bytes(places)
         packed = self._packing.pack(raw)
         head = _HEAD.pack(_INDEX, len(packed), len(raw), len(places), len(places), 0, last, bytes(NONCE_BYTES))
         return _framed(head, packed, before)
@@ -185,13 +216,13 @@ class Blocks:
             raise RecordingDamaged(f"{where}: its head speaks of other entries than it holds")
         return found
 
-    def places(self, head: Head, block: bytes, before: bytes, where: str) -> list[Place]:
+    def places(self, head: Head, block: bytes, before: bytes, where: str) -> Places:
         """What the index says. Raises RecordingDamaged."""
         check_hash(block, before, where)
         raw = self._packing.unpack(block[HEAD_BYTES:-HASH_BYTES], head.raw, where)
         if len(raw) != head.entries * _PLACE.size:
             raise RecordingDamaged(f"{where}: its head speaks of other blocks than it lists")
-        return [Place(*place) for place in _PLACE.iter_unpack(raw)]
+        return Places(raw)
 
 
 def _framed(head: bytes, stored: bytes, before: bytes) -> bytes:

@@ -26,6 +26,7 @@ from narrowgate.recordings.blocks import (
     PREAMBLE_BYTES,
     Blocks,
     Place,
+    Places,
     chain_start,
     encoded,
     preamble,
@@ -277,12 +278,12 @@ class LiveFile:
         self._open, self._open_bytes = [], 0
         self._tails.sealed()
 
-    def _places(self, blocks: int) -> list[Place]:
-        """Where the blocks are, by their heads in the file: nothing of that is held in memory meanwhile."""
-        found: list[Place] = []
+    def _places(self, blocks: int) -> Places:
+        """Where the blocks are, by their heads in the file: while it is written nothing of that is in memory."""
+        found = Places()
         offset = PREAMBLE_BYTES
         for number in range(blocks):
             head = read_head(self._file.read(offset, HEAD_BYTES), number, self.name)
-            found.append(Place(head.first, offset))
+            found.add(Place(head.first, offset))
             offset += head.length
         return found

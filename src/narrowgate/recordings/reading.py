@@ -27,6 +27,7 @@ from narrowgate.recordings.blocks import (
     Blocks,
     Head,
     Place,
+    Places,
     chain_start,
     check_hash,
     read_head,
@@ -201,12 +202,14 @@ class Recording:
     def _check(self, vouched: Sequence[RecordingHead]) -> tuple[int, ResumePoint]:
         count = last = blocks = 0
         ended = False
+        places = Places()
         digest, end = self._start, PREAMBLE_BYTES
         for block in self._walk(PREAMBLE_BYTES, 0, self._start):
             entries = self._entries_of(block)
             if block.head.first < last or any(one.at > two.at for one, two in pairwise(entries)):
                 raise RecordingDamaged(f"{self._where(block.head.number)}: goes back in time")
             count += len(entries)
+            places.add(Place(block.head.first, block.offset))
             ended = isinstance(entries[-1].what, Ended)
             blocks, last = block.head.number + 1, block.head.last
             digest, end = block.content[-HASH_BYTES:], block.offset + block.head.length
@@ -216,21 +219,13 @@ class Recording:
             raise RecordingDamaged(f"{self._source.where}: ends before what the trail has seen of it")
         if any(head.finished and head.blocks != blocks for head in vouched):
             raise RecordingDamaged(f"{self._source.where}: goes on behind the end that the trail has seen")
-        if self._index_at is not None:
-            self._check_index(self._index_at, blocks, digest)
+        # The index, and nothing else, stands between the last block and the end, and says what is so.
+        index_at = self._index_at
+        if index_at is not None and bytes(self._places(index_at, blocks, digest)) != bytes(places):
+            raise RecordingDamaged(f"{self._source.where}: its index speaks of other blocks")
         return count, ResumePoint(length=end, blocks=blocks, hash=digest, last=last, ended=ended)
 
-    def _check_index(self, index_at: int, blocks: int, digest: bytes) -> None:
-        """Whether the index, and nothing else, stands between the last block and the end, and says what is so."""
-        places = self._places(index_at, blocks, digest)
-        offset = PREAMBLE_BYTES
-        for number, place in enumerate(places):
-            head = read_head(self._source.read(offset, HEAD_BYTES), number, self._source.where)
-            if (place.first, place.offset) != (head.first, offset):
-                raise RecordingDamaged(f"{self._source.where}: its index speaks of other blocks")
-            offset += head.length
-
-    def _places(self, index_at: int, blocks: int | None, before: bytes) -> list[Place]:
+    def _places(self, index_at: int, blocks: int | None, before: bytes) -> Places:
         where = f"{self._source.where}, index"
         content = self._source.read(index_at, self._source.size - TRAILER.size - index_at)
         head = read_head(content, blocks, where)
