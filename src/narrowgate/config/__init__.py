@@ -21,7 +21,16 @@ from narrowgate.config.gate_file import (
 from narrowgate.config.gate_keys import gate_keys, saml_key
 from narrowgate.config.policies import load_policy_files
 from narrowgate.config.recordings import recording_keys, recording_store
-from narrowgate.config.values import Audit, Authentication, ClusterConfig, Config, Limits, Listen, ReadLevel
+from narrowgate.config.values import (
+    Audit,
+    Authentication,
+    ClusterConfig,
+    Config,
+    Limits,
+    Listen,
+    ReadLevel,
+    SessionLevel,
+)
 from narrowgate.keys import TLSFiles
 
 __all__ = [
@@ -37,6 +46,7 @@ __all__ = [
     "Limits",
     "Listen",
     "ReadLevel",
+    "SessionLevel",
     "TLSFiles",
     "cluster_access",
     "control_url",

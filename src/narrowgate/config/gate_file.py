@@ -27,6 +27,7 @@ from narrowgate.config.values import (
     Limits,
     Listen,
     ReadLevel,
+    SessionLevel,
     SignInRules,
 )
 from narrowgate.config.workloads import (
@@ -57,7 +58,7 @@ _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 """RFC 1123, section 2.1, and RFC 6125's wildcard in the leftmost label."""
 
-_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, Role)
+_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, SessionLevel, Role)
 
 LONGEST_HOLD = 600
 """Seconds. No client waits longer for an answer without a sign of life."""
@@ -147,6 +148,8 @@ class _Audit(_Shape, frozen=True):
     segment_bytes: int = Audit().segment_bytes
     retention: str = ""
     reads: str = "Metadata"
+    sessions: str = "RequestResponse"
+    port_forwards: str = "Metadata"
     checkpoints: str = ""
 
 
@@ -456,10 +459,15 @@ class _Reader:
             self._document.refuse(("audit", "segmentBytes"), "a segment holds at least 1048576 bytes; write more")
         retention = self._seconds(written.retention, ("audit", "retention")) if written.retention else None
         checkpoints = self._path(written.checkpoints, ("audit", "checkpoints")) if written.checkpoints else None
+        sessions = self._choice(SessionLevel, written.sessions, ("audit", "sessions"))
+        if sessions is SessionLevel.METADATA:
+            self._document.refuse(("audit", "sessions"), "of exec and attach all is recorded, or None")
         return Audit(
             segment_bytes=written.segment_bytes,
             retention=retention,
             reads=self._choice(ReadLevel, written.reads, ("audit", "reads")),
+            sessions=sessions,
+            port_forwards=self._choice(SessionLevel, written.port_forwards, ("audit", "portForwards")),
             checkpoints=checkpoints,
         )
 

@@ -60,6 +60,17 @@ class ReadLevel(enum.Enum):
     NONE = "None"
 
 
+class SessionLevel(enum.Enum):
+    """What is recorded of an exec, attach or port-forward, in the words of Kubernetes' audit levels."""
+
+    NONE = "None"
+    """Nothing but the entry of its request."""
+    METADATA = "Metadata"
+    """That it was there: when what was opened and closed, and how many bytes passed."""
+    REQUEST_RESPONSE = "RequestResponse"
+    """All that passed, both ways."""
+
+
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """How the trail is kept."""
 
@@ -68,6 +79,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     retention: float | None = None
     """Seconds that a closed segment is kept; None, the default, keeps everything: only people throw a record away."""
     reads: ReadLevel = ReadLevel.METADATA
+    sessions: SessionLevel = SessionLevel.REQUEST_RESPONSE
+    """Of exec and attach; never METADATA."""
+    port_forwards: SessionLevel = SessionLevel.METADATA
     checkpoints: Path | None = None
     """A second file for checkpoints, best on another machine's disk, so that a cut tail shows."""
 

@@ -132,6 +132,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What was hidden: `policy/mask=count`, sorted."""
     filtered: tuple[str, ...] = ()
     """Of a list or watch that was reduced to what its sender may see: `shown=count`, `hidden=count`."""
+    recording: str = ""
+    """The name of the recording of a session."""
     task: str = ""
     ended_because: str = ""
     """Why a stream ended that could have gone on, in a sentence; empty where it simply finished."""
@@ -419,6 +421,8 @@ def _ended(outcome: Outcome) -> bytes:
         annotations["narrowgate.dev/masked"] = ",".join(outcome.masked)
     if outcome.filtered:
         annotations["narrowgate.dev/filtered"] = ",".join(outcome.filtered)
+    if outcome.recording:
+        annotations["narrowgate.dev/recording"] = outcome.recording
     if outcome.ended_because:
         annotations["narrowgate.dev/ended"] = _text(outcome.ended_because)
     return _members(annotations) + _noticed(outcome.noticed)

@@ -8,8 +8,9 @@ A journal line is one JSON object:
     {"seq":12,"prev":"<SHA-256 of line 11, hex>","event":{...}}
 
 The hash covers the whole line with its line break, so that `sed -n 11p FILE | sha256sum` shows it. `seq` counts through
-all segments of a writer. Besides `event` a line may carry `segment` (the first of each file), `recovered`, `dropped`
-or `interrupted`. Lines that begin a file or permit a gap are signed.
+all segments of a writer. Besides `event` a line may carry `segment` (the first of each file), `recovered`, `dropped`,
+`interrupted`, or `recording` (how far a session's recording has come: `core/recording.py`, RecordingHead). Lines that
+begin a file or permit a gap are signed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Payload(enum.Enum):
     RECOVERED = "recovered"
     DROPPED = "dropped"
     INTERRUPTED = "interrupted"
+    RECORDING = "recording"
 
 
 SIGNED = frozenset({Payload.SEGMENT, Payload.DROPPED})

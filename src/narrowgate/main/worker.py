@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from narrowgate.authenticators.access_credential import Port
-from narrowgate.config import Config, ReadLevel
+from narrowgate.config import Config, ReadLevel, SessionLevel
 from narrowgate.control.health import serve_health
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
@@ -23,6 +23,7 @@ from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
+from narrowgate.main.recordings import open_recorder
 from narrowgate.main.shared_denied_requests import write_down
 from narrowgate.main.shared_rule_uses import SharedRuleUses
 from narrowgate.main.shared_sightings import share
@@ -34,7 +35,9 @@ from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.pipeline import Pipeline
+from narrowgate.proxy.recordings import Recorder
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.sessions import Ports, Sessions
 from narrowgate.proxy.sightings import Sightings
 from narrowgate.proxy.state import State
 from narrowgate.proxy.task_limits import Counting
@@ -50,6 +53,12 @@ serves anyway (that cluster's requests are refused)."""
 GC_THRESHOLD = 20_000
 """Objects between two looks of the youngest collector generation: requests make few cycles, and 700 means a pause every
 few requests."""
+
+_PORTS = {
+    SessionLevel.NONE: Ports.NOTHING,
+    SessionLevel.METADATA: Ports.COUNTED,
+    SessionLevel.REQUEST_RESPONSE: Ports.KEPT,
+}
 
 log = logging.getLogger("narrowgate")
 
@@ -74,6 +83,7 @@ class Worker:
         self._loading = Loading(self._store, self._identification)
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
+        self._recorder: Recorder | None = None
         self._listener: Listener
         self._sightings: Sightings
         self._denied: DeniedRequests
@@ -108,11 +118,23 @@ class Worker:
             self._folder.load_first()
         self._trail = open_trail(self._config, self._keys, f"gate-{self._number}")
         try:
-            await self._serve_until(stop)
+            self._recorder = self._open_recorder()
+            try:
+                await self._serve_until(stop)
+            finally:
+                if self._recorder is not None:
+                    await self._recorder.close()
         finally:
             # Whatever ended it: the last notes are written and the head is sealed.
             await self._trail.close()
             self._store.close()
+
+    def _open_recorder(self) -> Recorder | None:
+        """What records sessions; None where none are to be recorded."""
+        audit = self._config.audit
+        if audit.sessions is audit.port_forwards is SessionLevel.NONE:
+            return None
+        return open_recorder(self._config, f"gate-{self._number}", self._trail.note_recording)
 
     async def _serve_until(self, stop: asyncio.Event) -> None:
         self._listener = self._make_listener()
@@ -127,6 +149,8 @@ class Worker:
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
+            if self._recorder is not None:
+                tasks.append(followers.create_task(self._recorder.run()))
             tasks.append(followers.create_task(write_down(self._denied, self._store)))
             tasks.append(followers.create_task(self._rule_uses.follow()))
             tasks.append(followers.create_task(self._counting.follow()))
@@ -161,10 +185,16 @@ class Worker:
         keeps_reads = self._config.audit.reads is not ReadLevel.NONE
         self._waiting = Waiting(self._state, self._store, self._config.hold)
         self._counting = Counting(self._store.task_limits, self._name)
+        audit = self._config.audit
+        sessions = Sessions(
+            self._recorder,
+            channels=audit.sessions is not SessionLevel.NONE,
+            ports=_PORTS[audit.port_forwards],
+        )
         pipeline = Pipeline(
             self._state,
             self._trail,
-            Forwarder(self._running, Masking(self._keys.mask_key, self._known_secrets)),
+            Forwarder(self._running, Masking(self._keys.mask_key, self._known_secrets), sessions),
             self._waiting,
             self._counting,
             keeps_reads=keeps_reads,
@@ -225,6 +255,8 @@ class Worker:
             "store": self._state.trouble or None,
             "policies": self._folder.trouble or None,
         }
+        if self._recorder is not None:
+            conditions["recordings"] = self._recorder.problem() or None
         for name, cluster in self._clusters.items():
             conditions[f"cluster {name}"] = cluster.problem or None
         for name, known in self._known_secrets.items():

@@ -164,6 +164,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """Why the gate ended a stream that could have gone on."""
     masked: tuple[str, ...] = ()
     """What was masked in it, `policy/mask=count`."""
+    recording: str = ""
+    """Under which name it is recorded; empty where it is not."""
     filtered: tuple[str, ...] = ()
     """What of a list or watch was shown, where not all of it was: `shown=count`, `hidden=count`."""
 

@@ -24,7 +24,9 @@ from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.session_masks import SessionMasks
-from narrowgate.proxy.session_relay import SessionRelay
+from narrowgate.proxy.session_recorder import SessionRecorder
+from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
+from narrowgate.proxy.sessions import Sessions
 from narrowgate.proxy.splice import Splice
 from narrowgate.proxy.transform import MaskedSink, masked_request
 from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
@@ -44,6 +46,8 @@ from narrowgate.wire.stream_events import SessionCodec
 from narrowgate.wire.unreadable import Unreadable
 
 LAST_CHUNK = b"0\r\n\r\n"
+OVER = "the session ended"
+"""How a recording says that nothing special happened."""
 Started = Callable[[int], Awaitable[None]]
 """Called with the status when a long-running answer begins, before any of it reaches the client."""
 
@@ -64,11 +68,20 @@ class Sending(NamedTuple):
     """What the answer is reduced to, of a list or watch that is not shown whole."""
 
 
+class Session(NamedTuple):
+    """What reads a session, masks what comes out of it, and records it."""
+
+    codec: SessionCodec
+    masks: SessionMasks | None
+    recorder: SessionRecorder | None
+
+
 class Forwarder:
     """Sends what was allowed, relays what is answered, and lets go when the permission ends."""
 
-    def __init__(self, running: RunningRequests, masking: Masking) -> None:
+    def __init__(self, running: RunningRequests, masking: Masking, sessions: Sessions) -> None:
         self._running = running
+        self._sessions = sessions
         self.masking = masking
         """For whoever else must know what its sender is shown."""
         self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
@@ -117,6 +130,7 @@ class Forwarder:
             return _running(exchange, what, sending, allowed, decide_again, end)
 
         upgrade = upgrade_of(exchange.head, info)
+        self._sessions.require_recordable(what)
         pool, request = await self._written(exchange, what, sending, body, upgrade)
         if body is None and not exchange.head.framing.empty:
             connection, head = await self._stream(exchange, request, await pool.connect(), running)
@@ -130,7 +144,6 @@ class Forwarder:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
             head = _readable(head, masks)
-            codec = _codec(exchange, what, head, shown) if head.status == 101 else None
             if _is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
@@ -144,13 +157,31 @@ class Forwarder:
                 done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
                 return done
+            session = self._session(exchange, what, sending.who, head, shown) if head.status == 101 else None
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch", masks=masks)
             with self._running.entered(running(response.end)):
-                done = await (response.splice(codec, shown) if head.status == 101 else response.relay())
+                done = await (response.splice(session) if head.status == 101 else response.relay())
         except BaseException:
             connection.abort()
             raise
         return done
+
+    def _session(
+        self, exchange: Exchange, what: Understood, who: Chain, head: ResponseHead, masks: SessionMasks | None
+    ) -> Session | None:
+        """What reads the session that this 101 begins; None where nobody has to.
+
+        Raises UpstreamBroken where it cannot be read, TrailUnwritable where it cannot be recorded.
+        """
+        asked = asked_of(exchange.head, what.intent.info.subresource, what.target)
+        try:
+            codec = session_codec(asked, head, masks) if masks is not None or self._sessions.records(what) else None
+        except Unreadable as error:
+            problem = f"what the API server has switched to cannot be read, and is not passed on: {error}"
+            raise UpstreamBroken(problem) from None
+        if codec is None:
+            return None
+        return Session(codec, masks, self._sessions.begun(exchange, what, who, head, masks))
 
     def require_acceptable(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
         """Raise Malformed: 406 where the client accepts no form in which the answer could be masked, 403 where it
@@ -306,18 +337,6 @@ def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:
     return without_length(head) if head.framing.empty and masks.shows is not None else head
 
 
-def _codec(exchange: Exchange, what: Understood, head: ResponseHead, masks: SessionMasks | None) -> SessionCodec | None:
-    """What reads the session that this 101 begins; None where nobody has to. Raises UpstreamBroken where nobody can."""
-    if masks is None:
-        return None
-    try:
-        return session_codec(asked_of(exchange.head, what.intent.info.subresource, what.target), head, masks)
-    except Unreadable as error:
-        raise UpstreamBroken(
-            f"what the API server has switched to cannot be read, and is not passed on: {error}"
-        ) from None
-
-
 def _written_at_once(exchange: Exchange, head: ResponseHead, whole: bytes, masks: AnswerMasks | None) -> Response:
     """Pass on an answer that is here already, masked where it must be. Raises UpstreamBroken before anything left."""
     client = exchange.client
@@ -406,24 +425,39 @@ class Answering:
             filtered=self._masks.reduced() if self._masks is not None else (),
         )
 
-    async def splice(self, codec: SessionCodec | None, masks: SessionMasks | None) -> Response:
-        """Switch protocols and pass bytes both ways until one side ends; through the codec, where there is one."""
+    async def splice(self, session: Session | None) -> Response:
+        """Switch protocols and pass bytes both ways until one side ends; through a codec, where somebody looks on."""
         client, connection = self._client, self._connection
         client.must_close = True
-        client.write(write_switching_protocols(self._head))
         ends = client.transport, connection.transport
-        joined = Splice(*ends) if codec is None else SessionRelay(*ends, codec, masks)
-        self._joined = joined
-        from_client = client.take_over(joined.client)
-        from_upstream = connection.take_over(joined.upstream)
-        await joined.run(from_client, from_upstream)
+        if session is None:
+            self._joined = joined = Splice(*ends)
+            client.write(write_switching_protocols(self._head))
+            await joined.run(client.take_over(joined.client), connection.take_over(joined.upstream))
+            return Response(code=101, bytes_out=joined.bytes_out, ended_because=self._ended_because)
+        self._joined = relay = SessionRelay(*ends, session.codec, session.masks, session.recorder)
+        try:
+            client.write(write_switching_protocols(self._head))
+            await relay.run(client.take_over(relay.client), connection.take_over(relay.upstream))
+        finally:
+            failed = await self._recorded(session, relay.failed)
         return Response(
             code=101,
-            bytes_out=joined.bytes_out,
-            failed=joined.failed if isinstance(joined, SessionRelay) and not self._ended_because else "",
+            bytes_out=relay.bytes_out,
+            failed="" if self._ended_because else failed,
             ended_because=self._ended_because,
-            masked=masks.told() if masks is not None else (),
+            masked=session.masks.told() if session.masks is not None else (),
+            recording=session.recorder.name if session.recorder is not None else "",
         )
+
+    async def _recorded(self, session: Session, failed: str) -> str:
+        """End the recording, however the session ended; what went wrong with either, empty where nothing did."""
+        if session.recorder is not None:
+            try:
+                await session.recorder.end(self._ended_because or failed or OVER)
+            except Unrecorded as error:
+                return failed or f"the end of the session could not be recorded: {error}"
+        return failed
 
     def end(self, reason: str, code: int) -> None:
         """End this answer now: the permission is gone."""

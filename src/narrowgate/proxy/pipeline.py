@@ -559,6 +559,7 @@ class Pipeline:
             bytes_out=response.bytes_out,
             ended_because=response.ended_because,
             masked=response.masked,
+            recording=response.recording,
             filtered=response.filtered,
             noticed=noticed,
         )

@@ -36,6 +36,10 @@ class SessionMasks:
         masker = self._masker(channel)
         return masker.release() if self.is_pausing else masker.finish()
 
+    def of_input(self) -> StreamMasker:
+        """What masks what is sent to the program, for its recording."""
+        return StreamMasker(self._patterns, self._values, {}, self._known())
+
     def waiting(self) -> Iterator[Channel]:
         """See `session_relay.Masks`."""
         return (channel for channel in _SHOWN if channel in self._maskers and self._maskers[channel].holds_back)

@@ -42,6 +42,15 @@ class Recorder(Protocol):
         """Have these kept. Raises Unrecorded where they cannot be; then they do not pass."""
         ...
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether nothing more should be read until `catch_up` has returned."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Wait for the disk. Raises Unrecorded."""
+        ...
+
 
 class Unrecorded(Exception):
     """What passes cannot be kept; the message says why."""
@@ -50,7 +59,7 @@ class Unrecorded(Exception):
 class _Side(asyncio.Protocol):
     """One end; what it receives goes through the relay to `other`."""
 
-    __slots__ = ("_pass_on", "ended", "other", "passed", "transport")
+    __slots__ = ("_is_held", "_is_slow", "_pass_on", "ended", "other", "passed", "transport")
 
     def __init__(
         self,
@@ -61,6 +70,10 @@ class _Side(asyncio.Protocol):
         self.transport = transport
         self._pass_on = pass_on
         self.ended = ended
+        self._is_held = False
+        """Whether nothing is read for the recorder's sake."""
+        self._is_slow = False
+        """Whether nothing is read because `other` does not read."""
         self.passed = 0
         """Bytes that were sent on to `other`."""
         self.other: _Side
@@ -88,12 +101,23 @@ class _Side(asyncio.Protocol):
             self.ended.set_result(None)
 
     def pause_writing(self) -> None:
-        if not self.other.transport.is_closing():
-            self.other.transport.pause_reading()
+        self.other.hold(slow=True)
 
     def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+        self.other.hold(slow=False)
+
+    def hold(self, *, slow: bool | None = None, held: bool | None = None) -> None:
+        """Read nothing while there is a reason not to; both may hold at once."""
+        before = self._is_slow or self._is_held
+        self._is_slow = self._is_slow if slow is None else slow
+        self._is_held = self._is_held if held is None else held
+        now = self._is_slow or self._is_held
+        if before == now or self.transport.is_closing():
+            return
+        if now:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
 
 class SessionRelay:
@@ -109,6 +133,7 @@ class SessionRelay:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = loop.create_future()
+        self._behind: asyncio.Future[None] = loop.create_future()
         self._codec = codec
         self._masks = masks
         self._recorder = recorder
@@ -131,13 +156,26 @@ class SessionRelay:
                 # It ended before it was handed over: nobody tells its new protocol any more.
                 side.connection_lost(None)
         try:
-            await self._ended
+            while not self._ended.done():
+                await self._until_behind_or_ended()
         finally:
             if self._release is not None:
                 self._release.cancel()
             self.client.transport.close()
             self.upstream.transport.close()
             self._keep(self._codec.finish())
+
+    async def _until_behind_or_ended(self) -> None:
+        await asyncio.wait((self._ended, self._behind), return_when=asyncio.FIRST_COMPLETED)
+        if self._recorder is None or not self._behind.done():
+            return
+        try:
+            await self._recorder.catch_up()
+        except Unrecorded as error:
+            self._fail(str(error))
+        self._behind = asyncio.get_running_loop().create_future()
+        for side in (self.client, self.upstream):
+            side.hold(held=False)
 
     def cut(self) -> None:
         """End both sides at once."""
@@ -196,10 +234,17 @@ class SessionRelay:
             if passed.events and self._recorder is not None:
                 self._recorder.keep(passed.events)
         except (Unreadable, Unrecorded) as error:
-            self.failed = str(error)
-            self.cut()
+            self._fail(str(error))
             return None
+        if self._recorder is not None and self._recorder.is_behind and not self._behind.done():
+            self._behind.set_result(None)
+            for side in (self.client, self.upstream):
+                side.hold(held=True)
         return passed
+
+    def _fail(self, why: str) -> None:
+        self.failed = self.failed or why
+        self.cut()
 
     def _keep(self, events: tuple[StreamEvent, ...]) -> None:
         """The last of it: nothing of that passes any more."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from narrowgate.core.audit_chain import Head, NewerFormat
+from narrowgate.core.recording import RecordingHead
 from narrowgate.trail.checkpoints import Checkpoints
 from narrowgate.trail.journal import Bounds, Journal, TrailDamaged
 from narrowgate.trail.segment_file import TrailUnwritable
@@ -52,7 +53,7 @@ class TrailWriter:
         self._checkpoints = checkpoints
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._notes: list[bytes] = []
+        self._notes: list[bytes | RecordingHead] = []
         """Noted and not yet in the file; the journal has them in its next write."""
         self._note_bytes = 0
         self._lost = 0
@@ -117,11 +118,22 @@ class TrailWriter:
             self._lost += 1
             return
         self._journal.append(entry)
-        self._notes.append(entry)
         self._note_bytes += len(entry)
+        self._noted(entry)
+
+    def _noted(self, note: bytes | RecordingHead) -> None:
+        self._notes.append(note)
         if not self._note_timer_runs:
             self._note_timer_runs = True
             self._loop.call_later(NOTE_DELAY, self._write_notes)
+
+    def note_recording(self, head: RecordingHead) -> None:
+        """Vouch for a recording as far as it has come, with the next entry or in 5 ms. A later one says no less."""
+        if self._is_closed:
+            # It is vouched for when the next start takes it up.
+            return
+        self._journal.append_recording(head)
+        self._noted(head)
 
     def problem(self) -> str:
         """What keeps entries from being recorded right now, for the readiness check; empty when nothing does."""
@@ -192,7 +204,10 @@ class TrailWriter:
             self._write_failure = str(error)
             # The journal forgot all of it. The entry belongs to its request, which is refused now; the notes are ours.
             for note in self._notes:
-                journal.append(note)
+                if isinstance(note, RecordingHead):
+                    journal.append_recording(note)
+                else:
+                    journal.append(note)
             if journal.in_doubt:
                 # Only a sync that succeeds ends the doubt, and nobody gets as far as asking for one.
                 self._ask_for_sync()

@@ -27,6 +27,7 @@ from narrowgate.core.audit_chain import (
     frame,
     payload_of,
 )
+from narrowgate.core.recording import RecordingHead
 from narrowgate.trail.findings import Finding, Trouble
 from narrowgate.trail.seals import Seal
 from narrowgate.trail.segments import Segment, segments_of
@@ -266,6 +267,8 @@ class JournalCheck:
             case Payload.INTERRUPTED:
                 gone = payload_of(framed, Interrupted, str(self._file))
                 self._note(f"{gone.at}: not writable for a while, {gone.lost} ends of requests lost: {gone.because}")
+            case Payload.RECORDING:
+                payload_of(framed, RecordingHead, str(self._file))
             case Payload.EVENT | Payload.SEGMENT:
                 pass
             case _:

@@ -41,6 +41,7 @@ from narrowgate.core.audit_chain import (
     payload_of,
     unsigned_line,
 )
+from narrowgate.core.recording import RecordingHead
 from narrowgate.trail.segment_file import SegmentFile, TrailUnwritable
 from narrowgate.trail.segments import Segment, first_line_of, segment_path, segments_of, tail_of
 from narrowgate.trail.signing import Signer
@@ -74,7 +75,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Total bytes of segments that are kept; None keeps all."""
 
 
-_OwnPayload = SegmentStart | Recovered | Dropped | Interrupted
+_OwnPayload = SegmentStart | Recovered | Dropped | Interrupted | RecordingHead
 _Pending = bytes | _OwnPayload
 """An event, encoded already, or one of the journal's own lines."""
 
@@ -83,6 +84,7 @@ _KINDS: dict[type[_OwnPayload], Payload] = {
     Recovered: Payload.RECOVERED,
     Dropped: Payload.DROPPED,
     Interrupted: Payload.INTERRUPTED,
+    RecordingHead: Payload.RECORDING,
 }
 
 
@@ -161,6 +163,10 @@ class Journal:
     def append_interrupted(self, lost: int, because: str) -> None:
         """Say in the next write that nothing could be written for a while, and how many notes that cost."""
         self._pending.append(Interrupted(lost=lost, because=because, at=self._now()))
+
+    def append_recording(self, head: RecordingHead) -> None:
+        """Vouch in the next write for the first blocks of a recording."""
+        self._pending.append(head)
 
     def append_dropped(self, expired: Expired) -> None:
         """Say in the next write that retention removes these segments; `drop` them only after that is synced."""

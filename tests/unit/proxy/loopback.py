@@ -43,6 +43,7 @@ from narrowgate.proxy.listener import Listener, ask_for_certificates, server_con
 from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.pipeline import Pipeline
 from narrowgate.proxy.running import RunningRequests
+from narrowgate.proxy.sessions import Sessions
 from narrowgate.proxy.state import Loaded, ServedCluster, State
 from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
@@ -346,7 +347,7 @@ class InProcess:
         self.store = SQLiteStore(folder / "gate.db")
         self.waiting = Waiting(self.state, self.store, hold_seconds)
         self.counting = Counting(self.store.task_limits, "gate-0-test")
-        forwarder = Forwarder(self.running, Masking(bytes(32)))
+        forwarder = Forwarder(self.running, Masking(bytes(32)), Sessions(None))
         self.pipeline = Pipeline(self.state, self.trail, forwarder, self.waiting, self.counting)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0

@@ -43,11 +43,17 @@ class Kept:
     def __init__(self) -> None:
         self.events: list[StreamEvent] = []
         self.is_full = False
+        self.is_behind = False
+        self.caught_up = asyncio.Event()
 
     def keep(self, events: tuple[StreamEvent, ...]) -> None:
         if self.is_full:
             raise Unrecorded("the disk is full")
         self.events += events
+
+    async def catch_up(self) -> None:
+        await self.caught_up.wait()
+        self.is_behind = False
 
 
 class Joined:
@@ -198,5 +204,21 @@ def test_a_slow_reader_slows_the_program_down() -> None:
             assert sent < MUCH // 1024
             await asyncio.wait_for(joined.client_reader.readexactly(len(line) * (MUCH // 1024)), PATIENCE)
             await writing
+
+    run(main())
+
+
+def test_a_recorder_that_is_behind_slows_both_sides_down() -> None:
+    async def main() -> None:
+        kept = Kept()
+        async with Joined(recorder=kept) as joined:
+            kept.is_behind = True
+            await joined.pod_says(STDOUT, b"first")
+            await joined.client_sees(says(STDOUT, b"first"))
+            await joined.pod_says(STDOUT, b"second")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(joined.client_reader.read(1), 0.2)
+            kept.caught_up.set()
+            await joined.client_sees(says(STDOUT, b"second"))
 
     run(main())
