@@ -158,3 +158,29 @@ def test_it_is_equal_to_what_shows_the_same_by_the_same_rules(other: tuple[Rule,
     decision = decide(chain_of(agent()), asks("list", "pods"), book, (), (), NOW)
     assert isinstance(decision, Allow)
     assert (decision.visible == first) is same
+
+
+def test_each_part_is_given_by_a_rule_of_its_own() -> None:
+    others = policy(NAMED, WEB_ANYWHERE, name="others")
+    visible = seen(asks("list", "pods"), policy(IN_CI, name="first"), others)
+    given = {part: str(visible.covering(part)) for part in visible.parts()}
+    assert given == {
+        Part(None, "web"): "others/web",
+        Part("ci", None): "first/in-ci",
+        Part("prod", "db"): "others/named",
+    }
+
+
+def test_a_part_of_one_namespace_is_given_by_what_gives_it_there() -> None:
+    visible = seen(asks("list", "pods", namespace="prod"), policy(NAMED), policy(WEB_ANYWHERE, name="others"))
+    assert {part: str(visible.covering(part)) for part in visible.parts()} == {
+        Part(None, "db"): "test/named",
+        Part(None, "web"): "others/web",
+    }
+
+
+def test_a_part_that_covers_names_given_elsewhere_is_given_by_what_gives_the_rest() -> None:
+    named = rule("allow", "get list", "pods", namespaces="ci", names="a", id="a")
+    visible = seen(asks("list", "pods"), policy(named, name="a-first"), policy(IN_CI, name="whole"))
+    (part,) = visible.parts()
+    assert (part, str(visible.covering(part))) == (Part("ci", None), "whole/in-ci")
