@@ -16,7 +16,7 @@ from narrowgate.core.masking.resource_plan import HeldMask, plan_for
 from narrowgate.wire.json_mask import JsonMasker
 from narrowgate.wire.protobuf import located
 from narrowgate.wire.protobuf_mask import NotInProtobuf, ProtobufMasker, json_changed
-from narrowgate.wire.protobuf_object import read_part
+from narrowgate.wire.protobuf_object import FIELDS_IN_ALL, MAX_DEPTH, read_part
 from narrowgate.wire.unreadable import Unreadable
 
 MASKED = VALUES.of("p/m", b"planted")
@@ -234,3 +234,32 @@ def test_no_more_is_remembered_than_may_be() -> None:
         data = container(field(7, field(1, "DB_PASSWORD") + field(2, f"planted-{at}")))
         assert b"planted" not in masker.document("core.v1.Pod", data, plan.objects, {})
         assert masker.remembered <= 2_000
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    schema = field(2, "planted")
+    for _ in range(2 * MAX_DEPTH):
+        schema = field(29, field(1, "a") + field(2, schema))
+    data = metadata() + field(2, field(7, field(4, field(1, schema))))
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        masked(
+            "apiextensions.v1.CustomResourceDefinition", data, under("pods", "spec.versions[*].schema.**.description")
+        )
+
+
+def test_messages_within_messages_without_end_are_refused() -> None:
+    schema = field(2, "planted")
+    for _ in range(2 * MAX_DEPTH):
+        schema = field(28, schema)
+    data = metadata() + field(2, field(7, field(4, field(1, schema))))
+    with pytest.raises(Unreadable, match="nested too deeply"):
+        masked(
+            "apiextensions.v1.CustomResourceDefinition", data, under("pods", "spec.versions[*].schema.**.description")
+        )
+
+
+def test_fields_are_counted_over_all_of_an_object() -> None:
+    variables = b"".join(field(7, field(1, f"V{at}") + field(2, "x")) for at in range(FIELDS_IN_ALL // 4))
+    many = metadata() + field(2, field(2, variables) + field(2, field(1, "c") + variables))
+    with pytest.raises(Unreadable, match=f"more than {FIELDS_IN_ALL} fields"):
+        masked("core.v1.Pod", many, under("pods"))
