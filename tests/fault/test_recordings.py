@@ -13,6 +13,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -402,3 +403,37 @@ def test_a_removed_spool_folder_is_an_error_and_not_a_silence(tmp_path: Path) ->
     before = time.monotonic()
     asyncio.run(scenario())
     assert time.monotonic() - before < SLACK_SECONDS
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_syncs_that_never_stop_lose_nothing_and_mix_nothing(tmp_path: Path, seed: int) -> None:
+    """The writer seals and the other thread empties tails, at every moment that the two can meet."""
+    live = begin(tmp_path, KEY)
+    done = threading.Event()
+    heads: list[RecordingHead] = []
+
+    def sync() -> None:
+        while not done.is_set():
+            heads.append(live.sync())
+
+    syncing = threading.Thread(target=sync)
+    syncing.start()
+    chance = random.Random(seed)
+    expected = [Entry(0, header())]
+    (path,) = tmp_path.glob("*.live")
+    try:
+        for at in range(600):
+            size = chance.choice((0, 1, 1, 100, 30_000, 66_000))
+            expected.append(Entry(at, output(b"%d." % at + bytes(size))))
+            live.write(expected[-1:])
+            if at % 200 == 100:
+                # Whoever looks on meanwhile, or finds this after a kill, sees all of it.
+                assert read(path, KEY) == expected
+    finally:
+        done.set()
+        syncing.join()
+    heads.append(live.finish())
+    (finished,) = tmp_path.iterdir()
+    assert read(finished, KEY) == expected
+    with open_file(finished, (KEY,)) as recording:
+        assert recording.check(heads).finished
