@@ -174,20 +174,3 @@ class RecordingHead(msgspec.Struct, frozen=True, kw_only=True, rename="camel", f
     """SHA-256, hex, of the last of these blocks; it stands for all before it."""
     finished: bool = False
     """Whether these are all blocks of a recording that is over."""
-
-
-HEAD_ANNOTATION = "narrowgate.dev/recording"
-"""Of audit events: the head of a recording, as `head_text` writes it."""
-
-
-def head_text(head: RecordingHead) -> str:
-    """The head as an annotation's value: one line of JSON."""
-    return msgspec.json.encode(head).decode()
-
-
-def head_of(text: str) -> RecordingHead:
-    """The head that an annotation says. Raises ValueError where it is none."""
-    try:
-        return msgspec.json.decode(text, type=RecordingHead)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"no head of a recording: {error}") from error

@@ -16,11 +16,8 @@ from narrowgate.core.recording import (
     Kind,
     Noted,
     PortCounted,
-    RecordingHead,
     Resized,
     What,
-    head_of,
-    head_text,
     pieces,
 )
 from narrowgate.core.stream_events import (
@@ -85,18 +82,3 @@ def test_long_data_comes_in_pieces_of_one_time_and_loses_nothing() -> None:
 @pytest.mark.parametrize("what", [ChannelData(Channel.STDIN, b"x" * PIECE_LIMIT), Noted("x"), HEADER])
 def test_what_is_short_enough_stays_as_it_is(what: What) -> None:
     assert list(pieces(Entry(0, what))) == [Entry(0, what)]
-
-
-def test_the_trail_says_a_head_in_one_line_and_reads_it_again() -> None:
-    head = RecordingHead(name="2026-11-21/a-1.recording", blocks=12, hash="ab" * 32, finished=True)
-    text = head_text(head)
-    assert text == '{"name":"2026-11-21/a-1.recording","blocks":12,"hash":"' + "ab" * 32 + '","finished":true}'
-    assert head_of(text) == head
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"name":"x","blocks":"1","hash":""}', '{"name":"x","blocks":1,"hash":"","x":1}']
-)
-def test_what_is_no_head_is_not_taken_for_one(text: str) -> None:
-    with pytest.raises(ValueError, match="no head"):
-        head_of(text)
