@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.search import Record, questions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.trail.sealed import SIGNER
 
-from narrowgate.core.audit_query import SeesAll, SeesOwn, Sight, query_of
+from narrowgate.core.audit_entry import AuditEntry, entry_of, read_event
+from narrowgate.core.audit_query import SeesAll, SeesOwn, Sight, matches, query_of
 from narrowgate.trail.index import Index
 from narrowgate.trail.journal import Bounds, Journal
 from narrowgate.trail.read import events
@@ -163,3 +165,30 @@ def test_a_search_finds_what_reading_everything_finds(
         anew.close()
         for journal in journals.values():
             journal.close()
+
+
+def read_through(folder: Path) -> list[AuditEntry]:
+    """Every request of a record as its latest event tells it, newest first."""
+    found: dict[tuple[str, str, str], AuditEntry] = {}
+    for line in sorted(events(folder), key=lambda line: (line.writer, line.segment, line.seq)):
+        entry = entry_of(read_event(line.event), line.writer, line.segment, line.seq)
+        found[entry.writer, entry.audit_id, entry.received_at] = entry
+    return sorted(found.values(), key=lambda entry: entry.received_at, reverse=True)
+
+
+def test_what_the_bench_asks_is_answered_as_by_reading_everything(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    index = Index.open(tmp_path)
+    for size in (500, 1_000, 3_000):
+        # Watches begin in one go and end in another.
+        record.grow(size)
+        assert index.update()
+    there = read_through(tmp_path)
+    assert len(there) == 3_000
+    for question, words in questions(record).items():
+        query = query_of(words, 0.0)
+        if not query.text:
+            expected = [entry for entry in there if matches(query, SeesAll(), entry)]
+            assert (question, [one.entry for one in index.search(query, SeesAll())]) == (question, expected)
+    index.close()
+    record.close()

@@ -18,7 +18,7 @@ from narrowgate.cli.output import note, write_json, write_table
 from narrowgate.core.audit_entry import AuditEntry
 from narrowgate.core.audit_query import AuditQuery, SeesAll, Unsearchable, query_of
 from narrowgate.trail.index import Found, Index
-from narrowgate.trail.text_index import TEXT, TextIndex
+from narrowgate.trail.text_index import MOST_RECORDINGS, TEXT, TextIndex
 
 DEFAULT_LIMIT = 100
 """Requests that a search shows when nothing is said: some screens, and what a person reads."""
@@ -148,7 +148,10 @@ def _recordings(folder: Path, query: AuditQuery) -> Sequence[str] | None:
         note("no text of recordings is kept for searching here")
         return ()
     with closing(TextIndex.open(folder)) as texts:
-        return tuple(texts.holding(query.text))
+        holding = tuple(texts.holding(query.text))
+    if len(holding) == MOST_RECORDINGS:
+        note(f"only the newest {MOST_RECORDINGS} recordings that hold this text are looked at; write more of it")
+    return holding
 
 
 def _note_astray(index: Index) -> None:
