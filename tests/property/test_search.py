@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ EXAMPLES = 60
 NAMES = ("ci", "web", "db", 'a"b', "x y", "OR", "ß", "")
 PEOPLE = ("alice", "bob")
 SECONDS = tuple(f"2026-{month:02d}-01T00:00:0{second}" for month in (1, 2, 12) for second in (0, 1))
-DECIDED = {
+DECIDED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "allowed": lambda one: one["d"] == "allow",
     "denied": lambda one: one["d"] in ("deny", "malformed"),
     "waited": lambda one: one["d"] == "needs-approval" or (one["d"] == "allow" and one["q"] != ""),
@@ -53,7 +53,7 @@ requests = st.fixed_dictionaries(
         "writer": st.sampled_from(("w0", "w1")),
     }
 )
-questions = st.fixed_dictionaries(
+wordings = st.fixed_dictionaries(
     {},
     optional={
         "who": st.sampled_from(("ci", "agent:ci", "alice", "person:alice", "ci/db", "nobody")),
@@ -68,7 +68,7 @@ questions = st.fixed_dictionaries(
         "id": st.sampled_from(("r1", "5f0e1d2c-3b4a-4958-0001-000000000001")),
     },
 ).filter(lambda words: not ("object" in words and words.get("name")))
-sights = st.sampled_from((SeesAll(), SeesOwn("alice"), SeesOwn("bob", frozenset({"sre"}))))
+sights: st.SearchStrategy[Sight] = st.sampled_from((SeesAll(), SeesOwn("alice"), SeesOwn("bob", frozenset({"sre"}))))
 
 
 def event(one: dict[str, Any]) -> bytes:
@@ -99,7 +99,7 @@ def is_answer(one: dict[str, Any], words: dict[str, str], sight: Sight) -> bool:
     said = {word: text for word, text in words.items() if text}
     object_type, _, object_name = said.get("object", "").partition("/")
     object_resource, _, object_group = object_type.partition(".")
-    checks = {
+    checks: dict[str, Callable[[str], bool]] = {
         "who": lambda who: any(who in (member, member.partition(":")[2]) for member in chain(one)),
         "namespace": lambda text: one["ns"] == text,
         "name": lambda text: one["name"] == text,
@@ -127,7 +127,7 @@ def latest(folder: Path, written: Sequence[dict[str, Any]]) -> list[dict[str, An
 
 @given(
     st.lists(st.lists(requests, max_size=20), min_size=1, max_size=3),
-    st.lists(st.tuples(questions, sights), min_size=1, max_size=8),
+    st.lists(st.tuples(wordings, sights), min_size=1, max_size=8),
     st.integers(1, 5),
 )
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
