@@ -26,7 +26,7 @@ from tests.unit.proxy.loopback import (
 MASKING = POLICY[: POLICY.index("    - {id: as-it-is")]
 """The same policy, which reveals nothing."""
 
-NOTHING_ALLOWED = MASKING.replace("effect: allow", "effect: deny")
+NOTHING_ALLOWED = MASKING.replace("effect: allow", "effect: deny").replace(", mountedSecrets: mask", "")
 
 HIDES_NODES = """  masks:
     - {id: nodes, apiGroups: [""], resources: [pods], fields: [spec.nodeName]}
