@@ -46,6 +46,9 @@ COMMANDS = {
     "notifications": Entry(
         "narrowgate.cli.notifications:notifications", "Who is told of what happens: list, and try one."
     ),
+    "sessions": Entry(
+        "narrowgate.cli.sessions:sessions", "Recorded sessions: list, show, replay, export, follow, end."
+    ),
     "audit": Entry("narrowgate.cli.audit:audit", "The record: search, verify, export."),
     "doctor": Entry("narrowgate.cli.doctor:doctor", "Try whether anybody holds access between tasks."),
     "kubeconfig": Entry(

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-from narrowgate.core.recording import Ended, Entry, Header, RecordingHead
+from narrowgate.core.recording import LATEST, Ended, Entry, Header, RecordingHead
 from narrowgate.recordings.blocks import (
     FRAME_BYTES,
     HASH_BYTES,
@@ -176,6 +176,17 @@ class Recording:
             if block.head.last >= since:
                 yield from (entry for entry in self._entries_of(block) if entry.at >= since)
         yield from (entry for entry in self._loose(blocks) if entry.at >= since)
+
+    def last_entries(self) -> Iterator[Entry]:
+        """The entries of the last block and what is in none yet: how it ends, or where it is by now. Raises as
+        `entries` does.
+        """
+        place, number = self._begin_of(LATEST)
+        blocks = number
+        for block in self._walk(place.offset, number, self._hash_before(place.offset)):
+            blocks = block.head.number + 1
+            yield from self._entries_of(block)
+        yield from self._loose(blocks)
 
     def check(self, vouched: Sequence[RecordingHead] = ()) -> Report:
         """Read all of it. `vouched` is what the trail says: every head that it has of this recording.

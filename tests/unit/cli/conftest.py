@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.recorded_sessions import BEGAN, a_session, header
 from tests.unit.cli.scripted_gate import ScriptedGate, granted, told
+from tests.unit.cli.session_gate import FIRST, RUNNING, SECOND, SessionGate
 from tests.unit.cli.terminal import Terminal
+
+from narrowgate.core.recording import Ended, Entry, Header, Kind
+from narrowgate.core.stream_events import PortOpened
 
 
 @pytest.fixture
@@ -41,3 +47,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("NARROWGATE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[SessionGate]:
+    """A gate with two finished sessions and one that runs."""
+    gate = SessionGate(tmp_path, capsys)
+    gate.record(FIRST)
+    later = Header(
+        session="",
+        began=BEGAN + 60_000_000,
+        kind=Kind.PORT_FORWARD,
+        chain=("person:bob",),
+        cluster="dev",
+        namespace="shop",
+        pod="db-0",
+    )
+    gate.record(SECOND, [Entry(1, PortOpened(1, 5432)), Entry(2, Ended("the session ended"))], later)
+    running = gate.begin(RUNNING, msgspec.structs.replace(header(), began=BEGAN + 120_000_000))
+    running.write(a_session()[:3])
+    yield gate
+    running.close()
+    gate.close()

@@ -1,0 +1,122 @@
+"""The recordings that the commands of `narrowgate sessions` look at: those of the gate that is configured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from narrowgate.cli.failure import Failed
+from narrowgate.cli.output import config_option
+from narrowgate.config import Config, find_config, recording_keys, recording_store
+from narrowgate.core.recording import Ended, Exited, Header, RecordingHead
+from narrowgate.core.session_story import MICROSECONDS
+from narrowgate.recordings.errors import NewerRecording, RecordingDamaged, RecordingKeyMissing
+from narrowgate.recordings.finding import open_recording
+from narrowgate.recordings.listing import days_of, live_names, session_of
+from narrowgate.recordings.port import NoSuchRecording, RecordingStore
+from narrowgate.recordings.reading import Recording
+from narrowgate.recordings.sealing import RecordingKey
+from narrowgate.trail.recording_heads import heads_of
+
+SHOWN_CHOICES = 5
+"""Sessions that are named where a beginning fits several."""
+
+SHORT = 8
+"""Characters of a session's id that tables show: a beginning that is hardly ever two sessions'."""
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording as a list shows it."""
+
+    name: str
+    header: Header | None
+    """None where it cannot be read; `problem` says why."""
+    is_live: bool = False
+    seconds: float = 0.0
+    exited: Exited | None = None
+    ended: Ended | None = None
+    problem: str = ""
+
+    @property
+    def session(self) -> str:
+        """The id of its session."""
+        return session_of(self.name)
+
+
+class SessionPlace:
+    """All recordings of one gate, read with the operator's keys."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ConfigError."""
+        self.config = config
+        self.trail: Path = config.data_dir / "trail"
+        self._store: RecordingStore = recording_store(config)
+        self._spools: Path = config.data_dir / "spool"
+        self._keys: Sequence[RecordingKey] = recording_keys(config)
+
+    def listed(self) -> Iterator[Listed]:
+        """All of them, newest first; each is opened when it is asked for. Raises RecordingsUnavailable, OSError."""
+        for _, names in days_of(self._store, self._spools):
+            live = live_names(self._spools)
+            found = [self._look(name, is_live=name in live) for name in names]
+            yield from sorted(found, key=lambda one: one.header.began if one.header else 0, reverse=True)
+
+    def find(self, session: str) -> str:
+        """The name of the recording whose session has this id, or alone begins so. Raises Failed."""
+        found = [
+            name
+            for _, names in days_of(self._store, self._spools)
+            for name in names
+            if session and session_of(name).startswith(session)
+        ]
+        exact = [name for name in found if session_of(name) == session]
+        if len(exact) == 1 or len(found) == 1:
+            return (exact or found)[0]
+        if found:
+            some = ", ".join(session_of(name) for name in found[:SHOWN_CHOICES])
+            more = f" and {len(found) - SHOWN_CHOICES} more" if len(found) > SHOWN_CHOICES else ""
+            raise Failed(f'"{session[:64]}" is the beginning of {some}{more}', "", "write more of the id")
+        raise Failed(f'no recorded session is "{session[:64]}"', "", "see `narrowgate sessions list`")
+
+    def open(self, name: str) -> AbstractContextManager[Recording]:
+        """The recording as it is now. Raises what `open_recording` raises."""
+        return open_recording(name, self._store, self._spools, self._keys)
+
+    def is_live(self, name: str) -> bool:
+        """Whether it is being written, or was when its gate was killed. Raises OSError."""
+        return name in live_names(self._spools)
+
+    def vouched(self, name: str, header: Header) -> list[RecordingHead]:
+        """What the record says of it. Raises OSError."""
+        return heads_of(self.trail, name, header.began / MICROSECONDS) if self.trail.is_dir() else []
+
+    def _look(self, name: str, *, is_live: bool) -> Listed:
+        try:
+            with self.open(name) as recording:
+                last = list(recording.last_entries())
+                what = [entry.what for entry in last]
+                return Listed(
+                    name=name,
+                    header=recording.header,
+                    is_live=is_live and not recording.finished,
+                    seconds=last[-1].at / MICROSECONDS if last else 0.0,
+                    exited=next((one for one in what if isinstance(one, Exited)), None),
+                    ended=next((one for one in what if isinstance(one, Ended)), None),
+                )
+        except (RecordingDamaged, RecordingKeyMissing, NewerRecording, NoSuchRecording) as error:
+            return Listed(name=name, header=None, is_live=is_live, problem=str(error))
+
+
+def session_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `ID`: a session, or a beginning that is no other one's; and `--config`: of which gate."""
+    return click.argument("session", metavar="ID")(config_option(function))
+
+
+def opened_place(config: str | None) -> SessionPlace:
+    """The recordings of the gate with this configuration. Raises ConfigError."""
+    return SessionPlace(find_config(config))

@@ -1,0 +1,41 @@
+"""Which recordings there are, newest first, wherever each of them is by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from narrowgate.recordings.names import FINISHED, LIVE, name_in_spool
+from narrowgate.recordings.port import RecordingStore
+
+
+def live_names(spools: Path) -> set[str]:
+    """Those that are being written, or that a killed gate left. `spools` is `<dataDir>/spool`. Raises OSError."""
+    return _names(spools, LIVE)
+
+
+def days_of(store: RecordingStore, spools: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each day of which there is something (`2026-11-21`), newest first, with the names of all that began on it.
+
+    Raises RecordingsUnavailable, OSError.
+    """
+    # The spool first: a recording goes from there to the store, and never back.
+    near = _names(spools, LIVE) | _names(spools, FINISHED)
+    days = {_day(name) for name in near} | set(store.days())
+    for day in sorted(days, reverse=True):
+        names = {name for name in near if _day(name) == day} | {each.name for each in store.of_day(day)}
+        yield day, sorted(names)
+
+
+def session_of(name: str) -> str:
+    """The session that a recording of this name is of."""
+    return name.rpartition("/")[2].removesuffix(FINISHED)
+
+
+def _day(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _names(spools: Path, suffix: str) -> set[str]:
+    found = (name_in_spool(path) for path in spools.glob(f"*/*{suffix}"))
+    return {name for name in found if name is not None}

@@ -1,0 +1,42 @@
+"""A session is named by its id or a beginning of it that is no other one's."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.cli.session_gate import FIRST, RUNNING, SECOND, SessionGate
+
+from narrowgate.cli.failure import Failed
+from narrowgate.cli.session_place import SessionPlace, opened_place
+
+
+@pytest.fixture
+def place(recorded: SessionGate) -> SessionPlace:
+    return opened_place(str(recorded.config))
+
+
+@pytest.mark.parametrize(("said", "session"), [(FIRST, FIRST), ("6", FIRST), ("77a", SECOND), ("77b", RUNNING)])
+def test_a_beginning_is_enough(place: SessionPlace, said: str, session: str) -> None:
+    assert place.find(said) == f"2026-11-18/{session}.recording"
+
+
+def test_a_beginning_of_several_is_refused_with_their_names(place: SessionPlace) -> None:
+    with pytest.raises(Failed, match=f"beginning of {SECOND}, {RUNNING}: write more"):
+        place.find("77")
+
+
+@pytest.mark.parametrize("said", ["", "nope", "../../etc/passwd", "*"])
+def test_what_is_no_session_is_refused(place: SessionPlace, said: str) -> None:
+    with pytest.raises(Failed, match="no recorded session is"):
+        place.find(said)
+
+
+def test_which_one_runs_is_known(place: SessionPlace) -> None:
+    assert [place.is_live(place.find(one)) for one in (FIRST, SECOND, RUNNING)] == [False, False, True]
+
+
+def test_the_record_vouches_for_what_it_has_seen(place: SessionPlace) -> None:
+    name = place.find(FIRST)
+    with place.open(name) as recording:
+        heads = place.vouched(name, recording.header)
+        assert [head.finished for head in heads] == [True]
+        assert recording.check(heads).finished
