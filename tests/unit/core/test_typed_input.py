@@ -6,7 +6,7 @@ import pytest
 
 from narrowgate.core.recording import What
 from narrowgate.core.stream_events import Channel, ChannelData
-from narrowgate.core.typed_input import HELD_LIMIT, NOT_KEPT, TypedInput
+from narrowgate.core.typed_input import AWAITED, HELD_LIMIT, NOT_KEPT, TypedInput
 
 
 def run(*said: tuple[str, str]) -> list[What]:
@@ -29,6 +29,11 @@ def text_of(kept: list[What]) -> str:
         [(">", "ls"), ("<", "l"), ("<", "s"), (">", "\r"), ("<", "\r\n")],
         [(">", "ls\r"), ("<", "l"), ("<", "s\r\nfile\r\n")],
         [(">", "l"), (">", "s\r"), ("<", "\x1b[1mls\x1b[0m\r\n")],
+        [(">", "ls\r"), ("<", "/ # "), ("<", "ls\r\n")],
+        [(">", "ls\r"), ("<", "file\r\n"), ("<", "\x1b]0;web-0\x07/ # \x1b[Jls"), ("<", "\r\n")],
+        [(">", "ls"), ("<", "/ # ls"), (">", "\r"), ("<", "\r\n")],
+        [(">", "l"), ("<", "l"), (">", "s"), ("<", "\x08ls"), (">", "\r"), ("<", "\r\r\n")],
+        [(">", "ls\r"), ("<", "l \rs\r\n")],
     ],
 )
 def test_what_is_echoed_is_kept(said: list[tuple[str, str]]) -> None:
@@ -46,6 +51,12 @@ def test_what_is_echoed_is_kept(said: list[tuple[str, str]]) -> None:
         [(">", "hunter2")],
         [(">", "hunter2\r")],
         [(">", "hunter2\r"), ("<", "\r\n"), (">", "hunter2\r"), ("<", "\r\n")],
+        [(">", "hunter2\r"), ("<", "\r\nhunters are here: hunter2?\r\n")],
+        [*((">", key) for key in "hunter2\r"), ("<", "\r\nthe hunter\r\n")],
+        [*((">", key) for key in "hunter2"), ("<", "hundreds\r\n"), (">", "\r"), ("<", "\r\n")],
+        [(">", "hunter2"), ("<", "house, unlocked, never, try, every, room: 2 "), (">", "\r"), ("<", "\r\n")],
+        [(">", "hunter2\r"), ("<", "x" * (AWAITED + 1)), ("<", "\r\nhunter2\r\n")],
+        [(">", "hunter2\r"), ("<", "x" * 5 * AWAITED + "\r\n"), ("<", "hunter2\r\n")],
     ],
 )
 def test_a_password_is_not_kept(said: list[tuple[str, str]]) -> None:
@@ -76,6 +87,24 @@ def test_keys_that_are_no_characters_are_kept(keys: str) -> None:
 def test_corrections_are_kept_as_they_were_typed() -> None:
     said = [(">", "l"), ("<", "l"), (">", "z"), ("<", "z"), (">", "\x7f"), ("<", "\x08 \x08"), (">", "s"), ("<", "s")]
     assert text_of(run(*said, (">", "\r"), ("<", "\r\n"))) == "lz\x7fs\r"
+
+
+def test_a_line_that_comes_back_says_that_those_before_will_not() -> None:
+    kept = run((">", "hunter2\r"), ("<", "\r\n# "), (">", "i"), ("<", "i"), (">", "d\r"), ("<", "d\r\n"))
+    assert kept[0] == NOT_KEPT
+    assert text_of(kept) == "id\r"
+
+
+def test_a_password_that_is_part_of_what_is_asked_is_not_kept() -> None:
+    kept = run((">", "password\r"), ("<", "\r\nRetype password: "), (">", "password\r"), ("<", "\r\n# "))
+    assert text_of(kept) == ""
+
+
+def test_many_lines_that_never_come_back_take_no_time_that_grows() -> None:
+    typed = TypedInput()
+    typed.typed(b"a\r" * (HELD_LIMIT // 2))
+    kept = [*typed.written(b"aa\nb\n" * 4000), *typed.written(b"a" * AWAITED * 3), *typed.end()]
+    assert NOT_KEPT in kept
 
 
 def test_no_more_is_held_than_its_limit() -> None:
