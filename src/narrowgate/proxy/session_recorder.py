@@ -103,7 +103,9 @@ class SessionRecorder:
             case ChannelData():
                 return self._of_channel(event)
             case ChannelClosed(channel=Channel.ERROR):
-                return [event, exit_of(bytes(self._error))]
+                # Broken off before anything was said: nobody knows how the process ended.
+                is_known = bool(self._error) or not event.reset
+                return [event, exit_of(bytes(self._error))] if is_known else [event]
             case PortData():
                 return [event] if self._keeps_ports else self._count(event)
             case PortClosed() | PortError():
