@@ -167,8 +167,7 @@ class Forget(msgspec.Struct, frozen=True):
     """Whether it is what is found in a text: members of sets, fields that tell elements apart."""
 
     def tells(self, key: str) -> bool:
-        """Whether this key of the object repeats a masked value; with `texts`, whether it is one to be looked through.
-        """
+        """Whether this key repeats a masked value; with `texts`, whether it is one to be looked through."""
         if self.texts:
             return key.startswith(("v:", "k:"))
         if self.secret_fields:
