@@ -334,6 +334,7 @@ class InProcess:
         connections: int,
         serve: Serve | None,
         hold_seconds: float,
+        sessions: Sessions,
     ) -> None:
         self.folder = folder
         self.cluster = Cluster(access_to(script))
@@ -347,7 +348,7 @@ class InProcess:
         self.store = SQLiteStore(folder / "gate.db")
         self.waiting = Waiting(self.state, self.store, hold_seconds)
         self.counting = Counting(self.store.task_limits, "gate-0-test")
-        forwarder = Forwarder(self.running, Masking(bytes(32)), Sessions(None))
+        forwarder = Forwarder(self.running, Masking(bytes(32)), sessions)
         self.pipeline = Pipeline(self.state, self.trail, forwarder, self.waiting, self.counting)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
@@ -410,8 +411,10 @@ async def gate(
     serve: Serve | None = None,
     authorities: str = "",
     hold_seconds: float = HOLD_SECONDS,
+    sessions: Sessions | None = None,
 ) -> AsyncIterator[InProcess]:
-    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds)
+    records = sessions or Sessions(None)
+    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds, records)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     made.port = bound.getsockname()[1]

@@ -1,0 +1,175 @@
+"""Which sessions are recorded, what their recordings begin with, and that nothing begins that cannot be recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.recorded_sessions import read
+from tests.unit.proxy.loopback import PODS, POLICY, InProcess, Message, Peer, Script, api_server, gate, request, run
+
+from narrowgate.core.recording import Entry, Header, Kind, RecordingHead
+from narrowgate.core.stream_events import Channel, ChannelData
+from narrowgate.proxy.recordings import Recorder
+from narrowgate.proxy.sessions import Ports, Sessions
+from narrowgate.recordings.folder import FolderStore
+from narrowgate.recordings.spool import Spool
+from narrowgate.wire.websocket import frame
+
+EXEC = f"{PODS}/p/exec?container=main&command=sh&command=-c&command=ls&stdout=true&tty=1"
+ATTACH = f"{PODS}/p/attach?stdin=true"
+FORWARD = f"{PODS}/p/portforward?ports=80"
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFhYQ==",
+)
+EVERY_POD = POLICY.replace("pods/exec, ", "pods/exec, pods/attach, pods/portforward, ")
+SAID = frame(2, b"\1hello\n")
+
+
+def switched(protocol: str) -> bytes:
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
+    ).encode()
+
+
+class Stage:
+    """A gate that records, in front of an API server that switches protocols and says one thing."""
+
+    def __init__(self, made: InProcess, folder: Path, recorder: Recorder, script: Script) -> None:
+        self.gate, self.folder, self.recorder, self.script = made, folder, recorder, script
+
+    async def ask(self, target: str, protocol: str) -> tuple[Message, bytes]:
+        """What the client gets: the answer, and what follows a 101."""
+        client = await self.gate.client()
+        await client.send(request("GET", target, b"", *UPGRADE, f"Sec-WebSocket-Protocol: {protocol}"))
+        answer = await client.message()
+        followed = await client.reader.read() if answer.status == 101 else b""
+        await client.close()
+        return answer, followed
+
+    def recordings(self) -> list[list[Entry]]:
+        return [read(path) for path in sorted(self.folder.rglob("*.recording"))]
+
+
+@asynccontextmanager
+async def stage(
+    folder: Path, *, channels: bool = True, ports: Ports = Ports.COUNTED, records: bool = True
+) -> AsyncIterator[Stage]:
+    heads: list[RecordingHead] = []
+    recorder = Recorder(Spool.open(folder / "spool", "w0", ()), FolderStore(folder / "kept"), heads.append)
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        asked = await script.take(peer)
+        offered = asked.fields["sec-websocket-protocol"]
+        # What follows comes with the 101, before the gate has seen either.
+        await peer.send(switched(offered) + (b"" if "portforward" in asked.target else SAID))
+
+    sessions = Sessions(recorder if records else None, channels=channels, ports=ports)
+    async with api_server(folder, play) as server, gate(folder, server, sessions=sessions) as made:
+        await made.change_policy(EVERY_POD)
+        yield Stage(made, folder, recorder, server)
+    await recorder.close()
+
+
+def test_an_exec_is_recorded_from_its_first_byte(tmp_path: Path) -> None:
+    async def main() -> tuple[Message, bytes, list[list[Entry]], str]:
+        async with stage(tmp_path) as here:
+            answer, followed = await here.ask(EXEC, "v5.channel.k8s.io")
+            event = await here.gate.finished("/exec")
+            return answer, followed, here.recordings(), event["annotations"]["narrowgate.dev/recording"]
+
+    answer, followed, (entries,), name = run(main())
+    assert (answer.status, followed) == (101, SAID)
+    head = entries[0].what
+    assert isinstance(head, Header)
+    expected = Header(
+        session=name.partition("/")[2].removesuffix(".recording"),
+        began=head.began,
+        kind=Kind.EXEC,
+        chain=("agent:ci",),
+        cluster="dev",
+        namespace="ci",
+        pod="p",
+        container="main",
+        command=("sh", "-c", "ls"),
+        tty=True,
+        protocol="v5.channel.k8s.io",
+        transport="websocket",
+        verb="get",
+        target=f"{PODS}/p/exec",
+    )
+    assert head == msgspec.structs.replace(expected, verb=head.verb)
+    assert ChannelData(Channel.STDOUT, b"hello\n") in [entry.what for entry in entries]
+
+
+@pytest.mark.parametrize(("said", "tty"), [("&tty=true", True), ("&tty=false", False), ("&tty=0", False), ("", False)])
+def test_a_terminal_is_what_the_api_server_takes_for_one(tmp_path: Path, said: str, tty: bool) -> None:
+    async def main() -> list[list[Entry]]:
+        async with stage(tmp_path) as here:
+            await here.ask(ATTACH + said, "v4.channel.k8s.io")
+            await here.gate.finished("/attach")
+            return here.recordings()
+
+    ((first, *_),) = run(main())
+    assert isinstance(first.what, Header)
+    assert (first.what.kind, first.what.tty) == (Kind.ATTACH, tty)
+
+
+@pytest.mark.parametrize(
+    ("channels", "ports", "recorded"),
+    [
+        (True, Ports.COUNTED, {Kind.EXEC, Kind.PORT_FORWARD}),
+        (True, Ports.KEPT, {Kind.EXEC, Kind.PORT_FORWARD}),
+        (True, Ports.NOTHING, {Kind.EXEC}),
+        (False, Ports.COUNTED, {Kind.PORT_FORWARD}),
+        (False, Ports.NOTHING, set()),
+    ],
+)
+def test_levels_say_what_is_recorded(tmp_path: Path, channels: bool, ports: Ports, recorded: set[Kind]) -> None:
+    async def main() -> list[list[Entry]]:
+        async with stage(tmp_path, channels=channels, ports=ports) as here:
+            for target, protocol in ((EXEC, "v5.channel.k8s.io"), (FORWARD, "v4.channel.k8s.io")):
+                answer, _ = await here.ask(target, protocol)
+                assert answer.status == 101
+            await here.gate.finished("/portforward")
+            return here.recordings()
+
+    heads = [entries[0].what for entries in run(main())]
+    assert {head.kind for head in heads if isinstance(head, Header)} == recorded
+
+
+def test_without_a_recorder_sessions_pass(tmp_path: Path) -> None:
+    async def main() -> tuple[Message, bytes]:
+        async with stage(tmp_path, records=False) as here:
+            return await here.ask(EXEC, "v5.channel.k8s.io")
+
+    answer, followed = run(main())
+    assert (answer.status, followed) == (101, SAID)
+
+
+def test_a_session_that_cannot_be_recorded_does_not_begin(tmp_path: Path) -> None:
+    async def main() -> list[Message]:
+        async with stage(tmp_path) as here:
+            shutil.rmtree(tmp_path / "spool")
+            first, _ = await here.ask(EXEC, "v5.channel.k8s.io")
+            # By now the gate knows, and the cluster is not asked.
+            asked = len(here.script.received)
+            second, _ = await here.ask(EXEC, "v5.channel.k8s.io")
+            assert len(here.script.received) == asked
+            assert here.recorder.problem() != ""
+            await asyncio.sleep(0)
+            return [first, second]
+
+    for answer in run(main()):
+        assert answer.status == 500
+        assert b'"kind":"Status"' in answer.body
+        assert b"spool" in answer.body
