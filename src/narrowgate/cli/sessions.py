@@ -12,6 +12,7 @@ import click
 from narrowgate.cli.doctor_report import plain
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
 from narrowgate.cli.session_place import SHORT, Listed, opened_place
+from narrowgate.cli.session_replay import replay
 from narrowgate.cli.session_show import show
 from narrowgate.core.audit_query import KINDS, moment_before
 from narrowgate.core.moment import moment_of, moment_text
@@ -32,7 +33,8 @@ def sessions() -> None:
     """Recorded sessions: list them, tell what happened, play them again, watch and end those that run."""
 
 
-sessions.add_command(show)
+for command in (show, replay):
+    sessions.add_command(command)
 
 
 @sessions.command(name="list")
