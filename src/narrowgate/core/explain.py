@@ -147,6 +147,8 @@ def _said(
     why = rule.mismatch(question)
     if why:
         return False, why
+    if not evidence.fits(rule, use):
+        return False, f"it does not speak of this way into a pod{_away(rule, use, evidence)}"
     met = evidence.met(rule, member, question, use)
     if isinstance(met, Undecided):
         undecided = f"its condition cannot be decided: {met.why}"
@@ -156,6 +158,11 @@ def _said(
     if rule.rule.review is not None:
         return True, "could be taken by a person in an emergency; permits nothing by itself"
     return True, "asks people before it shows what is masked" if rule.rule.reveals else _does(rule.effect)
+
+
+def _away(rule: CompiledRule, use: Use | None, evidence: Evidence) -> str:
+    away = "" if rule.guards else evidence.turned_away([rule], use)
+    return f", not allowing {away}" if away else ""
 
 
 def _does(effect: Effect) -> str:

@@ -82,7 +82,7 @@ def granted_rule(rule: Rule, task: str) -> CompiledRule:
     A task's rules are plain: no condition, because the grantable rule's own decides anew at every request, and nothing
     that withholds.
     """
-    if rule.effect is not Effect.ALLOW or rule.when:
+    if rule.effect is not Effect.ALLOW or rule.when or rule.looks_inside:
         raise ValueError("a task is granted plain allow rules")
     return CompiledRule(f"{GRANT}/{task}", rule, 0)
 

@@ -39,6 +39,29 @@ class HeldSecrets(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the gate knows the values of this cluster's Secrets, and can mask them."""
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One way into a pod that a request opens: an exec, an attach, a new debug container."""
+
+    container: str = ""
+    """The one that is entered, or that is made; empty where the request names none."""
+    command: tuple[str, ...] = ()
+    """The arguments of the process that is started, the program first; empty where the request does not tell."""
+    is_debug: bool = False
+    """Whether it is an ephemeral container, whose image its sender has chosen."""
+    target: str = ""
+    """The container whose processes a debug container shares."""
+
+
+class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of the pod that a request goes into."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    only_container: str = ""
+    """The container of a pod that has one; which is entered where a request names none is not known of others."""
+    unknown: str = ""
+    """Why nothing is known of it; empty where it was seen."""
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `decide` may look at about the request itself."""
 
@@ -63,3 +86,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     held: HeldSecrets | None = None
     """What is in the pod that an exec, attach or debug goes into; None where nobody has looked, and for all else."""
     user_agent: str = ""
+    entry: Entry | None = None
+    """What an exec or attach enters, as its query tells; None for all else. `entering.entries_of` knows the rest."""
+    pod: PodSeen | None = None
+    """What was seen of the pod that a request goes into; None where nobody has looked."""

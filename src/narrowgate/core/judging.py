@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from narrowgate.core.conditions import Facts, Undecided, awkward
+from narrowgate.core.entering import entries_of, turned_away
 from narrowgate.core.grants import Grant
 from narrowgate.core.identity import Identity
-from narrowgate.core.intent import Intent, Use
+from narrowgate.core.intent import Entry, Intent, Use
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.rulebook import Candidates, Holding
@@ -43,6 +45,8 @@ class Uncovered(msgspec.Struct, frozen=True):
     """No rule gives it. `undecided` is the rule that might have, and why its condition came to no answer."""
 
     undecided: tuple[CompiledRule, str] | None = None
+    away: str = ""
+    """What of a way into a pod no rule allows that would otherwise, in words (`entering.turned_away`)."""
     grantable: CompiledRule | None = None
     """A rule by which a task could be granted it; never one for emergencies, which nobody is led to."""
 
@@ -80,15 +84,18 @@ class Grants(msgspec.Struct, frozen=True):
 class Evidence:
     """What conditions may look at, for one request; worked out when the first condition asks, and once."""
 
-    __slots__ = ("_awkward", "_facts", "what")
+    __slots__ = ("_awkward", "_entries", "_facts", "what")
 
     def __init__(self, what: Intent) -> None:
         self.what = what
         self._awkward: tuple[str, str] | None = None
+        self._entries: tuple[Entry, ...] | None = None
         self._facts: dict[tuple[int, int], Facts] = {}
 
     def met(self, rule: CompiledRule, member: Identity, question: Question, use: Use | None) -> bool | Undecided:
-        """Whether the rule's condition holds when `member` asks `question`; True where there is no condition."""
+        """Whether the rule's condition holds when `member` asks `question`, and what it says of ways into pods."""
+        if rule.inside is not None and not self.fits(rule, use):
+            return False
         if rule.condition is None:
             return True
         # Questions and members live as long as the decision that this belongs to, so that their ids are theirs.
@@ -97,6 +104,29 @@ class Evidence:
         if facts is None:
             facts = self._facts[key] = self._facts_for(member, question, use)
         return rule.condition.holds(facts)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The ways into a pod that the request opens."""
+        if self._entries is None:
+            self._entries = entries_of(self.what)
+        return self._entries
+
+    def fits(self, rule: CompiledRule, use: Use | None, *, exactly: bool = False) -> bool:
+        """Whether the request is what the rule says of ways into pods: where it guards, as far as anybody can tell, or
+        `exactly`. Of what a request only uses nothing is known.
+        """
+        if rule.inside is None:
+            return True
+        entries = self.entries if use is None else ()
+        if rule.guards and not exactly:
+            return rule.inside.reaches(entries, self.what.pod)
+        return rule.inside.covers(entries, self.what.pod)
+
+    def turned_away(self, rules: Iterable[CompiledRule], use: Use | None) -> str:
+        """Why those of the rules that say something of ways into pods do not give this one; empty where none does."""
+        near = [rule.inside for rule in rules if rule.inside is not None and not self.fits(rule, use, exactly=True)]
+        return turned_away(near, self.entries, self.what.pod)
 
     def _facts_for(self, member: Identity, question: Question, use: Use | None) -> Facts:
         request = _request_variables(self.what, member, question)
@@ -148,11 +178,16 @@ def judge(
         return Held(guards, cover)
     # Only a rule that itself holds the whole question offers it: one that guards a part of it gives nothing, and one
     # whose condition is not met says nothing.
-    offering = next((rule for rule in guards if rule.covers(question) and not rule.rule.reveals), None)
+    offering = next((rule for rule in guards if _offers(rule, asked, evidence)), None)
     return Held(guards, offering.ref) if offering is not None else cover
 
 
 _Asked = tuple[Identity, Question, Use | None]
+
+
+def _offers(rule: CompiledRule, asked: _Asked, evidence: Evidence) -> bool:
+    _, question, use = asked
+    return rule.covers(question) and not rule.rule.reveals and evidence.fits(rule, use, exactly=True)
 
 
 def _guards(found: Candidates, asked: _Asked, evidence: Evidence) -> Refused | tuple[CompiledRule, ...]:
@@ -182,8 +217,11 @@ def _cover(found: Candidates, asked: _Asked, evidence: Evidence) -> RuleRef | Un
                 return rule.ref
             if isinstance(met, Undecided) and undecided is None:
                 undecided = rule, met.why
-    offered = (rule for rule in found.grantable if rule.covers_name(asked[1]) and rule.rule.review is None)
-    return Uncovered(undecided, next(offered, None))
+    question, use = asked[1], asked[2]
+    offered = (rule for rule in found.grantable if rule.covers_name(question) and rule.rule.review is None)
+    offer = next((rule for rule in offered if evidence.fits(rule, use)), None)
+    near = [rule for rule in (*found.allow, *found.grantable, *found.approve) if rule.covers_name(question)]
+    return Uncovered(undecided, evidence.turned_away(near, use) if offer is None else "", offer)
 
 
 def _granted(found: Candidates, asked: _Asked, evidence: Evidence, grants: Grants) -> RuleRef | Granted | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from narrowgate.core.entry_lint import gift_remarks, guard_remarks
 from narrowgate.core.mask_lint import Remark, mask_remarks
 from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule, SubjectKind
 
@@ -170,7 +171,8 @@ def _powers(rule: Rule) -> Iterator[Remark]:
             "name them, or hold reads with effect: approve",
         )
     shells = [resource for resource in rule.resources if resource in _SHELLS]
-    if shells and rule.effect is Effect.ALLOW and rule.names is None:
+    is_narrow = rule.names is not None or rule.commands is not None or rule.pod_labels is not None
+    if shells and rule.effect is Effect.ALLOW and not is_narrow:
         yield "standing-shell", f"opens {', '.join(shells)} to every pod in its scope, at any time", "name the pods"
 
 
@@ -222,8 +224,14 @@ _LOOKS_AT_GIFTS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (
     _namespaces,
     _powers,
     _names_of_collections,
+    gift_remarks,
 )
-_LOOKS_AT_GUARDS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (_guard_gaps, _shell_gaps, _scale_gaps)
+_LOOKS_AT_GUARDS: Final[Sequence[Callable[[Rule], Iterator[Remark]]]] = (
+    _guard_gaps,
+    _shell_gaps,
+    _scale_gaps,
+    guard_remarks,
+)
 
 
 def _only_reads(rule: Rule) -> bool:

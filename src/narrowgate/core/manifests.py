@@ -218,6 +218,8 @@ def _coarser(policy: Policy, rule: Rule) -> list[str]:
         remarks.append(f"{policy.name}/{rule.id}: RBAC asks nobody; the gate alone holds this until people say yes")
     if rule.when:
         remarks.append(f"{policy.name}/{rule.id}: RBAC has no conditions; the gate alone holds `when`")
+    if rule.looks_inside:
+        remarks.append(f"{policy.name}/{rule.id}: RBAC sees no commands, containers or labels; the gate alone does")
     creates = any(verb in ("create", EVERYTHING) for verb in rule.verbs)
     if rule.names is not None and creates and any("/" not in resource for resource in rule.resources):
         remarks.append(

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from narrowgate.core.conditions import Condition, compile_condition
+from narrowgate.core.entering import Inside
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.policy import EVERYTHING, Effect, Rule
 from narrowgate.core.rule_ref import RuleRef
@@ -104,6 +105,7 @@ class CompiledRule:
         "effect",
         "groups",
         "guards",
+        "inside",
         "names",
         "namespaces",
         "ref",
@@ -125,11 +127,13 @@ class CompiledRule:
         self.namespaces: Final = None if rule.namespaces is None else frozenset(rule.namespaces)
         self.names: Final = None if rule.names is None else frozenset(rule.names)
         self.condition: Final[Condition | None] = compile_condition(rule.when) if rule.when else None
+        self.inside: Final = Inside(rule) if rule.looks_inside else None
+        """What it says of ways into pods; None where it says nothing."""
 
     @property
     def is_plain(self) -> bool:
         """Whether nothing but verb, resource and scope decides, so that the answer is the same for every name."""
-        return self.names is None and self.condition is None
+        return self.names is None and self.condition is None and self.inside is None
 
     def speaks_of(self, question: Question) -> bool:
         """Whether verb, resource and scope match: everything but names and condition."""
@@ -209,7 +213,9 @@ class CompiledRule:
         return any(name.startswith(question.name_prefix) for name in self.names)
 
     def mismatch(self, question: Question) -> str:
-        """The first thing about the question that the rule does not have; empty where all but the condition matches."""
+        """The first thing about the question that the rule does not have; empty where all matches but the condition,
+        and what a request does in a pod.
+        """
         if bool(question.resource) != bool(self.resources):
             return "it is about paths" if self.urls else "it is about resources"
         if not self.has_subject(question):

@@ -18,6 +18,8 @@ judging with it `decide`. What the fields of a rule mean, once and for all:
   can.
 * **Guarding all namespaces.** A guard over namespace `ci` also holds for a request over all namespaces.
 * **nonResourceURLs** match as RBAC's do: exactly, or as a prefix when they end in `*`.
+* **containers, commands, podSelector** are about getting into pods (`entering`). What is not known of a request covers
+  nothing where the rule gives, and is within what the rule guards.
 * **when** is a condition on the request and the object (`conditions`). One that cannot be decided covers nothing where
   the rule gives, and refuses where it guards.
 """
@@ -135,6 +137,14 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Set on rules that let somebody into pods. None: MASK where the values of the cluster's Secrets are masked for
     whoever comes, else APPROVE.
     """
+    containers: tuple[str, ...] | None = None
+    """Names of containers; None: any. On rules about getting into pods alone, as what follows (`entering`)."""
+    commands: tuple[tuple[str, ...], ...] | None = None
+    """Patterns of the commands that may be run, or are guarded (`commands`), word by word; None: any."""
+    pod_labels: tuple[tuple[str, str], ...] | None = None
+    """Labels that the pod has, all of them (`podSelector.matchLabels`); None: any pod."""
+    lines: tuple[tuple[str, ...], ...] | None = None
+    """Patterns of what ends a session when it is typed into it (`lines.deny`); None: nothing does."""
     reveals: bool = False
     """Whether this is what a reveal asks people: it holds the `get` of one object that is covered, and offers nothing.
     """
@@ -145,6 +155,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def guards(self) -> bool:
         """Whether the rule withholds something (deny, approve) rather than giving it."""
         return self.effect in (Effect.DENY, Effect.APPROVE)
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether it hangs on what a request into a pod would do there, and in which pod."""
+        return self.containers is not None or self.commands is not None or self.pod_labels is not None
 
 
 class Mask(msgspec.Struct, frozen=True, kw_only=True):

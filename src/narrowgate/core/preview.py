@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from narrowgate.core.decision import RuleRef
+from narrowgate.core.entering import entries_of
 from narrowgate.core.grants import Grant, held_by
-from narrowgate.core.identity import Chain
+from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.judging import Evidence, Granted, Grants, Held, judge
-from narrowgate.core.matching import question_of
-from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.matching import Question, question_of
+from narrowgate.core.rulebook import Candidates, Rulebook
 
 
 def could_be_allowed(
@@ -29,7 +30,7 @@ def could_be_allowed(
     question = question_of(what)
     for member in chain:
         found = rulebook.holding(member, what.cluster).candidates(question)
-        if any(rule.condition is None and rule.has_name(question) for rule in found.deny):
+        if _is_plainly_denied(found, question):
             return None
         covering = next((rule.ref for rule in found.allow if rule.has_name(question)), None)
         if covering is None:
@@ -39,6 +40,40 @@ def could_be_allowed(
         if covering is None:
             return None
     return covering
+
+
+def wants_pod(rulebook: Rulebook, chain: Chain, what: Intent) -> bool:
+    """Whether some rule that may speak of this asks for the pod that it goes into: its labels, its container."""
+    question, entries = question_of(what), entries_of(what)
+    for member in chain:
+        found = rulebook.holding(member, what.cluster).candidates(question)
+        for rule in (*found.deny, *found.approve, *found.allow, *found.grantable):
+            if rule.inside is not None and rule.inside.wants_pod(entries):
+                return True
+    return False
+
+
+def could_be_entered(
+    chain: Chain, what: Intent, rulebook: Rulebook, grants: Sequence[Grant], now: float
+) -> RuleRef | None:
+    """As `could_be_allowed`, for a way into a pod that nobody has looked at; what a rule offers that asks people counts
+    too.
+    """
+    question = question_of(what)
+    covering: RuleRef | None = None
+    for member in chain:
+        found = rulebook.holding(member, what.cluster).candidates(question)
+        if _is_plainly_denied(found, question):
+            return None
+        covering = could_be_allowed(chain_of(member), what, rulebook, grants, now)
+        covering = covering or next((rule.ref for rule in found.approve if rule.covers(question)), None)
+        if covering is None:
+            return None
+    return covering
+
+
+def _is_plainly_denied(found: Candidates, question: Question) -> bool:
+    return any(rule.condition is None and rule.inside is None and rule.has_name(question) for rule in found.deny)
 
 
 def cover_if_approved(

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from narrowgate.core.commands import shown
 from narrowgate.core.decision import Deny, NeedsApproval
 from narrowgate.core.denied_request import put_together
 from narrowgate.core.grants import granted_rule
@@ -20,7 +21,7 @@ from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Use
 from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import EVERYTHING, Approval, Effect, MountedSecrets
+from narrowgate.core.policy import EVERYTHING, Approval, Effect, MountedSecrets, Rule
 from narrowgate.core.rulebook import Holding
 from narrowgate.core.wanted import MOST_WANTED, WantedRefused, read_wanted
 
@@ -95,6 +96,12 @@ def denied(asked: Asked, refused: Refused) -> Deny:
     does = "denies it" if rule.effect is Effect.DENY else "holds it for approval"
     reason = f"rule {rule.rule.id} of policy {rule.ref.policy} {does}{_because(asked)}"
     hint = "no approval lifts a deny rule; ask for something it does not match"
+    if rule.rule.commands is not None:
+        guarded = _some(shown(pattern) for pattern in rule.rule.commands)
+        hint = (
+            f"the rule guards the commands {guarded}, and whatever could run them unseen: shells, interpreters, "
+            "attach, debug containers; run a program that it does not mean by itself"
+        )
     if refused.undecided:
         reason += f": its condition cannot be decided: {refused.undecided}"
         hint = "a condition that cannot be decided denies; change the object or the rule"
@@ -123,9 +130,9 @@ def _let_in_by(asked: Asked, refused: Refused) -> Deny:
 def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
     """No rule gives it."""
     judged = asked.judged
-    if not holding.holds:
+    if not holding.holds and not answer.away:
         return _holds_nothing(asked, answer, holding)
-    reason = f"no rule allows it{_because(asked)}"
+    reason = f"no rule allows {answer.away or 'it'}{_because(asked)}"
     if answer.undecided is not None:
         rule, why = answer.undecided
         reason += f"; rule {rule.rule.id} of policy {rule.ref.policy} would, but its condition cannot be decided: {why}"
@@ -163,7 +170,8 @@ def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) ->
     """The refusal with all that its sender lacks, where words can ask for it: who asks for one part is not to be
     refused the next one then.
     """
-    if len(lacking) > MOST_WANTED:
+    if len(lacking) > MOST_WANTED or any(answer.away for _, answer in lacking):
+        # Words name no command: a task for them would be refused the same.
         return first
     words = [_wanted(asked, answer.grantable) for asked, answer in lacking]
     # What another member of the chain lacks is not the sender's to ask for.
@@ -348,7 +356,20 @@ def _summary(rule: CompiledRule) -> str:
         where = (
             " everywhere" if EVERYTHING in rule.rule.namespaces else f" in {_listed(rule.rule.namespaces, 'namespace')}"
         )
-    return f"{verbs}{names}{where}{' on a condition' if rule.condition else ''}"
+    narrowed = f" ({_inside(rule.rule)})" if rule.inside is not None else ""
+    return f"{verbs}{names}{where}{narrowed}{' on a condition' if rule.condition else ''}"
+
+
+def _inside(rule: Rule) -> str:
+    """What a rule says of ways into pods."""
+    said = []
+    if rule.commands is not None:
+        said.append(f"commands {_some(shown(pattern) for pattern in rule.commands)}")
+    if rule.containers is not None:
+        said.append(_listed(rule.containers, "container"))
+    if rule.pod_labels is not None:
+        said.append(f"pods with {_some(f'{key}={value}' for key, value in rule.pod_labels)}")
+    return ", ".join(said)
 
 
 def _listed(names: Iterable[str], noun: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from narrowgate.core import entry_file
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
 from narrowgate.core.policy import (
@@ -31,6 +32,7 @@ from narrowgate.core.yaml_reader import Field, Reader, meant
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
     "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency", "mountedSecrets",
+    *entry_file.KEYS,
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -105,6 +107,8 @@ def read_rule(reader: Reader, field: Field) -> Rule | None:
         _check_namespaced(reader, field, what)
     when = _condition(reader, entries["when"]) if "when" in entries else ""
     terms = _terms(reader, field, entries, effect, what.get("resources", ())) if effect else {}
+    if effect and not urls:
+        terms.update(entry_file.read_inside(reader, entries, effect, what.get("resources", ())))
     if len(reader.errors) > mistakes or effect is None:
         return None
     return Rule(id=identifier, effect=effect, when=when, line=field.line, **what, **terms)
@@ -213,7 +217,7 @@ def _verbs(reader: Reader, field: Field, entries: Mapping[str, Field], known: tu
 
 
 def _read_urls(reader: Reader, field: Field, entries: Mapping[str, Field]) -> dict[str, Any]:
-    for key in ("resources", "apiGroups", "namespaces", "names"):
+    for key in ("resources", "apiGroups", "namespaces", "names", *entry_file.KEYS):
         if key in entries:
             reader.refuse(entries[key], "does not go with nonResourceURLs", "write two rules")
     found = reader.texts(entries["nonResourceURLs"], "paths")

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from narrowgate.core.conditions import ObjectNeeds
+from narrowgate.core.entering import DEBUG
 from narrowgate.core.identity import Chain, Identity, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.masking.choosing import (
@@ -282,6 +283,8 @@ class Rulebook:
         for member in chain:
             found = self.holding(member, what.cluster).candidates(question)
             for rule in (*found.deny, *found.approve, *found.allow, *found.grantable):
+                if rule.inside is not None and rule.inside.wants_containers() and question.subresource == DEBUG:
+                    needs_object = needs_old_object = True
                 if rule.condition is not None:
                     needs_object |= rule.condition.needs.object
                     needs_old_object |= rule.condition.needs.old_object

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.commands import shown
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.policy import EVERYTHING, Effect, Policy, Rule, Subject, SubjectKind
 from narrowgate.core.policy_file import PolicyErrors, parse_policies
@@ -187,6 +188,10 @@ def rule_text(rule: Rule) -> str:
         text += f"/{','.join(rule.names)}" if rule.names else ""
         text += "" if one is not None else f" of {','.join(groups)}"
         text += f" -n {','.join(rule.namespaces)}" if rule.namespaces else ""
+    said = [f"commands {', '.join(map(shown, rule.commands))}"] if rule.commands is not None else []
+    said += [f"containers {', '.join(rule.containers)}"] if rule.containers is not None else []
+    said += [f"pods {', '.join(map('='.join, rule.pod_labels))}"] if rule.pod_labels is not None else []
+    text += f" ({'; '.join(said)})" if said else ""
     text += f" when {rule.when}" if rule.when else ""
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."

@@ -12,7 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from narrowgate.core.discovery import Discovery, ResourceType
-from narrowgate.core.intent import Intent
+from narrowgate.core.intent import Entry, Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo, request_info
 from narrowgate.core.target import CACHED_TARGETS, MAX_CACHED_TARGET_BYTES, Target
@@ -116,7 +116,16 @@ def _understand(method: str, target: Target, discovery: Discovery, cluster: str)
         if method not in ("GET", "POST"):
             raise Malformed(f"pods/{info.subresource} is opened by GET or POST, not by {method}", code=405)
         info = msgspec.structs.replace(info, verb="create")
-    return Intent(cluster=cluster, info=info, namespaced=kind.namespaced)
+    return Intent(cluster=cluster, info=info, namespaced=kind.namespaced, entry=_entry(info, target))
+
+
+def _entry(info: RequestInfo, target: Target) -> Entry | None:
+    """What an exec or attach says of itself (PodExecOptions, PodAttachOptions); what attach runs is running already."""
+    if not is_streaming(info) or info.subresource == "portforward":
+        return None
+    is_exec = info.subresource == "exec"
+    command = tuple(value for key, value in target.query if key == "command") if is_exec else ()
+    return Entry(container=target.first("container") or "", command=command)
 
 
 _understand_cached = lru_cache(maxsize=CACHED_TARGETS)(_understand)

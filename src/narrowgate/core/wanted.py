@@ -139,7 +139,7 @@ def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[fl
     seconds, link, emergency = terms
     near = holding.on_resource(question)
     for rule in near:
-        if rule.effect is Effect.DENY and rule.condition is None and rule.covers(question):
+        if rule.effect is Effect.DENY and rule.condition is None and rule.inside is None and rule.covers(question):
             raise NotOffered(f"{_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
     covering = _covering(near, question, emergency=emergency)
     if not covering:

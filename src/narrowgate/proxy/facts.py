@@ -17,11 +17,12 @@ from narrowgate.core.body import JSON, PROTOBUF, may_create, with_body, with_old
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow
 from narrowgate.core.documents import parse_json
+from narrowgate.core.entering import pod_seen
 from narrowgate.core.held_secrets import is_minded, secrets_of
 from narrowgate.core.identity import Chain
-from narrowgate.core.intent import HeldSecrets, Intent
+from narrowgate.core.intent import HeldSecrets, Intent, PodSeen
 from narrowgate.core.malformed import Malformed
-from narrowgate.core.preview import could_be_allowed
+from narrowgate.core.preview import could_be_allowed, could_be_entered, wants_pod
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.look import Look, pinned, whole_target
@@ -93,10 +94,13 @@ class Facts:
         return msgspec.structs.replace(what, intent=intent), body
 
     async def into_pod(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
-        """Look which Secrets the pod holds that a request would be let into, where that has a say.
+        """Look at the pod that a request would be let into, where its labels, its container or its Secrets have a say.
 
         Raises what asking the API server raises.
         """
+        seen = await self._seen(exchange, who, what)
+        if seen is not None:
+            what = msgspec.structs.replace(what, intent=msgspec.structs.replace(what.intent, pod=seen))
         held = HeldSecrets(known_values=what.served.cluster.access.masks_known_values)
         intent = msgspec.structs.replace(what.intent, held=held)
         snapshot = what.snapshot
@@ -107,6 +111,20 @@ class Facts:
         if is_minded(snapshot.rulebook, who, intent):
             held = await self._held(Look(exchange, who, what, decision.rule, self._masking), what, held)
         return msgspec.structs.replace(what, intent=msgspec.structs.replace(intent, held=held))
+
+    async def _seen(self, exchange: Exchange, who: Chain, what: Understood) -> PodSeen | None:
+        """What rules may ask of the pod; None where none asks, or nothing could let the request in anyhow."""
+        snapshot, now = what.snapshot, time.time()
+        if not wants_pod(snapshot.rulebook, who, what.intent):
+            return None
+        covering = could_be_entered(who, what.intent, snapshot.rulebook, snapshot.grants_of(who), now)
+        if covering is None:
+            return None
+        look = Look(exchange, who, what, covering, self._masking)
+        status, answer = await look.ask("GET", whole_target(what.target), b"", b"")
+        if status != OK:
+            return PodSeen(unknown=f"the cluster answers {status} to reading it")
+        return pod_seen(parse_json(answer))
 
     async def _held(self, look: Look, what: Understood, held: HeldSecrets) -> HeldSecrets:
         status, answer = await look.ask("GET", whole_target(what.target), b"", b"")

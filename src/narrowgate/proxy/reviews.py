@@ -133,5 +133,5 @@ def _granted(rule: RuleInForce) -> GrantedRule:
         resources=written.resources,
         names=written.names,
         non_resource_urls=written.non_resource_urls,
-        conditional=bool(written.when),
+        conditional=bool(written.when) or written.looks_inside,
     )

@@ -1,0 +1,110 @@
+"""What rule files say of ways into pods: read exactly, or refused with what to write instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from narrowgate.core.policy import Rule
+from narrowgate.core.policy_file import parse_policies
+from narrowgate.core.yaml_reader import PolicyErrors
+
+FILE = """
+apiVersion: narrowgate.dev/v1alpha1
+kind: Policy
+metadata: {{name: in}}
+spec:
+  subjects: [{{kind: Agent, name: ci}}]
+  clusters: [prod]
+  rules:
+    - id: in
+      effect: {effect}
+      verbs: [{verbs}]
+      apiGroups: [""]
+      resources: [{resources}]
+      namespaces: [ci]
+      {field}
+"""
+
+
+def read(field: str, effect: str = "allow", resources: str = "pods/exec", verbs: str = "create") -> Rule:
+    text = FILE.format(effect=effect, resources=resources, field=field, verbs=verbs)
+    return parse_policies(text, "in.yaml")[0].rules[0]
+
+
+def refused(field: str, effect: str = "allow", resources: str = "pods/exec") -> str:
+    with pytest.raises(PolicyErrors) as found:
+        read(field, effect, resources)
+    return str(found.value)
+
+
+def test_commands_are_read_in_one_line_or_word_by_word() -> None:
+    made = read('commands: ["ls *", cat /etc/*, [sh, -c, "ls /; id"], [echo, ""]]')
+    assert made.commands == (("ls", "*"), ("cat", "/etc/*"), ("sh", "-c", "ls /; id"), ("echo", ""))
+
+
+def test_containers_and_labels_are_read() -> None:
+    made = read("containers: [app, web-1]\n      podSelector: {matchLabels: {app.example/name: web, tier: ''}}")
+    assert made.containers == ("app", "web-1")
+    assert made.pod_labels == (("app.example/name", "web"), ("tier", ""))
+
+
+def test_what_is_not_written_narrows_nothing() -> None:
+    assert not read("names: [web]").looks_inside
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("commands: []", "is empty"),
+        ("commands: ls", "must be a list"),
+        ('commands: ["sh *"]', "runs what it is told"),
+        ('commands: ["/bin/bash -c *"]', "runs what it is told"),
+        ('commands: ["python3.11 **"]', "runs what it is told"),
+        ('commands: ["env * ls"]', "runs what it is told"),
+        ('commands: ["*"]', "name the program"),
+        ('commands: ["l* x"]', "name the program"),
+        ('commands: ["** ls"]', "at the end"),
+        ("commands: ['sh -c \"ls\"']", "quotes"),
+        ("commands: [ls, ls]", "in the list already"),
+        ("commands: [[]]", "is empty"),
+        ("commands: [1]", "must be a text"),
+        ("containers: [a*]", "names are exact"),
+        ("containers: [A_b]", "cannot be the name"),
+        ("podSelector: {app: web}", "unknown key"),
+        ("podSelector: {matchLabels: {}}", "0 labels"),
+        ("podSelector: {matchLabels: [a]}", "mapping of labels"),
+        ("podSelector: {matchLabels: {a: 'x y'}}", "cannot be a label"),
+        ("podSelector: {matchLabels: {'a b': x}}", "cannot be a label"),
+        ("podSelector: {matchLabels: {a: 1}}", "must be a text"),
+        ("podSelector: {matchLabels: {a: b, a: c}}", "written twice"),
+        ("podSelector: {}", "has no matchLabels"),
+    ],
+)
+def test_what_would_not_do_what_it_says_is_refused(field: str, message: str) -> None:
+    assert message in refused(field)
+
+
+@pytest.mark.parametrize("resources", ["pods", "pods/log", "pods/exec, pods/log", '"*"', '"*/exec"'])
+@pytest.mark.parametrize("field", ["commands: [ls]", "containers: [a]", "podSelector: {matchLabels: {a: b}}"])
+def test_other_resources_have_no_commands(field: str, resources: str) -> None:
+    assert "name some of pods/exec, pods/attach, pods/ephemeralcontainers" in refused(field, "deny", resources)
+
+
+def test_paths_have_none_either() -> None:
+    text = FILE.format(effect="allow", resources="x", field="commands: [ls]", verbs="get")
+    text = (
+        text.replace('apiGroups: [""]', "nonResourceURLs: [/x]")
+        .replace("resources: [x]", "")
+        .replace("namespaces: [ci]", "")
+    )
+    with pytest.raises(PolicyErrors, match="does not go with nonResourceURLs"):
+        parse_policies(text, "in.yaml")
+
+
+def test_a_gift_of_commands_is_not_about_attaching() -> None:
+    assert "a rule of its own for pods/attach" in refused("commands: [ls]", resources="pods/exec, pods/attach")
+
+
+def test_a_guard_may_be_about_attaching_and_any_program() -> None:
+    made = read('commands: ["*sh", "sh **", rm]', "deny", "pods/exec, pods/attach, pods/ephemeralcontainers")
+    assert made.commands == (("*sh",), ("sh", "**"), ("rm",))
