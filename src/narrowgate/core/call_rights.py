@@ -62,6 +62,8 @@ class Action(enum.Enum):
     END_DELEGATION = "end delegations"
     SEARCH_RECORD = "search the record"
     GET_RECORD = "look at the record"
+    LIST_SESSIONS = "list sessions"
+    END_SESSION = "end sessions"
 
 
 class Reach(enum.IntEnum):
@@ -137,6 +139,9 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         # Own: of people, what they did, and what agents did while they answered for them.
         Action.SEARCH_RECORD: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_RECORD: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        Action.LIST_SESSIONS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        # Whoever may watch a session may stop it: what it does wrong cannot wait for somebody with another role.
+        Action.END_SESSION: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
     }
 )
 

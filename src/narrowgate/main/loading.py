@@ -15,6 +15,9 @@ from narrowgate.main.policy_folder import rulebook_of
 from narrowgate.proxy.state import Loaded
 from narrowgate.store.port import NotThere, Store
 
+ENDS_SECONDS = 3600.0
+"""For which the ends of sessions are held: a process hears of them within seconds, or refuses everything."""
+
 log = logging.getLogger("narrowgate")
 
 
@@ -45,7 +48,8 @@ class Loading:
         self.agents = {agent.name: agent for agent in agents}
         grants = {task.id: grant for task in tasks if (grant := task.grant()) is not None}
         waiting = (one.id for one in self._store.approvals.open() if one.state is ApprovalState.PENDING)
-        return Loaded(authenticator, rulebook, grants, frozenset(waiting))
+        ended = self._store.session_ends.since(time.time() - ENDS_SECONDS)
+        return Loaded(authenticator, rulebook, grants, frozenset(waiting), ended)
 
     def _current_rulebook(self) -> Rulebook:
         try:

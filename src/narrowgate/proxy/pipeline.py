@@ -468,6 +468,8 @@ class Pipeline:
         if exchange.taken is not None and exchange.taken.is_lost:
             return refusals.stream_not_counted()
         snapshot = self._state.current(self._loop.time())
+        if (ended := snapshot.ended.get(exchange.audit_id)) is not None:
+            return Deny(message=ended)
         now = time.time()
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
         match answer:

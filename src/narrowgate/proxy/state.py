@@ -42,6 +42,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Of each active task, by its id."""
     pending: frozenset[str] = frozenset()
     """Ids of the approvals that wait for people."""
+    ended: Mapping[str, str] = {}
+    """Requests that somebody ended while they ran, by their audit id, with the sentence that says so."""
 
     def grants_of(self, chain: Chain) -> tuple[Grant, ...]:
         """What the members of the chain hold by the tasks that they came with."""
@@ -57,6 +59,7 @@ class Loaded(msgspec.Struct, frozen=True):
     rulebook: Rulebook
     grants: Mapping[str, Grant] = {}
     pending: frozenset[str] = frozenset()
+    ended: Mapping[str, str] = {}
 
 
 class ServedCluster(msgspec.Struct, frozen=True):
@@ -89,10 +92,11 @@ class State:
         rulebook: Rulebook,
         grants: Mapping[str, Grant] | None = None,
         pending: frozenset[str] = frozenset(),
+        ended: Mapping[str, str] | None = None,
     ) -> None:
         """Put a new view in force."""
         number = self._snapshot.number + 1 if self._snapshot is not None else 1
-        self._snapshot = Snapshot(number, authenticator, rulebook, grants or {}, pending)
+        self._snapshot = Snapshot(number, authenticator, rulebook, grants or {}, pending, ended or {})
         for notify in self.on_change:
             notify()
 
@@ -116,7 +120,9 @@ class State:
                     stamp = await change_stamp()
                     if stamp != seen or self._snapshot is None:
                         loaded = await load()
-                        self.replace(loaded.authenticator, loaded.rulebook, loaded.grants, loaded.pending)
+                        self.replace(
+                            loaded.authenticator, loaded.rulebook, loaded.grants, loaded.pending, loaded.ended
+                        )
                         seen = stamp
                 # Fresh as of the question, not of the answer.
                 self._fresh_at = asked_at

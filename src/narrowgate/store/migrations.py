@@ -192,6 +192,15 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX denied_requests_by_holder ON denied_requests (holder, at)",
         "CREATE INDEX denied_requests_by_time ON denied_requests (at)",
     ),
+    (
+        """CREATE TABLE session_ends (
+            session TEXT NOT NULL PRIMARY KEY,
+            because TEXT NOT NULL,
+            by TEXT NOT NULL,
+            at FLOAT NOT NULL
+        )""",
+        "CREATE INDEX session_ends_by_time ON session_ends (at)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -73,7 +73,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     """`agent.added`, `agent.changed`, `agent.removed`, `policies.revised`, `signin.added`, `signin.ended`,
     `role.given`, `role.taken`,
-    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`, `delegation.added`, `delegation.changed`."""
+    `task.requested`, `task.changed`, `approval.asked`, `approval.changed`, `delegation.added`, `delegation.changed`,
+    `session.ended`."""
     subject: str
     """What was changed: the agent's name, the revision's number, the sign-in's id, who has the role."""
     detail: str
@@ -407,6 +408,21 @@ class Pruning(Protocol):
         ...
 
 
+class SessionEnds(Protocol):
+    """Sessions that somebody ended while they ran. Ending one is a change that the data plane must hear of."""
+
+    def end(self, session: str, because: str, *, by: str, at: float) -> None:
+        """End the session of this audit id, in whichever process it runs, for `because` (may be empty).
+
+        Ending it again changes nothing: the first reason counts.
+        """
+        ...
+
+    def since(self, at: float) -> Mapping[str, str]:
+        """All that were ended at or after `at`, by their audit id, with a sentence that says by whom and why."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -458,6 +474,11 @@ class Store(Protocol):
     @property
     def rule_uses(self) -> RuleUseLog:
         """When rules were last used."""
+        ...
+
+    @property
+    def session_ends(self) -> SessionEnds:
+        """Sessions that were ended."""
         ...
 
     @property

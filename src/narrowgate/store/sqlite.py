@@ -29,6 +29,7 @@ from narrowgate.store.port import (
 from narrowgate.store.pruning import Pruning
 from narrowgate.store.roles import RoleTable
 from narrowgate.store.rule_uses import RuleUseTable
+from narrowgate.store.session_ends import SessionEndTable
 from narrowgate.store.sightings import SightingTable
 from narrowgate.store.sign_ins import SignInTable
 from narrowgate.store.sqlite_file import SQLiteFile
@@ -55,6 +56,7 @@ class SQLiteStore:
         self.approvals = ApprovalTable(self._file)
         self.delegations = DelegationTable(self._file)
         self.rule_uses = RuleUseTable(self._file)
+        self.session_ends = SessionEndTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

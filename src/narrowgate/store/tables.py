@@ -200,6 +200,17 @@ denied_requests = Table(
 )
 """What agents were refused lately (`core.denied_request.DeniedRequest` as JSON): an hour, no part of the record."""
 
+session_ends = Table(
+    "session_ends",
+    metadata,
+    Column("session", Text, primary_key=True, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("session_ends_by_time", "at"),
+)
+"""Sessions (the audit ids of their requests) that somebody ended while they ran."""
+
 revisions = Table(
     "policy_revisions",
     metadata,

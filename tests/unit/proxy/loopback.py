@@ -427,7 +427,8 @@ async def gate(
 
     async def load() -> Loaded:
         pending = (one.id for one in made.store.approvals.open() if one.state is ApprovalState.PENDING)
-        return Loaded(made.authenticator(made.agent), made.rulebook, made.grants, frozenset(pending))
+        ended = made.store.session_ends.since(0)
+        return Loaded(made.authenticator(made.agent), made.rulebook, made.grants, frozenset(pending), ended)
 
     async with asyncio.TaskGroup() as tasks:
         followers = [

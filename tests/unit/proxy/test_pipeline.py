@@ -229,6 +229,33 @@ def test_a_stream_for_which_nobody_vouches_any_more_is_ended(tmp_path: Path) -> 
     assert event["object"]["message"] == SILENT.reason
 
 
+def test_a_request_that_somebody_ended_is_over_for_their_reason_and_no_other_one_is(tmp_path: Path) -> None:
+    async def watched(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.ended()
+
+    async def main() -> tuple[dict[str, Any], int]:
+        async with api_server(tmp_path, watched) as server, gate(tmp_path, server) as made:
+            ended, other = await made.client(), await made.client()
+            for client, marked in ((ended, "&marked=1"), (other, "")):
+                await client.send(request("GET", f"{PODS}?watch=1{marked}"))
+            await until(lambda: len(made.running) == 2)
+            session = next(event for event in made.events() if "marked=1" in event["requestURI"])["auditID"]
+            made.store.session_ends.end(session, "it looked at secrets", by="person:alice", at=1.0)
+            answer = await ended.message()
+            await until(lambda: len(made.running) <= 1)
+            still = len(made.running)
+            await ended.close()
+            await other.close()
+            found: dict[str, Any] = json.loads(answer.body)
+            return found, still
+
+    event, still = run(main())
+    assert event["object"]["message"] == "the session was ended by person:alice: it looked at secrets"
+    assert still == 1
+
+
 # --- which cluster
 
 

@@ -77,14 +77,14 @@ class RecordDocument(msgspec.Struct, frozen=True, kw_only=True):
 def list_records(parts: ApiParts, sent: Sent) -> Answered:
     """The requests that match, of those that the caller may see."""
     asked: RecordQuery = sent.query
-    sight = _sight(sent)
+    sight = sight_of(sent)
     words = msgspec.structs.asdict(asked)
     for of_the_page in ("limit", "continue_"):
         del words[of_the_page]
     words["noticed"] = "true" if asked.noticed else ""
     query = _query(words, sent.now)
     behind = _number(read_token(asked, _LIST))
-    with _index(parts) as (index, folder):
+    with opened_index(parts) as (index, folder):
         texts = _recordings(folder, query)
         answers = index.search(query, sight, behind=behind, texts=texts)
         found = list(itertools.islice(answers, asked.limit + 1))
@@ -96,9 +96,9 @@ def list_records(parts: ApiParts, sent: Sent) -> Answered:
 
 def get_record(parts: ApiParts, sent: Sent) -> Answered:
     """One request by its audit id. Whoever may not see it is told what they would be told if it were not there."""
-    audit_id, sight = sent.path["id"], _sight(sent)
+    audit_id, sight = sent.path["id"], sight_of(sent)
     query = _query({"id": audit_id}, sent.now)
-    with _index(parts) as (index, _):
+    with opened_index(parts) as (index, _):
         found = next(index.search(query, sight), None)
         if found is None:
             more = "" if sent.reaches_all else " of yours, or of an agent you answered for"
@@ -111,8 +111,8 @@ def _document(found: Found) -> RecordDocument:
     return RecordDocument(entry=found.entry, events=events)
 
 
-def _sight(sent: Sent) -> Sight:
-    """What of the record the caller may see."""
+def sight_of(sent: Sent) -> Sight:
+    """What of the record the caller may see. Raises Problem where that is nothing."""
     if sent.reaches_all:
         return SeesAll()
     who = sent.caller.identity
@@ -138,8 +138,8 @@ def _number(behind: str) -> int | None:
 
 
 @contextmanager
-def _index(parts: ApiParts) -> Iterator[tuple[Index, Path]]:
-    """The search index as it is: another part of the process keeps it up to date."""
+def opened_index(parts: ApiParts) -> Iterator[tuple[Index, Path]]:
+    """The search index as it is: another part of the process keeps it up to date. Raises Problem."""
     if parts.trail is None:
         raise Problem(Trouble.UNAVAILABLE, "this gate keeps no record that can be searched here")
     if not parts.searching.acquire(blocking=False):

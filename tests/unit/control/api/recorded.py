@@ -32,3 +32,30 @@ def did(folder: Path, *done: tuple[str, str, str]) -> None:
     journal.write()
     journal.close()
     SearchIndex(folder).take_in()
+
+
+def began(folder: Path, *begun: tuple[str, str, str, str, bool]) -> None:
+    """Put sessions into the record: audit id, who, who answered for that one, the subresource, whether it runs."""
+    journal = Journal.open(folder, "gate-1", SIGNER)
+    for number, (audit_id, who, owner, subresource, runs) in enumerate(begun):
+        at = f"2026-01-02T00:00:00.{number:06d}Z"
+        event = {
+            "auditID": audit_id,
+            "stage": "ResponseStarted" if runs else "ResponseComplete",
+            "requestURI": f"/api/v1/namespaces/ci/pods/web-0/{subresource}?command=sh&command=-c&command=ls+%2F",
+            "verb": "create",
+            "user": {"username": who, "extra": {"narrowgate.dev/owner": [owner]}},
+            "objectRef": {"resource": "pods", "subresource": subresource, "namespace": "ci", "name": "web-0"},
+            "responseStatus": {"code": 101 if subresource != "log" else 200},
+            "requestReceivedTimestamp": at,
+            "stageTimestamp": at,
+            "annotations": {
+                "narrowgate.dev/chain": json.dumps([who]),
+                "narrowgate.dev/decision": "allow",
+                "narrowgate.dev/cluster": "dev",
+            },
+        }
+        journal.append(json.dumps(event).encode())
+    journal.write()
+    journal.close()
+    SearchIndex(folder).take_in()

@@ -10,7 +10,7 @@ import pytest
 from starlette.routing import Route
 from tests.unit.control.api.calling import PEOPLE, POLICY, Api, document
 from tests.unit.control.api.questions import asked, bearer_of, signed_in, waiting_and_approved
-from tests.unit.control.api.recorded import did
+from tests.unit.control.api.recorded import began, did
 
 from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
@@ -150,6 +150,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     )
     api.store.denied_requests.tell([denied], now=now)
     did(api.folder / "trail", ("hers-did", "agent:hers", "person:olga"))
+    began(api.folder / "trail", ("hers-runs", "agent:hers", "person:olga", "exec", True))
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -195,6 +196,8 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("getDenied", "owner", "/denied/refused", None),
         ("listRecords", "owner", "/records?limit=1", None),
         ("getRecord", "owner", "/records/hers-did", None),
+        ("listSessions", "owner", "/sessions?running=true", None),
+        ("endSession", "owner", "/sessions/hers-runs/end", {"because": "odd"}),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
-from tests.unit.control.api.recorded import did
+from tests.unit.control.api.recorded import began, did
 
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.control.api.calls import PREFIX
@@ -77,6 +77,9 @@ EXPECTED = {
     # An agent may be called what another was called before it: the record is for people.
     "listRecords":         "401 401 401  403 403 403  200 200 200 200 200  200 200",
     "getRecord":           "401 401 401  403 403 403  404 404 404 200 200  200 200",
+    "listSessions":        "401 401 401  403 403 403  200 200 200 200 200  200 200",
+    # Whoever may watch one may stop it.
+    "endSession":          "401 401 401  403 403 403  404 404 404 200 200  200 200",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
     "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
@@ -98,6 +101,7 @@ BODIES: dict[str, Any] = {
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
+    "endSession": {"because": "tests"},
     "answerApprovals": {"ids": ["hers-asks"], "answer": "yes"},
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
@@ -126,6 +130,8 @@ def target_of(path: str, caller: str) -> str:
         return path.replace("{id}", f"{agent}-refused")
     if path.startswith("/records/{id}"):
         return path.replace("{id}", f"{agent}-did")
+    if path.startswith("/sessions/{id}"):
+        return path.replace("{id}", f"{agent}-runs")
     if path.startswith("/approvals/{id}"):
         return path.replace("{id}", "hers-asks")
     return (
@@ -151,6 +157,11 @@ def prepare(api: Api) -> None:
         )
         api.store.denied_requests.tell([refused], now=now)
     did(api.folder / "trail", ("hers-did", "agent:hers", "person:olga"), ("theirs-did", "agent:theirs", "group:sre"))
+    began(
+        api.folder / "trail",
+        ("hers-runs", "agent:hers", "person:olga", "exec", True),
+        ("theirs-runs", "agent:theirs", "group:sre", "exec", True),
+    )
     question = ApprovalQuestion(
         id="hers-asks",
         asks=(Approval((Approvers("sre", 1),), 600.0),),
