@@ -16,8 +16,8 @@ LOOK_SECONDS = 2.0
 """From one look at the journals to the next: what was done is found about as soon as somebody can ask for it."""
 
 REST = 49.0
-"""Of the time that taking in took, rested afterwards: at most a fiftieth of a processor is taken from the gate's requests.
-That keeps up with some two hundred requests a second; what a busy hour leaves behind is taken in later, or by whoever
+"""Of the time that taking in took, rested afterwards: at most a fiftieth of a processor is taken from requests. That
+keeps up with some two hundred requests a second; what a busy hour leaves behind is taken in later, or by whoever
 searches."""
 
 BITE = 16 * 1024 * 1024
