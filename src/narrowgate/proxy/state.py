@@ -120,9 +120,7 @@ class State:
                     stamp = await change_stamp()
                     if stamp != seen or self._snapshot is None:
                         loaded = await load()
-                        self.replace(
-                            loaded.authenticator, loaded.rulebook, loaded.grants, loaded.pending, loaded.ended
-                        )
+                        self.replace(loaded.authenticator, loaded.rulebook, loaded.grants, loaded.pending, loaded.ended)
                         seen = stamp
                 # Fresh as of the question, not of the answer.
                 self._fresh_at = asked_at
