@@ -41,6 +41,11 @@ class Stub(Echo):
         self._thread = threading.Thread(target=self._accept, name="stub", daemon=True)
         self._thread.start()
 
+    @property
+    def answers(self) -> Mapping[str, Callable[[Stub, Stream, Received], bool]]:
+        """What is done with requests whose target holds a word."""
+        return ANSWERS
+
     def _one(self, stream: Stream) -> bool:
         head = stream.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         if self._stopping:
@@ -52,7 +57,7 @@ class Stub(Echo):
         fields = {name.lower(): value for name, value in headers}
         request = Received(method, target, headers, stream.body(fields))
         self.received.append(request)
-        for word, answer in ANSWERS.items():
+        for word, answer in self.answers.items():
             if word in target:
                 return answer(self, stream, request)
         document = discovery(target, fields.get("accept", "")) or self._echo(request)

@@ -211,6 +211,7 @@ class Recorder:
         return f"{self._spool_limit} bytes of recordings or more wait for {self._store.where}{because}"
 
     async def _sync_again_and_again(self) -> None:
+        await self._make_up()
         while True:
             await asyncio.sleep(SYNC_SECONDS)
             self._seal_what_is_silent()
@@ -242,13 +243,13 @@ class Recorder:
         """Find out whether something can be recorded again, though nobody asks, and finish what could not be."""
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._disk, self._spool.probe)
             for name in list(self._abandoned):
                 head = await loop.run_in_executor(self._disk, self._spool.finish_cut, name)
                 self._abandoned.discard(name)
                 if head is not None:
                     self._told(head)
                     self._finished.set()
+            await loop.run_in_executor(self._disk, self._spool.probe)
         except RecordingUnwritable as error:
             self._failure = str(error)
         except RecordingDamaged as error:

@@ -29,6 +29,9 @@ from narrowgate.recordings.tails import tail_paths
 CUT = "the gate ended before the session did"
 """The last entry's reason in a recording that was finished for a gate that could not."""
 
+UNRECORDED = "the session was ended: it could not be recorded any more"
+"""The same for a session that the gate ended itself."""
+
 
 class Recovered(msgspec.Struct, frozen=True):
     """What was done with a spool."""
@@ -62,8 +65,8 @@ def recover(folder: Path, keys: Sequence[RecordingKey], packing: Packing) -> Rec
     return Recovered(tuple(finished), tuple(problems))
 
 
-def finish_cut(path: Path, keys: Sequence[RecordingKey], packing: Packing) -> RecordingHead | None:
-    """Finish one recording whose writer is gone; None where nothing was ever written to it.
+def finish_cut(path: Path, keys: Sequence[RecordingKey], packing: Packing, reason: str = CUT) -> RecordingHead | None:
+    """Finish one recording whose writer is gone; None where nothing was ever written to it. `reason` is its last entry.
 
     Raises RecordingDamaged, RecordingKeyMissing, NewerRecording, RecordingUnwritable, OSError.
     """
@@ -86,7 +89,7 @@ def finish_cut(path: Path, keys: Sequence[RecordingKey], packing: Packing) -> Re
     live = LiveFile.resume(path, name, sealing, packing, point)
     try:
         if not point.ended:
-            live.write_block(_to_the_end(loose, point.last))
+            live.write_block(_to_the_end(loose, point.last, reason))
         return live.finish()
     finally:
         live.close()
@@ -115,12 +118,11 @@ def _rests(folder: Path, finished: Sequence[RecordingHead]) -> Iterator[Path]:
         yield from sorted(folder.glob(f"{spool_path(folder, head.name, UNREADABLE).name}*"))
 
 
-def _to_the_end(loose: list[Entry], last: int) -> list[Entry]:
-    if not loose:
-        return [Entry(last, Noted(CUT)), Entry(last, Ended(CUT))]
-    if isinstance(loose[-1].what, Ended):
+def _to_the_end(loose: list[Entry], last: int, reason: str) -> list[Entry]:
+    if loose and isinstance(loose[-1].what, Ended):
         return loose
-    return [*loose, Entry(loose[-1].at, Noted(CUT)), Entry(loose[-1].at, Ended(CUT))]
+    at = loose[-1].at if loose else last
+    return [*loose, Entry(at, Noted(reason)), Entry(at, Ended(reason))]
 
 
 def _remove_tails(folder: Path) -> None:

@@ -5,6 +5,7 @@
 <folder>/<writer>/2026-11-21.<session>.recording   finished, on its way to the store
 <folder>/<writer>/2026-11-21.<session>.unreadable  what a crash left and nobody can read
 <folder>/<writer>/lock                             held by the process that writes
+<folder>/<writer>/reserve                          room for the end of a recording that has filled the disk
 
 Each process has a folder of its own; one that starts takes over those that nobody holds.
 """
@@ -26,7 +27,7 @@ from narrowgate.recordings.errors import RecordingUnwritable
 from narrowgate.recordings.live_file import LiveFile
 from narrowgate.recordings.names import FINISHED, LIVE, name_in_spool, spool_path
 from narrowgate.recordings.port import RecordingStore
-from narrowgate.recordings.recovery import finish_cut, recover
+from narrowgate.recordings.recovery import UNRECORDED, finish_cut, recover
 from narrowgate.recordings.sealing import SALT_BYTES, Packing, RecordingKey, Sealing
 
 _WRITER = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
@@ -34,6 +35,13 @@ _WRITER = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
 
 _PROBE_BYTES = 64 * 1024
 """As much as a block can be."""
+
+
+_RESERVE = "reserve"
+_RESERVE_BYTES = 1024 * 1024
+"""The last block and the index of a recording of 4 GiB. Without them it could not be finished, hence not be sent, and
+the disk would stay as full as it is.
+"""
 
 
 class SpoolInUse(Exception):
@@ -97,6 +105,7 @@ class Spool:
                 if lock is None:
                     continue
                 try:
+                    (folder / _RESERVE).unlink(missing_ok=True)
                     found = recover(folder, self._keys, self._packing)
                     self._take_over(folder)
                 finally:
@@ -111,18 +120,21 @@ class Spool:
     def finish_cut(self, name: str) -> RecordingHead | None:
         """Finish a recording of this process that could not be finished when it ended, and that is closed.
 
-        None where there is nothing to finish. Raises RecordingUnwritable, RecordingDamaged.
+        It may take the room that `probe` keeps aside. None where there is nothing to finish. Raises
+        RecordingUnwritable, RecordingDamaged.
         """
         path = spool_path(self._folder, name, LIVE)
         try:
-            return finish_cut(path, self._keys, self._packing)
+            (self._folder / _RESERVE).unlink(missing_ok=True)
+            return finish_cut(path, self._keys, self._packing, UNRECORDED)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise RecordingUnwritable.by(path, error) from error
 
     def probe(self) -> None:
-        """Whether something can be written here now. Raises RecordingUnwritable."""
+        """Whether something can be written here now, and still be finished. Raises RecordingUnwritable."""
+        self._set_aside()
         path = self._folder / "probe"
         try:
             path.write_bytes(bytes(_PROBE_BYTES))
@@ -152,6 +164,16 @@ class Spool:
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._lock)
+
+    def _set_aside(self) -> None:
+        path = self._folder / _RESERVE
+        try:
+            with path.open("ab") as reserve:
+                os.posix_fallocate(reserve.fileno(), 0, _RESERVE_BYTES)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise RecordingUnwritable.by(path, error) from error
 
     def _take_over(self, folder: Path) -> None:
         """Finished recordings of a process that is gone become this one's to send."""
