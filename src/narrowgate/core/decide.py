@@ -34,6 +34,7 @@ import msgspec
 from narrowgate.core import refusals
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
+from narrowgate.core.entering import OPENED
 from narrowgate.core.grants import Grant, held_by
 from narrowgate.core.held_secrets import Member as Entering
 from narrowgate.core.held_secrets import with_held
@@ -44,6 +45,7 @@ from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.typed_lines import LineGuard
 from narrowgate.core.visible import VISIBLE_VERBS, Member, Visible
 
 
@@ -89,7 +91,24 @@ def decide(
     if held and lifting is None:
         return _not_whole(_Judged(chain, policy, grants, now), questions, evidence)
     masks = policy.masks_of(chain, what.cluster, questions[0][0], [rule.ref for rule in held])
-    return _allow(chain, covers, resting_on, lifting, masks)
+    allowed = _allow(chain, covers, resting_on, lifting, masks)
+    lines = _lines(_Judged(chain, policy, grants, now), what, allowed.covers, held)
+    return msgspec.structs.replace(allowed, lines=lines) if lines else allowed
+
+
+def _lines(
+    judged: _Judged, what: Intent, covers: Sequence[RuleRef], held: Sequence[CompiledRule]
+) -> tuple[LineGuard, ...]:
+    """What may not be typed into a session, by what covers each member of the chain and by what people said yes to."""
+    question = question_of(what)
+    if question.subresource not in OPENED:
+        return ()
+    rules = list(held)
+    for member, ref in zip(judged.chain, covers, strict=True):
+        found = judged.policy.holding(member, what.cluster).candidates(question)
+        rules += [rule for rule in (*found.allow, *found.grantable) if rule.ref == ref]
+    guards = [LineGuard(f"{rule.ref.policy}/{rule.rule.id}", rule.rule.lines) for rule in rules if rule.rule.lines]
+    return tuple(dict.fromkeys(guards))
 
 
 def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:

@@ -11,6 +11,7 @@ from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.policy import Approval
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.task_limits import Limits
+from narrowgate.core.typed_lines import LineGuard
 from narrowgate.core.visible import Visible
 
 __all__ = ["Allow", "Decision", "Deny", "NeedsApproval", "RuleRef"]
@@ -35,6 +36,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds: a stream that still runs then is decided again."""
     masks: MaskChoice | None = None
     """What must be masked in the answer before any of it leaves; None where nothing is."""
+    lines: tuple[LineGuard, ...] = ()
+    """What ends the session that it opens when it is typed there, by each rule that lets it in."""
     visible: Visible | None = None
     """What of a list or watch may be seen, and must be all that leaves; None where all of it may."""
 

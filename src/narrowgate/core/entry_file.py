@@ -22,7 +22,7 @@ from narrowgate.core.commands import (
 from narrowgate.core.policy import Effect
 from narrowgate.core.yaml_reader import Field, Reader
 
-KEYS: Final = ("containers", "commands", "podSelector")
+KEYS: Final = ("containers", "commands", "podSelector", "lines")
 
 _SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
 _MOST_LABELS: Final = 16

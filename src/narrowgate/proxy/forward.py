@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from narrowgate.core import status
-from narrowgate.core.decision import Allow, Decision
+from narrowgate.core.decision import Allow, Decision, Deny
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
 from narrowgate.core.task_limits import TELL_SECONDS
+from narrowgate.core.typed_lines import asks_for, reads_lines
 from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.core.visible import Part
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
@@ -23,6 +24,7 @@ from narrowgate.proxy.joined_list import JoinedList
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
 from narrowgate.proxy.running import Running, RunningRequests
+from narrowgate.proxy.session_lines import SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_recorder import SessionRecorder
 from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
@@ -74,6 +76,7 @@ class Session(NamedTuple):
     codec: SessionCodec
     masks: SessionMasks | None
     recorder: SessionRecorder | None
+    lines: SessionLines | None
 
 
 class Forwarder:
@@ -120,7 +123,7 @@ class Forwarder:
         body: bytes | None,
         judged: tuple[Callable[[], Awaitable[Decision]], Started],
     ) -> Response:
-        decide_again, started = judged
+        decide_again, started = _with_lines(allowed, judged[0]), judged[1]
         info = what.intent.info
         is_long = is_long_running(what)
         masks = self._masks(what, allowed, sending)
@@ -157,7 +160,8 @@ class Forwarder:
                 done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
                 return done
-            session = self._session(exchange, what, sending.who, head, shown) if head.status == 101 else None
+            lines = _lines(what, allowed, shown)
+            session = self._session(exchange, what, sending.who, head, (shown, lines)) if head.status == 101 else None
             response = Answering(exchange, connection, head, watches_json=info.verb == "watch", masks=masks)
             with self._running.entered(running(response.end)):
                 done = await (response.splice(session) if head.status == 101 else response.relay())
@@ -167,21 +171,28 @@ class Forwarder:
         return done
 
     def _session(
-        self, exchange: Exchange, what: Understood, who: Chain, head: ResponseHead, masks: SessionMasks | None
+        self,
+        exchange: Exchange,
+        what: Understood,
+        who: Chain,
+        head: ResponseHead,
+        looks: tuple[SessionMasks | None, SessionLines | None],
     ) -> Session | None:
         """What reads the session that this 101 begins; None where nobody has to.
 
         Raises UpstreamBroken where it cannot be read, TrailUnwritable where it cannot be recorded.
         """
+        masks, lines = looks
+        rewrite = lines or masks
         asked = asked_of(exchange.head, what.intent.info.subresource, what.target)
         try:
-            codec = session_codec(asked, head, masks) if masks is not None or self._sessions.records(what) else None
+            codec = session_codec(asked, head, rewrite) if rewrite is not None or self._sessions.records(what) else None
         except Unreadable as error:
             problem = f"what the API server has switched to cannot be read, and is not passed on: {error}"
             raise UpstreamBroken(problem) from None
         if codec is None:
             return None
-        return Session(codec, masks, self._sessions.begun(exchange, what, who, head, masks))
+        return Session(codec, masks, self._sessions.begun(exchange, what, who, head, masks), lines)
 
     def require_acceptable(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
         """Raise Malformed: 406 where the client accepts no form in which the answer could be masked, 403 where it
@@ -435,11 +446,12 @@ class Answering:
             client.write(write_switching_protocols(self._head))
             await joined.run(client.take_over(joined.client), connection.take_over(joined.upstream))
             return Response(code=101, bytes_out=joined.bytes_out, ended_because=self._ended_because)
-        self._joined = relay = SessionRelay(*ends, session.codec, session.masks, session.recorder)
+        self._joined = relay = SessionRelay(*ends, session.codec, session.masks, session.recorder, session.lines)
         try:
             client.write(write_switching_protocols(self._head))
             await relay.run(client.take_over(relay.client), connection.take_over(relay.upstream))
         finally:
+            self._ended_because = self._ended_because or relay.refused
             failed = await self._recorded(session, relay.failed)
         return Response(
             code=101,
@@ -478,6 +490,26 @@ class Answering:
         else:
             client.abort()
         return self._done("" if self._ended_because else reason)
+
+
+def _lines(what: Understood, allowed: Allow, masks: SessionMasks | None) -> SessionLines | None:
+    """What looks at the lines that are typed into a session; None where no rule asks for that, or nothing is typed."""
+    query = what.target.query
+    if not allowed.lines or not reads_lines(query):
+        return None
+    return SessionLines(allowed.lines, masks, has_terminal=asks_for(query, "tty"))
+
+
+def _with_lines(allowed: Allow, decide_again: Callable[[], Awaitable[Decision]]) -> Callable[[], Awaitable[Decision]]:
+    """What judges a session again, and ends it where other lines end it than when it began."""
+
+    async def again() -> Decision:
+        decision = await decide_again()
+        if isinstance(decision, Allow) and decision.lines != allowed.lines:
+            return Deny(message="what may be typed into this session has changed: open it again")
+        return decision
+
+    return again
 
 
 def _watch_error(why: Status) -> bytes:

@@ -52,6 +52,22 @@ class Recorder(Protocol):
         ...
 
 
+class Lines(Protocol):
+    """Looks at what is typed into the session (`proxy.session_lines`)."""
+
+    def judge(self, events: Iterable[StreamEvent]) -> str:
+        """Why the session must end with these; empty where it may go on."""
+        ...
+
+    def tell(self, why: str) -> Iterable[Channel]:
+        """Have the client told; these channels are to be flushed for it, in this order."""
+        ...
+
+
+class LineRefused(Exception):
+    """What was typed may not be; the message says by which rule."""
+
+
 class Unrecorded(Exception):
     """What passes cannot be kept; the message says why."""
 
@@ -130,6 +146,7 @@ class SessionRelay:
         codec: SessionCodec,
         masks: Masks | None = None,
         recorder: Recorder | None = None,
+        lines: Lines | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -137,9 +154,12 @@ class SessionRelay:
         self._codec = codec
         self._masks = masks
         self._recorder = recorder
+        self._lines = lines
         self._release: asyncio.TimerHandle | None = None
         self.failed = ""
         """Why it was broken off; empty where it was not."""
+        self.refused = ""
+        """What was typed that ended it; empty where nothing did."""
         self.client = _Side(client, self._from_client, self._ended)
         self.upstream = _Side(upstream, self._from_upstream, self._ended)
         self.client.other = self.upstream
@@ -190,13 +210,13 @@ class SessionRelay:
     # --- what passes
 
     def _from_client(self, data: bytes) -> Passed | None:
-        return self._passed(lambda: self._codec.from_client(data)) if data else None
+        return self._passed(lambda: self._judged(self._codec.from_client(data))) if data else None
 
     def _from_upstream(self, data: bytes) -> Passed | None:
         if not data:
             self._let_go()
             return None
-        passed = self._passed(lambda: self._codec.from_upstream(data))
+        passed = self._passed(lambda: self._judged(self._codec.from_upstream(data)))
         if self._masks is not None and passed is not None and self._release is None:
             waiting = list(self._masks.waiting())
             if waiting:
@@ -211,7 +231,7 @@ class SessionRelay:
         if self._masks is None or self.failed or self.client.transport.is_closing():
             return
         for channel in list(self._masks.waiting()):
-            passed = self._passed(lambda channel=channel: self._flushed(channel))  # type: ignore[misc]
+            passed = self._passed(lambda channel=channel: self._judged(self._flushed(channel)))  # type: ignore[misc]
             if passed is None:
                 return
             self.upstream.send_on(passed.data)
@@ -233,6 +253,9 @@ class SessionRelay:
             passed = read()
             if passed.events and self._recorder is not None:
                 self._recorder.keep(passed.events)
+        except LineRefused as error:
+            self._refuse(str(error))
+            return None
         except (Unreadable, Unrecorded) as error:
             self._fail(str(error))
             return None
@@ -241,6 +264,22 @@ class SessionRelay:
             for side in (self.client, self.upstream):
                 side.hold(held=True)
         return passed
+
+    def _judged(self, passed: Passed) -> Passed:
+        """What came, once nothing in it is a line that may not be typed. Raises LineRefused."""
+        if self._lines is not None and (why := self._lines.judge(passed.events)):
+            raise LineRefused(why)
+        return passed
+
+    def _refuse(self, why: str) -> None:
+        """End the session at a line: nothing of it goes to the pod any more, and the client is told."""
+        self.upstream.transport.abort()
+        for channel in self._lines.tell(why) if self._lines is not None else ():
+            passed = self._passed(lambda channel=channel: self._codec.flush(channel))  # type: ignore[misc]
+            if passed is not None:
+                self.upstream.send_on(passed.data)
+        self.refused = self.failed = why
+        self.client.transport.close()
 
     def _fail(self, why: str) -> None:
         self.failed = self.failed or why

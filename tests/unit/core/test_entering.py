@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.deciding import agent, answer, asks, person, policy, rule, uses
 
+from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.entering import entries_of, pod_seen
 from narrowgate.core.explain import explain
@@ -19,6 +20,7 @@ from narrowgate.core.matching import CompiledRule
 from narrowgate.core.policy import Rule
 from narrowgate.core.preview import could_be_entered, wants_pod
 from narrowgate.core.rulebook import compile_policies
+from narrowgate.core.typed_lines import LineGuard
 
 POD = {
     "metadata": {"name": "web", "labels": {"app": "web", "tier": "front", "odd": 1}},
@@ -30,7 +32,8 @@ UNKNOWN = PodSeen(unknown="the cluster answers 403 to reading it")
 
 
 def gives(effect: str = "allow", resources: str = "pods/exec", **terms: Any) -> Rule:
-    return rule(effect, "create patch", resources, namespaces="ci", id=f"{effect}-in", **terms)
+    terms.setdefault("id", f"{effect}-in")
+    return rule(effect, "create patch", resources, namespaces="ci", **terms)
 
 
 def execs(*command: str, container: str = "app", pod: PodSeen | None = None) -> Intent:
@@ -277,8 +280,6 @@ def test_a_grant_is_as_narrow_as_the_rule_that_grants_it() -> None:
         begins_at=0.0,
         ends_at=50.0,
     )
-    from narrowgate.core.decide import decide
-
     who = chain_of(agent(task="t1"))
     assert isinstance(decide(who, execs("ls"), book, (grant,), (), 1.0), Allow)
     refused = decide(who, execs("sh"), book, (grant,), (), 1.0)
@@ -316,3 +317,34 @@ def test_a_near_rule_is_summed_up_with_what_it_looks_at() -> None:
 def test_a_rule_that_looks_inside_is_never_plain() -> None:
     assert not CompiledRule("p", LS, 1).is_plain
     assert CompiledRule("p", msgspec.structs.replace(LS, commands=None), 1).is_plain
+
+
+def lines_of(decision: Decision) -> tuple[str, ...]:
+    assert isinstance(decision, Allow)
+    return tuple(guard.rule for guard in decision.lines)
+
+
+def test_what_may_not_be_typed_is_said_by_every_rule_that_lets_somebody_in() -> None:
+    first = policy(gives(lines=(("rm",),), id="a"), name="one", subjects="Agent/ci")
+    second = policy(gives(lines=(("dd",),), id="b"), name="two", subjects="Agent/sub")
+    who = chain_of(agent("ci"), agent("sub"))
+    decision = answer(execs("sh"), first, second, by=who)
+    assert isinstance(decision, Allow)
+    assert decision.lines == (LineGuard("one/a", (("rm",),)), LineGuard("two/b", (("dd",),)))
+
+
+def test_rules_that_let_nobody_in_say_nothing_about_lines() -> None:
+    quiet, other = gives(id="a"), gives(lines=(("rm",),), id="z", names="db")
+    assert lines_of(found(execs("sh"), quiet, other)) == ()
+    assert (
+        lines_of(found(asks("get", "pods", "web", namespace="ci"), rule("allow", "get", "pods", namespaces="ci"))) == ()
+    )
+
+
+def test_lines_are_the_same_for_the_same_words_of_another_revision() -> None:
+    rules = policy(gives(lines=(("rm",),)))
+    before = decide(chain_of(agent()), execs("sh"), compile_policies([rules], 1), (), (), 0.0)
+    after = decide(chain_of(agent()), execs("sh"), compile_policies([rules], 2), (), (), 0.0)
+    assert isinstance(before, Allow)
+    assert isinstance(after, Allow)
+    assert before.lines == after.lines

@@ -108,3 +108,25 @@ def test_a_gift_of_commands_is_not_about_attaching() -> None:
 def test_a_guard_may_be_about_attaching_and_any_program() -> None:
     made = read('commands: ["*sh", "sh **", rm]', "deny", "pods/exec, pods/attach, pods/ephemeralcontainers")
     assert made.commands == (("*sh",), ("sh", "**"), ("rm",))
+
+
+def test_lines_that_end_a_session_are_read() -> None:
+    made = read("lines: {deny: [rm -rf, shutdown]}", resources="pods/exec, pods/attach")
+    assert made.lines == (("rm", "-rf"), ("shutdown",))
+    assert not made.looks_inside, "who gets in does not hang on it"
+
+
+@pytest.mark.parametrize(
+    ("field", "effect", "resources", "message"),
+    [
+        ("lines: {approve: [rm]}", "allow", "pods/exec", "nobody can be asked about a line"),
+        ("lines: {}", "allow", "pods/exec", "has no deny"),
+        ("lines: {deny: []}", "allow", "pods/exec", "is empty"),
+        ("lines: [rm]", "allow", "pods/exec", "must be a mapping"),
+        ("lines: {deny: [rm]}", "deny", "pods/exec", "and this one denies"),
+        ("lines: {deny: [rm]}", "allow", "pods/ephemeralcontainers", "nothing is typed"),
+        ("lines: {deny: [rm]}", "allow", "pods/log", "getting into pods"),
+    ],
+)
+def test_lines_that_nobody_could_keep_are_refused(field: str, effect: str, resources: str, message: str) -> None:
+    assert message in refused(field, effect, resources)

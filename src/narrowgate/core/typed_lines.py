@@ -1,0 +1,301 @@
+"""Lines that are typed into a session, read as far as anybody beside it can, for rules that end it at some of them.
+
+Between the keys and the shell lies what nobody sees from here: history, completion, aliases, variables, other shells,
+editors. So a line is read in every way at hand: as it was typed with the usual keys of editing applied, as it was typed
+without any, and as the terminal showed it. That keeps from accidents; whoever wants to can always hide a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from narrowgate.core.command_runners import runs_arguments
+from narrowgate.core.commands import CommandGuard, Pattern
+
+LONGEST_LINE: Final = 16 * 1024
+"""Bytes of a line that is still typed, four times what a terminal takes. Of a longer one nobody can tell what it says,
+and the session is ended.
+"""
+
+LONGEST_SHOWN: Final = 4096
+"""Characters of a line on the terminal that are looked at."""
+
+_NO: Final = frozenset({"0", "false"})
+"""What the API server takes for a no; an empty value is a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""
+
+_ENTERED: Final = re.compile(rb"[\r\n\x04\x0f]")
+"""What hands a line over: the line ends, ^D (what is typed is read at once), ^O (readline: run it, fetch the next)."""
+_ENDED: Final = re.compile(rb"\n")
+_KEYS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_TOO_LONG: Final = "a line longer than can be looked at"
+
+
+class LineGuard(msgspec.Struct, frozen=True):
+    """What one rule says of lines. The same for the same words, whatever revision they are from."""
+
+    rule: str
+    """`policy/rule`."""
+    patterns: tuple[Pattern, ...]
+
+
+class LineMet(msgspec.Struct, frozen=True):
+    """A line that may not be typed. The line itself is not here: it may hold a secret."""
+
+    rule: str
+    why: str
+
+
+def asks_for(query: Iterable[tuple[str, str]], option: str) -> bool:
+    """Whether the query of an exec or attach says yes to `stdin` or `tty`."""
+    return any(key == option and value.lower() not in _NO for key, value in query)
+
+
+def reads_lines(query: Sequence[tuple[str, str]]) -> bool:
+    """Whether what is sent into this exec or attach may be lines for a shell: on a terminal, to a shell or an
+    interpreter, or to something unknown. What `kubectl cp` sends to `tar` is a file.
+    """
+    command = [value for key, value in query if key == "command"]
+    is_shell = not command or runs_arguments(command[0])
+    return asks_for(query, "stdin") and (asks_for(query, "tty") or is_shell)
+
+
+class LineWatch:
+    """Looks at the lines of one session. How the bytes are cut does not matter, but for when a line is found."""
+
+    def __init__(self, guards: Iterable[LineGuard], *, has_terminal: bool) -> None:
+        self._guards: Final = tuple((one.rule, CommandGuard(one.patterns)) for one in guards)
+        self._has_terminal: Final = has_terminal
+        self._typed = b""
+        """Of the line that has not been entered."""
+        self._before = ""
+        """What a backslash at the end of earlier lines makes part of this one."""
+        self._awaits_echo = False
+        self._shown = _Shown()
+
+    def typed(self, data: bytes) -> LineMet | None:
+        """Somebody typed; the first line among it that may not be, before it is passed on."""
+        *whole, rest = _ENTERED.split(self._typed + data)
+        self._typed = rest
+        for line in whole:
+            if (met := self._met(self._readings(line))) is not None:
+                return met
+            self._carry(line)
+            self._awaits_echo = self._has_terminal
+        if len(rest) > LONGEST_LINE:
+            return LineMet(self._guards[0][0], _TOO_LONG) if self._guards else None
+        # Without a terminal the end of the input enters a line as well, and nothing can keep that end away.
+        return None if self._has_terminal else self._met(self._readings(rest))
+
+    def written(self, data: bytes) -> LineMet | None:
+        """The program wrote: a line that was entered before the terminal had shown it may be seen now."""
+        if not self._has_terminal:
+            return None
+        *whole, rest = _ENDED.split(data)
+        for part in whole:
+            self._shown.feed(part)
+            line, self._shown = self._shown.text, self._shown.next_line()
+            if self._awaits_echo and line.strip():
+                self._awaits_echo = False
+                if (met := self._met([line])) is not None:
+                    return met
+        self._shown.feed(rest)
+        return None
+
+    def _carry(self, line: bytes) -> None:
+        text = _edited(line)
+        self._before = (self._before + text[:-1])[-LONGEST_LINE:] if text.endswith("\\") else ""
+
+    def _readings(self, line: bytes) -> Iterator[str]:
+        """All that the line may say."""
+        plain = _CONTROLS.sub("", _KEYS.sub("", line.decode("utf-8", "replace")))
+        yield plain
+        yield self._before + _edited(line)
+        if self._has_terminal and not self._shown.is_screen:
+            yield self._shown.text
+            yield self._before + self._shown.text
+
+    def _met(self, lines: Iterable[str]) -> LineMet | None:
+        for line in dict.fromkeys(lines):
+            for rule, guard in self._guards:
+                if line and guard.speaks_of(line):
+                    return LineMet(rule, "a line that was typed")
+        return None
+
+
+def _edited(line: bytes) -> str:
+    """The line once its keys have had their effect, as canonical mode and readline's emacs mode have them."""
+    editing = _Editing()
+    text = line.decode("utf-8", "replace")
+    at = 0
+    while at < len(text):
+        found = _KEYS.match(text, at)
+        key = found[0] if found else text[at]
+        at += len(key)
+        editing.press(key)
+    return editing.text
+
+
+class _Editing:
+    """A line, cut at its cursor."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self) -> None:
+        self._before: list[str] = []
+        self._after: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join((*self._before, *self._after))
+
+    def press(self, key: str) -> None:
+        """A key, or a character; what no editor of lines knows has no effect."""
+        act = _ACTS.get(key)
+        if act is not None:
+            act(self)
+        elif key == "\t":
+            self._before.append(" ")
+        elif key.isprintable():
+            self._before.append(key)
+
+    def rub_out(self) -> None:
+        del self._before[-1:]
+
+    def delete(self) -> None:
+        del self._after[:1]
+
+    def kill_before(self) -> None:
+        self._before.clear()
+
+    def kill_after(self) -> None:
+        self._after.clear()
+
+    def give_up(self) -> None:
+        self.kill_before()
+        self.kill_after()
+
+    def rub_out_word(self) -> None:
+        while self._before and self._before[-1].isspace():
+            self._before.pop()
+        while self._before and not self._before[-1].isspace():
+            self._before.pop()
+
+    def to_begin(self) -> None:
+        self._before, self._after = [], self._before + self._after
+
+    def to_end(self) -> None:
+        self._before, self._after = self._before + self._after, []
+
+    def back(self) -> None:
+        self._after[:0] = self._before[-1:]
+        del self._before[-1:]
+
+    def forward(self) -> None:
+        self._before += self._after[:1]
+        del self._after[:1]
+
+
+_ACTS: Final[Mapping[str, Callable[[_Editing], None]]] = {
+    "\x7f": _Editing.rub_out,
+    "\x08": _Editing.rub_out,
+    "\x1b[3~": _Editing.delete,
+    "\x15": _Editing.kill_before,
+    "\x0b": _Editing.kill_after,
+    "\x03": _Editing.give_up,
+    "\x17": _Editing.rub_out_word,
+    **dict.fromkeys(("\x01", "\x1b[H", "\x1bOH", "\x1b[1~"), _Editing.to_begin),
+    **dict.fromkeys(("\x05", "\x1b[F", "\x1bOF", "\x1b[4~"), _Editing.to_end),
+    **dict.fromkeys(("\x02", "\x1b[D", "\x1bOD"), _Editing.back),
+    **dict.fromkeys(("\x06", "\x1b[C", "\x1bOC"), _Editing.forward),
+}
+
+
+class _Shown:
+    """The line of a terminal that is written to now: enough of one to read what a shell draws while a line is edited.
+
+    Sequences are those of ECMA-48, and of xterm for the screen that editors use.
+    """
+
+    __slots__ = ("_at", "_cells", "_unread", "is_screen")
+
+    def __init__(self, *, is_screen: bool = False, unread: str = "") -> None:
+        self._cells: list[str] = []
+        self._at = 0
+        self._unread = unread
+        """The beginning of a sequence that is not complete."""
+        self.is_screen = is_screen
+        """Whether a program draws on all of it, so that a line on it is no line that was typed."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self._cells)
+
+    def next_line(self) -> _Shown:
+        return _Shown(is_screen=self.is_screen)
+
+    def feed(self, data: bytes) -> None:
+        text = self._unread + data.decode("utf-8", "replace")
+        self._unread = ""
+        at = 0
+        while at < len(text):
+            if text[at] != "\x1b":
+                self._put(text[at])
+                at += 1
+                continue
+            sequence = _SEQUENCE.match(text, at)
+            if sequence is None:
+                rest = text[at:]
+                self._unread = rest if len(rest) <= _LONGEST_SEQUENCE else ""
+                return
+            self._obey(sequence[0])
+            at = sequence.end()
+
+    def _put(self, character: str) -> None:
+        match character:
+            case "\r":
+                self._at = 0
+            case "\b":
+                self._at = max(0, self._at - 1)
+            case _ if character.isprintable() and self._at < LONGEST_SHOWN:
+                self._cells[self._at : self._at + 1] = [character]
+                self._at += 1
+
+    def _obey(self, sequence: str) -> None:
+        if sequence in ("\x1b[?1049h", "\x1b[?1047h", "\x1b[?47h"):
+            self.is_screen = True
+        elif sequence in ("\x1b[?1049l", "\x1b[?1047l", "\x1b[?47l"):
+            self.is_screen = False
+        elif sequence.startswith("\x1b["):
+            digits = sequence[2:-1]
+            self._move(sequence[-1], min(int(digits), LONGEST_SHOWN) if digits.isdecimal() and digits.isascii() else 0)
+
+    def _move(self, final: str, number: int) -> None:
+        count = max(1, number)
+        match final:
+            case "C":
+                self._at = min(len(self._cells), self._at + count)
+            case "D":
+                self._at = max(0, self._at - count)
+            case "G":
+                self._at = min(len(self._cells), count - 1)
+            case "K":
+                self._cells = self._cells[: self._at] if number == 0 else []
+                self._at = min(self._at, len(self._cells))
+            case "J" | "H":
+                self._cells, self._at = [], 0
+            case "P":
+                del self._cells[self._at : self._at + count]
+            case "@":
+                self._cells[self._at : self._at] = [" "] * min(count, LONGEST_SHOWN - len(self._cells))
+
+
+_SEQUENCE: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][\x20-\x7e]|[^\[\]()*+])"
+)
+_LONGEST_SEQUENCE: Final = 1024
+"""Characters of a sequence that has not ended; titles of windows are shorter."""

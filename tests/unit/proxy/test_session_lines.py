@@ -1,0 +1,84 @@
+"""What is typed into a session, in either transport, and what the client is told when that ends it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from narrowgate.core.stream_events import Channel, ChannelClosed, ChannelData
+from narrowgate.core.typed_lines import LineGuard
+from narrowgate.proxy.session_lines import SessionLines
+from narrowgate.wire.stream_events import SessionCodec
+from narrowgate.wire.websocket_channels import websocket_channels
+
+GUARD = LineGuard("shop/in", (("rm", "-rf"),))
+WHY = "rule shop/in ends sessions at a line that was typed"
+
+
+class Upper:
+    """Rewrites what is shown, and holds its last byte back."""
+
+    def __init__(self) -> None:
+        self.held = b""
+
+    def __call__(self, channel: Channel, data: bytes) -> bytes:  # noqa: ARG002
+        whole = self.held + data.upper()
+        self.held = whole[-1:]
+        return whole[:-1]
+
+    def flush(self, channel: Channel) -> bytes:  # noqa: ARG002
+        held, self.held = self.held, b""
+        return held
+
+
+def lines(*, terminal: bool = True, masks: Upper | None = None) -> SessionLines:
+    return SessionLines([GUARD], masks, has_terminal=terminal)
+
+
+def test_a_line_that_may_not_be_typed_is_told_with_its_rule_and_without_its_text() -> None:
+    assert lines().judge([ChannelData(Channel.STDIN, b"rm -rf /secret\r")]) == WHY
+
+
+def test_other_channels_are_not_typed() -> None:
+    watched = lines()
+    assert watched.judge([ChannelData(Channel.RESIZE, b"rm -rf /\r"), ChannelClosed(Channel.STDIN)]) == ""
+    assert watched.judge([ChannelData(Channel.STDOUT, b"rm -rf /\r\n")]) == ""
+
+
+def test_what_the_terminal_shows_of_a_line_counts() -> None:
+    watched = lines()
+    assert watched.judge([ChannelData(Channel.STDOUT, b"$ rm -rf x")]) == ""
+    assert watched.judge([ChannelData(Channel.STDIN, b"\r")]) == WHY
+
+
+@pytest.mark.parametrize(("terminal", "shown_on"), [(True, Channel.STDOUT), (False, Channel.STDERR)])
+def test_the_client_is_told_where_it_looks_and_in_a_status(terminal: bool, shown_on: Channel) -> None:
+    watched = lines(terminal=terminal)
+    assert tuple(watched.tell(WHY)) == (shown_on, Channel.ERROR)
+    assert watched.flush(shown_on) == f"\r\nnarrowgate: {WHY}\r\n".encode()
+    status = json.loads(watched.flush(Channel.ERROR))
+    assert (status["status"], status["message"]) == ("Failure", f"narrowgate: {WHY}")
+    assert watched.flush(shown_on) == watched.flush(Channel.ERROR) == b"", "once"
+
+
+def test_masks_go_on_masking() -> None:
+    watched = lines(masks=Upper())
+    assert watched(Channel.STDOUT, b"abc") == b"AB"
+    watched.tell(WHY)
+    assert watched.flush(Channel.STDOUT).startswith(b"C\r\nnarrowgate: ")
+
+
+def test_without_masks_nothing_is_changed() -> None:
+    watched = lines()
+    assert watched(Channel.STDOUT, b"abc") == b"abc"
+    assert watched.flush(Channel.STDOUT) == b""
+
+
+def test_the_words_leave_as_frames_of_the_session() -> None:
+    watched = lines()
+    codec: SessionCodec = websocket_channels("v5.channel.k8s.io", watched)
+    events = [event for channel in watched.tell(WHY) for event in codec.flush(channel).events]
+    said = [event for event in events if isinstance(event, ChannelData)]
+    assert [one.channel for one in said] == [Channel.STDOUT, Channel.ERROR]
+    assert WHY.encode() in said[0].data
