@@ -138,6 +138,16 @@ class Recorder:
         self._live.add(live)
         return live
 
+    def require_room(self) -> None:
+        """Raise RecordingUnwritable where nothing could begin now. To be asked before anything is forwarded."""
+        if problem := self.problem():
+            raise RecordingUnwritable(problem)
+        try:
+            self._spool.require_room()
+        except RecordingUnwritable as error:
+            self._failure = str(error)
+            raise
+
     def problem(self) -> str:
         """Why nothing can be recorded, for the readiness check; empty when something can."""
         return self._too_much() or self._failure

@@ -41,8 +41,12 @@ class Sessions:
 
     def require_recordable(self, what: Understood) -> None:
         """Raise TrailUnwritable where a session would have to be recorded, and cannot be now."""
-        if self.records(what) and self._recorder is not None and (problem := self._recorder.problem()):
-            raise TrailUnwritable(problem)
+        if self._recorder is None or not self.records(what):
+            return
+        try:
+            self._recorder.require_room()
+        except RecordingUnwritable as error:
+            raise TrailUnwritable(str(error)) from None
 
     def begun(
         self, exchange: Exchange, what: Understood, who: Chain, head: ResponseHead, masks: SessionMasks | None

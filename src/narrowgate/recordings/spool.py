@@ -37,6 +37,9 @@ _PROBE_BYTES = 64 * 1024
 """As much as a block can be."""
 
 
+_HEADER_BYTES = 16 * 1024
+"""Of a recording with a long command line; what `begin` writes."""
+
 _RESERVE = "reserve"
 _RESERVE_BYTES = 1024 * 1024
 """The last block and the index of a recording of 4 GiB. Without them it could not be finished, hence not be sent, and
@@ -164,6 +167,17 @@ class Spool:
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._lock)
+
+    def require_room(self) -> None:
+        """Raise RecordingUnwritable where a recording that began now could not hold its header. Some microseconds."""
+        path = self._folder / "room"
+        try:
+            path.write_bytes(bytes(_HEADER_BYTES))
+            path.unlink()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise RecordingUnwritable.by(path, error) from error
 
     def _set_aside(self) -> None:
         path = self._folder / _RESERVE

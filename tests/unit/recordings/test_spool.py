@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.recorded_sessions import KEY, a_session, header, read
 
+from narrowgate.core.recording import Ended
 from narrowgate.recordings.errors import RecordingUnwritable
 from narrowgate.recordings.folder import FolderStore
 from narrowgate.recordings.spool import Spool
@@ -26,6 +28,7 @@ def test_a_recording_waits_here_until_its_store_has_it(tmp_path: Path) -> None:
     assert spool.finished() == []
     assert len(read(tmp_path / "kept" / NAME, KEY)) == len(a_session()) + 1
     spool.probe()
+    spool.require_room()
     assert spool.finish_cut(NAME) is None
     spool.close()
 
@@ -58,3 +61,28 @@ def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RecordingUnwritable, match="not a directory"):
         Spool.open(tmp_path / "file", "gate-0", ())
+
+
+def test_room_is_kept_aside_for_the_end_of_what_fills_the_disk(tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path, "gate-0", ())
+    live = spool.begin(header(), bytes(16))
+    live.write(a_session()[:3])
+    live.close()
+    spool.probe()
+    assert (tmp_path / "gate-0" / "reserve").stat().st_blocks * 512 >= 1024 * 1024
+    assert spool.finish_cut(NAME) is not None
+    assert not (tmp_path / "gate-0" / "reserve").exists()
+    (finished,) = spool.finished()
+    assert isinstance(read(finished.path)[-1].what, Ended)
+    assert "could not be recorded" in read(finished.path)[-1].what.reason
+    spool.close()
+
+
+def test_without_its_folder_there_is_no_room(tmp_path: Path) -> None:
+    spool = Spool.open(tmp_path, "gate-0", ())
+    shutil.rmtree(tmp_path / "gate-0")
+    with pytest.raises(RecordingUnwritable, match="cannot be written"):
+        spool.require_room()
+    with pytest.raises(RecordingUnwritable, match="cannot be written"):
+        spool.probe()
+    spool.close()
