@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -91,8 +91,13 @@ def narrowgate() -> str:
     return os.environ.get("NARROWGATE_COMMAND") or str(Path(sys.executable).parent / "narrowgate")
 
 
-def prepare(stage: Stage, *, reveals: bool = False) -> tuple[Path, Address, int]:
-    """Makes configuration, policy and agent in an empty folder: the configuration, the way in, the health port."""
+def prepare(
+    stage: Stage, *, reveals: bool = False, settings: Mapping[str, Any] | None = None
+) -> tuple[Path, Address, int]:
+    """Makes configuration, policy and agent in an empty folder: the configuration, the way in, the health port.
+
+    `settings` are further keys of the configuration.
+    """
     folder = stage.folder / f"gate-{len(list(stage.folder.glob('gate-*')))}"
     policies = folder / "policies"
     policies.mkdir(parents=True)
@@ -113,6 +118,7 @@ def prepare(stage: Stage, *, reveals: bool = False) -> tuple[Path, Address, int]
         "clusters": [
             {"name": CLUSTER, "kubeconfig": str(stage.cluster.kubeconfig), "upstream": {"mode": "credential"}}
         ],
+        **(settings or {}),
     }
     configuration = folder / "narrowgate.yaml"
     configuration.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -136,8 +142,9 @@ def _add_agent(configuration: Path, folder: Path) -> Address:
 
 
 @contextmanager
-def _start(stage: Stage, *, reveals: bool) -> Iterator[Running]:
-    configuration, address, health = prepare(stage, reveals=reveals)
+def started(stage: Stage, *, reveals: bool, settings: Mapping[str, Any] | None = None) -> Iterator[Running]:
+    """Runs a gate inside the block; see `prepare`."""
+    configuration, address, health = prepare(stage, reveals=reveals, settings=settings)
     log = configuration.parent / "gate.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -168,6 +175,6 @@ def _ready(port: int) -> bool:
 
 
 GATE = Contender(
-    "gate", f"Narrowgate: an agent's credential, {RULES} rules, masks, the trail on", partial(_start, reveals=False)
+    "gate", f"Narrowgate: an agent's credential, {RULES} rules, masks, the trail on", partial(started, reveals=False)
 )
-GATE_REVEALED = Contender("gate-revealed", "the same, its policy takes every mask off", partial(_start, reveals=True))
+GATE_REVEALED = Contender("gate-revealed", "the same, its policy takes every mask off", partial(started, reveals=True))
