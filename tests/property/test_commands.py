@@ -1,0 +1,166 @@
+"""Laws of rules about commands: what is given is exactly what is written, and what is guarded never comes through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from tests.deciding import answer, asks, policy, rule
+
+from narrowgate.core.commands import (
+    CommandGift,
+    CommandGuard,
+    CommandInvalid,
+    checked_pattern,
+    has_wildcard,
+    pattern_of_text,
+    shown,
+)
+from narrowgate.core.decision import Allow
+from narrowgate.core.intent import Entry, Intent
+from narrowgate.core.typed_lines import LineGuard, LineWatch
+
+bounded = settings(max_examples=600, deadline=None)
+
+PIECES = ("a", "b", "ab", "*", "/", ".", "..", "-", "--", "=", " ", "\n", "é", "\u202e", "\\*", "\\\\", "sh", "rm", "")
+words = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
+plain = st.lists(st.sampled_from(("a", "b", "ab", "/", ".", "-", "rm", "x")), min_size=1, max_size=3).map("".join)
+arguments = st.lists(words | st.text(max_size=6).filter(lambda word: "\0" not in word), max_size=5)
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> tuple[str, ...]:
+    """Patterns that can be written, and now and then one with a rest."""
+    made = draw(st.lists(words, min_size=1, max_size=4))
+    try:
+        return checked_pattern([*made, "**"] if draw(st.booleans()) else made)
+    except CommandInvalid:
+        assume(False)
+        raise
+
+
+def literally(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("*", "\\*")
+
+
+def as_text(word: str) -> str:
+    """What a word without wildcards stands for."""
+    return re.sub(r"\\(.)", r"\1", word)
+
+
+def model(pattern: Sequence[str], command: Sequence[str]) -> bool:
+    """What a pattern covers, said with regular expressions over each argument, and the refusals said one by one."""
+    has_rest = pattern[-1] == "**"
+    written = pattern[:-1] if has_rest else pattern
+    if len(command) < len(written) or (not has_rest and len(command) != len(written)):
+        return False
+    return all(_is(word, given) for word, given in zip(written, command, strict=False))
+
+
+def _is(word: str, argument: str) -> bool:
+    tokens = re.findall(r"\\.|\*|[^\\*]", word, re.DOTALL)
+    if "*" not in tokens:
+        return as_text(word) == argument
+    if not argument.isprintable() or (tokens[0] == "*" and argument[:1] == "-"):
+        return False
+    expression = "".join("[^/]*" if token == "*" else re.escape(as_text(token)) for token in tokens)
+    if re.fullmatch(expression, argument, re.DOTALL) is None:
+        return False
+    # Which parts of the argument a wildcard had a hand in: there are as many slashes as in the pattern.
+    parts = zip(_split(tokens), argument.split("/"), strict=True)
+    return not any("*" in written and (part in ("", ".") or ".." in part) for written, part in parts)
+
+
+def _split(tokens: Sequence[str]) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for token in tokens:
+        if token == "/":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
+
+
+@bounded
+@given(patterns(), arguments)
+def test_a_gift_covers_what_the_model_says(pattern: tuple[str, ...], command: list[str]) -> None:
+    assert CommandGift([pattern]).covers(command) is model(pattern, command)
+
+
+@bounded
+@given(st.lists(words, min_size=1, max_size=4), arguments)
+def test_a_gift_without_wildcards_covers_one_command(written: list[str], command: list[str]) -> None:
+    assume(written[0])
+    gift = CommandGift([checked_pattern([literally(word) for word in written])])
+    assert gift.covers(written)
+    assert gift.covers(command) is (command == written)
+
+
+def execs(command: Sequence[str]) -> Intent:
+    entry = Entry(container="app", command=tuple(command))
+    return asks("create", "pods/exec", "web", namespace="ci", entry=entry)
+
+
+@bounded
+@given(st.lists(patterns(), min_size=1, max_size=3), arguments)
+def test_a_rule_allows_no_command_that_its_patterns_do_not_cover(
+    written: list[tuple[str, ...]], command: list[str]
+) -> None:
+    gives = rule("allow", "create", "pods/exec", namespaces="ci", commands=tuple(written))
+    allowed = isinstance(answer(execs(command), policy(gives)), Allow)
+    assert allowed is (bool(command) and any(model(pattern, command) for pattern in written))
+
+
+@bounded
+@given(patterns(), arguments)
+def test_what_a_rule_would_give_the_same_words_guard(pattern: tuple[str, ...], command: list[str]) -> None:
+    gives = rule("allow", "create", "pods/exec", namespaces="ci", commands=(pattern,), id="gives")
+    guards = rule("deny", "create", "pods/exec", namespaces="ci", commands=(pattern,), id="guards")
+    assert not isinstance(answer(execs(command), policy(gives, guards)), Allow)
+
+
+@bounded
+@given(plain, st.lists(plain, max_size=3), st.lists(plain, max_size=3), st.sampled_from(["/bin/", "./", ""]))
+def test_nothing_before_or_behind_a_guarded_command_gets_it_through(
+    program: str, before: list[str], behind: list[str], path: str
+) -> None:
+    assume("/" not in program)
+    guard = CommandGuard([(literally(program),)])
+    assert guard.reaches([*before, path + program, *behind])
+
+
+@bounded
+@given(patterns())
+def test_what_is_shown_of_a_pattern_in_one_line_reads_back_as_it(pattern: tuple[str, ...]) -> None:
+    text = shown(pattern)
+    if not text.startswith("["):
+        assert pattern_of_text(text) == pattern
+    assert has_wildcard(pattern) or "**" not in pattern
+
+
+LINE = LineGuard("p/in", (("rm", "-rf"),))
+
+
+@bounded
+@given(
+    st.lists(
+        st.sampled_from([b"ls", b"rm", b" ", b"-rf", b"\r", b"\n", b"\x7f", b"\x1b[D", b"\x01", b"\\", b";", b"\x03"])
+    ),
+    st.lists(st.integers(0, 60)),
+    st.booleans(),
+)
+def test_how_typed_bytes_are_cut_does_not_change_whether_they_are_let_through(
+    typed: list[bytes], cuts: list[int], terminal: bool
+) -> None:
+    data = b"".join(typed) + b"\r"
+    whole = LineWatch([LINE], has_terminal=terminal)
+    pieces = LineWatch([LINE], has_terminal=terminal)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    found = [pieces.typed(data[begin:end]) for begin, end in pairwise(edges)]
+    met = whole.typed(data)
+    # Without a terminal a line is looked at before it is whole, so more cuts may find more, and never less.
+    assert any(found) or met is None
+    assert not (terminal and any(found)) or met is not None
