@@ -26,9 +26,6 @@ from narrowgate.trail.recording_heads import heads_of
 SHOWN_CHOICES = 5
 """Sessions that are named where a beginning fits several."""
 
-SHORT = 8
-"""Characters of a session's id that tables show: a beginning that is hardly ever two sessions'."""
-
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """One recording as a list shows it."""
@@ -67,12 +64,15 @@ class SessionPlace:
             yield from sorted(found, key=lambda one: one.header.began if one.header else 0, reverse=True)
 
     def find(self, session: str) -> str:
-        """The name of the recording whose session has this id, or alone begins so. Raises Failed."""
+        """The name of the recording whose session has this id, or alone begins or ends so. Raises Failed.
+
+        Sessions of one process have one beginning, and count at their end.
+        """
         found = [
             name
             for _, names in days_of(self._store, self._spools)
             for name in names
-            if session and session_of(name).startswith(session)
+            if session and (session_of(name).startswith(session) or session_of(name).endswith(session))
         ]
         exact = [name for name in found if session_of(name) == session]
         if len(exact) == 1 or len(found) == 1:
@@ -80,7 +80,7 @@ class SessionPlace:
         if found:
             some = ", ".join(session_of(name) for name in found[:SHOWN_CHOICES])
             more = f" and {len(found) - SHOWN_CHOICES} more" if len(found) > SHOWN_CHOICES else ""
-            raise Failed(f'"{session[:64]}" is the beginning of {some}{more}', "", "write more of the id")
+            raise Failed(f'"{session[:64]}" is a part of {some}{more}', "", "write more of the id")
         raise Failed(f'no recorded session is "{session[:64]}"', "", "see `narrowgate sessions list`")
 
     def open(self, name: str) -> AbstractContextManager[Recording]:
@@ -113,7 +113,7 @@ class SessionPlace:
 
 
 def session_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `ID`: a session, or a beginning that is no other one's; and `--config`: of which gate."""
+    """Add `ID`: a session, or a beginning or end that is no other one's; and `--config`: of which gate."""
     return click.argument("session", metavar="ID")(config_option(function))
 
 

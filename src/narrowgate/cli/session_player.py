@@ -135,4 +135,4 @@ class Player:
 
 
 def _written(line: Line) -> str:
-    return f"{line.at / MICROSECONDS:10.3f}  {line.mark:<3}  {plain(line.text)}\n"
+    return f"{line.at / MICROSECONDS:10.3f}  {line.mark:<3}  {plain(line.text.expandtabs())}\n"

@@ -22,7 +22,7 @@ _RESUMED = re.compile(r"tail -c\+(\d+)")
 """How `kubectl cp --retries` goes on in the middle (k8s.io/kubectl/pkg/cmd/cp)."""
 
 
-class Whole(msgspec.Struct, frozen=True, rename="camel"):
+class Integrity(msgspec.Struct, frozen=True, rename="camel"):
     """Whether a recording is what was written."""
 
     is_whole: bool
@@ -45,7 +45,7 @@ def show(session: str, config: str | None, output: str) -> None:
         if files is not None and files.is_sent:
             # An archive, and nothing that anybody typed.
             story.typed, story.more_typed = [], 0
-        whole = _whole(place, name, recording, problem)
+        whole = integrity_of(place, name, recording, problem)
     if output == "json":
         write_json(_document(name, story, files, whole))
     else:
@@ -124,16 +124,17 @@ def _read(recording: Recording, telling: Telling, files: CopiedFiles | None) -> 
     return ""
 
 
-def _whole(place: SessionPlace, name: str, recording: Recording, problem: str) -> Whole:
+def integrity_of(place: SessionPlace, name: str, recording: Recording, problem: str = "") -> Integrity:
+    """Whether it is what was written, by itself and by the record. `problem` is what reading it has shown already."""
     if problem:
-        return Whole(False, f"The recording is damaged: {problem}.")
+        return Integrity(False, f"The recording is damaged: {problem}.")
     heads = place.vouched(name, recording.header)
     try:
         report = recording.check(heads)
     except RecordingDamaged as error:
-        return Whole(False, f"The recording is not what was written: {error}.")
+        return Integrity(False, f"The recording is not what was written: {error}.")
     vouched = max((head.blocks for head in heads), default=0)
-    return Whole(True, _said(report, vouched), vouched, report.blocks)
+    return Integrity(True, _said(report, vouched), vouched, report.blocks)
 
 
 def _said(report: Report, vouched: int) -> str:
@@ -149,7 +150,7 @@ def _said(report: Report, vouched: int) -> str:
     return f"{whole} The record vouches for {vouched} of them; older entries of it may have been let go."
 
 
-def _document(name: str, story: Story, files: CopiedFiles | None, whole: Whole) -> dict[str, Any]:
+def _document(name: str, story: Story, files: CopiedFiles | None, whole: Integrity) -> dict[str, Any]:
     document = story_document(story) | {"recording": name, "integrity": msgspec.to_builtins(whole)}
     if files is not None:
         document["files"] = {
@@ -161,7 +162,7 @@ def _document(name: str, story: Story, files: CopiedFiles | None, whole: Whole) 
     return document
 
 
-def _write(story: Story, files: CopiedFiles | None, whole: Whole) -> None:
+def _write(story: Story, files: CopiedFiles | None, whole: Integrity) -> None:
     for sentence in sentences(story):
         click.echo(plain(sentence))
     if story.typed:

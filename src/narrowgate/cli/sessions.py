@@ -11,7 +11,10 @@ import click
 
 from narrowgate.cli.doctor_report import plain
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
-from narrowgate.cli.session_place import SHORT, Listed, opened_place
+from narrowgate.cli.session_end import end
+from narrowgate.cli.session_export import export
+from narrowgate.cli.session_follow import follow
+from narrowgate.cli.session_place import Listed, opened_place
 from narrowgate.cli.session_replay import replay
 from narrowgate.cli.session_show import show
 from narrowgate.core.audit_query import KINDS, moment_before
@@ -33,7 +36,7 @@ def sessions() -> None:
     """Recorded sessions: list them, tell what happened, play them again, watch and end those that run."""
 
 
-for command in (show, replay):
+for command in (show, replay, export, follow, end):
     sessions.add_command(command)
 
 
@@ -112,9 +115,9 @@ def _fits(header: Header, wanted: dict[str, Any]) -> bool:
 def _row(one: Listed) -> list[str]:
     header = one.header
     if header is None:
-        return [one.session[:SHORT], one.name[:10], "-", "-", "-", "-", "-", "-", "cannot be read"]
+        return [one.session, one.name[:10], "-", "-", "-", "-", "-", "-", "cannot be read"]
     return [
-        one.session[:SHORT],
+        one.session,
         moment_text(header.began / MICROSECONDS),
         length_text(one.seconds),
         header.chain[-1] if header.chain else "-",

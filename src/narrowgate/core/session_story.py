@@ -129,7 +129,9 @@ class Telling:
     def _take(self, what: What) -> None:
         match what:
             case ChannelData(channel, data):
-                self._bytes[channel.value] += len(data)
+                # The side channels are read for what they say: sizes, and how it ended.
+                if channel not in (Channel.ERROR, Channel.RESIZE):
+                    self._bytes[channel.value] += len(data)
                 if channel is Channel.STDIN:
                     self._type(data)
             case BodyData(data, direction):

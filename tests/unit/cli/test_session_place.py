@@ -1,4 +1,4 @@
-"""A session is named by its id or a beginning of it that is no other one's."""
+"""A session is named by its id, or by a beginning or end of it that is no other one's."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ def place(recorded: SessionGate) -> SessionPlace:
     return opened_place(str(recorded.config))
 
 
-@pytest.mark.parametrize(("said", "session"), [(FIRST, FIRST), ("6", FIRST), ("77a", SECOND), ("77b", RUNNING)])
-def test_a_beginning_is_enough(place: SessionPlace, said: str, session: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "session"),
+    [(FIRST, FIRST), ("6", FIRST), ("77a", SECOND), ("77b", RUNNING), ("3", RUNNING), ("-0001", FIRST)],
+)
+def test_a_beginning_or_an_end_is_enough(place: SessionPlace, said: str, session: str) -> None:
     assert place.find(said) == f"2026-11-18/{session}.recording"
 
 
-def test_a_beginning_of_several_is_refused_with_their_names(place: SessionPlace) -> None:
-    with pytest.raises(Failed, match=f"beginning of {SECOND}, {RUNNING}: write more"):
+def test_a_part_of_several_is_refused_with_their_names(place: SessionPlace) -> None:
+    with pytest.raises(Failed, match=f"part of {SECOND}, {RUNNING}: write more"):
         place.find("77")
 
 

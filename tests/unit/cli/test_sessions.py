@@ -46,7 +46,7 @@ def test_the_table_says_who_did_what_where_and_how_it_ended(recorded: SessionGat
     assert lines[0] == ["ID", "BEGAN", "LENGTH", "WHO", "KIND", "CLUSTER", "POD", "COMMAND", "END"]
     assert lines[1][-1] == "LIVE"
     assert lines[3] == [
-        FIRST[:8], "2026-11-18T11:06:40Z", "1.7s", "agent:ci", "exec", "prod", "ci/web-0", "sh", "-c", "ls",
+        FIRST, "2026-11-18T11:06:40Z", "1.7s", "agent:ci", "exec", "prod", "ci/web-0", "sh", "-c", "ls",
         "exit", "0",
     ]  # fmt: skip
 
@@ -87,6 +87,6 @@ def test_without_their_key_recordings_are_listed_by_name_and_the_key_is_named(
     assert "agent:ci" in gate.sessions("list")[1]
     gate.configure(encrypted=False)
     code, out, err = gate.sessions("list")
-    assert (code, "agent:ci" in out, FIRST[:8] in out) == (0, False, True)
+    assert (code, "agent:ci" in out, FIRST in out) == (0, False, True)
     assert "key" in err
     gate.close()

@@ -101,6 +101,7 @@ def test_notes_resizes_and_bodies_are_told() -> None:
         [
             Entry(0, hidden),
             Entry(0, hidden),
+            Entry(0, ChannelData(Channel.RESIZE, b'{"Width":80,"Height":24}')),
             Entry(0, Resized(80, 24)),
             Entry(0, Resized(81, 24)),
             Entry(0, BodyData(b"log line\n")),
