@@ -100,6 +100,8 @@ def apply_command(files: tuple[Path, ...], dry_run: bool, config: str | None, ou
 @click.option(
     "-f", "--filename", type=click.Path(dir_okay=False, path_type=Path), help="The object that would be written."
 )
+@click.option("-c", "--container", default="", help="The container that exec or attach enters.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the pod that is entered.")
 @click.option(
     "--policies", type=click.Path(path_type=Path), help="Policy file or folder to ask instead of the gate's own."
 )
@@ -107,13 +109,14 @@ def apply_command(files: tuple[Path, ...], dry_run: bool, config: str | None, ou
 @output_option
 @click.argument("verb")
 @click.argument("resource", metavar="RESOURCE[.GROUP][/NAME]")
+@click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 def explain_command(output: str, **words: Any) -> int:
     """Say what the policies answer to a request, and why: every rule that was considered.
 
     \b
     narrowgate policy explain --as agent:demo get pods -n default
     narrowgate policy explain --as agent:demo patch deployments.apps/web -n ci -f web.yaml
-    narrowgate policy explain --as agent:demo create pods/web --subresource exec -n ci
+    narrowgate policy explain --as agent:demo create pods/web --subresource exec -n ci -- ls /tmp
 
     Exit code 0 where the gate would let it pass, 1 where it would not.
     """

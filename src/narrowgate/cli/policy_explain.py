@@ -11,7 +11,7 @@ import msgspec
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.output import note
 from narrowgate.cli.policy_check import SourceFile, parse_all, read_sources
-from narrowgate.cli.question import about_object, chain_in, cluster_meant, intent_of
+from narrowgate.cli.question import about_object, chain_in, cluster_meant, intent_of, into_pod
 from narrowgate.config import Config, ConfigError, find_config, load_policy_files
 from narrowgate.config.document import read_bytes
 from narrowgate.core.documents import parse_yaml
@@ -37,6 +37,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     config: str | None
     verb: str
     resource: str
+    container: str = ""
+    labels: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 def explained(asked: Asked) -> Explanation:
@@ -45,6 +48,8 @@ def explained(asked: Asked) -> Explanation:
     policies = parse_all(_sources(asked, config))
     cluster = _cluster(asked, config, policies)
     what = intent_of(asked.verb, asked.resource, asked.subresource, asked.namespace, cluster)
+    if asked.container or asked.labels or asked.command:
+        what = into_pod(what, asked.container, asked.command, asked.labels)
     if asked.filename is not None:
         what = about_object(what, _document(asked.filename), str(asked.filename))
     chain = chain_in(asked.whom, asked.groups)

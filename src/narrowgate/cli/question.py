@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from narrowgate.cli.failure import Failed
+from narrowgate.core.entering import OPENED
 from narrowgate.core.identity import Chain, Identity, Kind, chain_of
-from narrowgate.core.intent import Intent
+from narrowgate.core.intent import Entry, Intent, PodSeen
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
 from narrowgate.core.names import agent_name_problem, name_problem
 from narrowgate.core.request_info import RequestInfo
@@ -88,6 +89,25 @@ def intent_of(verb: str, thing: str, subresource: str, namespace: str, cluster: 
         parts=tuple(part for part in (resource, name, subresource) if part),
     )
     return Intent(cluster=cluster, info=info, namespaced=(group, resource) not in CLUSTER_SCOPED)
+
+
+def into_pod(what: Intent, container: str, command: Sequence[str], labels: Sequence[str]) -> Intent:
+    """Put into the question which container is entered, what is run there, and the labels of the pod, each `KEY=VALUE`.
+    Raises Failed.
+    """
+    if what.info.subresource not in OPENED:
+        told = "a container, labels and a command are for getting into pods"
+        raise Failed(told, "the question", "add --subresource exec, or leave them out")
+    if command and what.info.subresource != "exec":
+        raise Failed(f"{what.info.subresource} starts no command", "the question", "leave what follows -- out")
+    pod = None
+    if labels:
+        pairs = [label.partition("=") for label in labels]
+        wrong = next((label for label in labels if not label.partition("=")[0] or "=" not in label), None)
+        if wrong is not None:
+            raise Failed(f'"{wrong}" is no label', "--label", "write it like app=web")
+        pod = PodSeen(labels=tuple(sorted({key: value for key, _, value in pairs}.items())))
+    return msgspec.structs.replace(what, entry=Entry(container=container, command=tuple(command)), pod=pod)
 
 
 def about_object(what: Intent, document: Any, where: str) -> Intent:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from narrowgate.cli.failure import Failed
-from narrowgate.cli.question import about_object, chain_in, identity_of, intent_of
+from narrowgate.cli.question import about_object, chain_in, identity_of, intent_of, into_pod
 from narrowgate.core.identity import Kind
+from narrowgate.core.intent import Entry, PodSeen
 
 
 def test_the_form_of_the_contract_is_read() -> None:
@@ -90,3 +91,28 @@ def test_a_workload_is_named_with_its_namespace() -> None:
 def test_nobody_is_refused(words: str) -> None:
     with pytest.raises(Failed, match="--as"):
         identity_of(words, ())
+
+
+def test_a_question_may_say_what_is_run_where() -> None:
+    what = intent_of("create", "pods/web", "exec", "ci", "prod")
+    asked = into_pod(what, "app", ["ls", "-l"], ["tier=front", "app=web"])
+    assert asked.entry == Entry(container="app", command=("ls", "-l"))
+    assert asked.pod == PodSeen(labels=(("app", "web"), ("tier", "front")))
+    assert into_pod(what, "app", [], []).pod is None, "nobody has looked"
+
+
+@pytest.mark.parametrize(
+    ("subresource", "command", "labels", "message"),
+    [
+        ("log", ["ls"], [], "getting into pods"),
+        ("attach", ["ls"], [], "attach starts no command"),
+        ("exec", [], ["app"], '"app" is no label'),
+        ("exec", [], ["=web"], "is no label"),
+    ],
+)
+def test_a_way_in_that_makes_no_sense_is_refused(
+    subresource: str, command: list[str], labels: list[str], message: str
+) -> None:
+    verb = "get" if subresource == "log" else "create"
+    with pytest.raises(Failed, match=message):
+        into_pod(intent_of(verb, "pods/web", subresource, "ci", "prod"), "", command, labels)

@@ -13,6 +13,8 @@ from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
 from narrowgate.core.masking.secret_parts import Known
+from narrowgate.core.typed_lines import LineGuard
+from narrowgate.proxy.session_lines import SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
 from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, StreamEvent
@@ -59,9 +61,12 @@ class Kept:
 class Joined:
     """A relay between two ends that a test holds."""
 
-    def __init__(self, masks: SessionMasks | None = None, recorder: Kept | None = None) -> None:
+    def __init__(
+        self, masks: SessionMasks | None = None, recorder: Kept | None = None, lines: SessionLines | None = None
+    ) -> None:
         self._masks = masks
         self._recorder = recorder
+        self._lines = lines
 
     async def __aenter__(self) -> Joined:
         loop = asyncio.get_running_loop()
@@ -71,8 +76,8 @@ class Joined:
         for end in (client, upstream):
             transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, end)
             ends.append(transport)
-        codec = ChannelCodec(Form(closes=True), self._masks)
-        self.relay = SessionRelay(ends[0], ends[1], codec, self._masks, self._recorder)
+        codec = ChannelCodec(Form(closes=True), self._lines or self._masks)
+        self.relay = SessionRelay(ends[0], ends[1], codec, self._masks, self._recorder, self._lines)
         ends[0].set_protocol(self.relay.client)
         ends[1].set_protocol(self.relay.upstream)
         self.client_reader, self.client_writer = await asyncio.open_connection(sock=near)
@@ -222,3 +227,50 @@ def test_a_recorder_that_is_behind_slows_both_sides_down() -> None:
             await joined.client_sees(says(STDOUT, b"second"))
 
     run(main())
+
+
+def typed(text: bytes) -> bytes:
+    """A client's message on the channel of its keys, masked with nothing."""
+    return b"\x82" + bytes([0x80 | (len(text) + 1)]) + b"\0\0\0\0" + b"\0" + text
+
+
+def test_a_line_that_may_not_be_typed_ends_the_session_before_it_passes() -> None:
+    async def main() -> tuple[bytes, bytes, str, list[StreamEvent]]:
+        kept = Kept()
+        lines = SessionLines([LineGuard("p/in", (("rm",),))], None, has_terminal=True)
+        async with Joined(recorder=kept, lines=lines) as joined:
+            joined.client_writer.write(typed(b"ls\r"))
+            assert await asyncio.wait_for(joined.pod_reader.readexactly(len(typed(b"ls\r"))), PATIENCE)
+            await joined.pod_says(STDOUT, b"a\r\n")
+            await joined.client_sees(says(STDOUT, b"a\r\n"))
+            joined.client_writer.write(typed(b"rm x\r"))
+            told = await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+            try:
+                passed = await asyncio.wait_for(joined.pod_reader.read(), PATIENCE)
+            except ConnectionResetError:
+                passed = b""
+        return told, passed, joined.relay.refused, kept.events
+
+    told, passed, refused, events = run(main())
+    assert passed == b""
+    assert refused == "rule p/in ends sessions at a line that was typed"
+    assert refused.encode() in told
+    assert b'"status": "Failure"' in told
+    stdin = [event.data for event in events if isinstance(event, ChannelData) and event.channel is Channel.STDIN]
+    assert stdin == [b"ls\r"], "what is recorded of the client is what the pod was sent"
+    written = b"".join(event.data for event in events if isinstance(event, ChannelData))
+    assert refused.encode() in written, "and of the pod what the client was shown"
+
+
+def test_a_line_that_is_shown_too_late_ends_the_session_as_soon_as_it_is_shown() -> None:
+    async def main() -> tuple[bytes, str]:
+        lines = SessionLines([LineGuard("p/in", (("rm",),))], masks(), has_terminal=True)
+        async with Joined(masks(), lines=lines) as joined:
+            joined.client_writer.write(typed(b"\x1b[A\r"))
+            await joined.pod_reader.readexactly(len(typed(b"\x1b[A\r")))
+            await joined.pod_says(STDOUT, b"$ rm x\r\n")
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE), joined.relay.refused
+
+    told, refused = run(main())
+    assert refused
+    assert refused.encode() in told
