@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 from dev.cluster.processes import free_ports
+from tests.e2e.api_caller import Caller, by_session, link_of
+from tests.e2e.browser import browser, new_page
 from tests.e2e.gate import ALLOW_ALL_RULES, Cluster, Gate, environment, narrowgate
 from tests.e2e.kubectl import TRANSPORTS, Kubectl
+from tests.e2e.signing_in import authority_of, control_url
 from tests.e2e.terminal import MEBIBYTE, Terminal, noise
 from tests.e2e.workloads import pod, yaml_of
 
@@ -44,6 +47,16 @@ def recording(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     gate.start()
     yield gate
     gate.stop()
+
+
+@pytest.fixture(scope="module")
+def admin(recording: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    with browser(tmp_path_factory.mktemp("home"), [authority_of(recording)]) as running:
+        page = new_page(running)
+        page.goto(link_of(recording))
+        page.click("main button")
+        page.wait_for_url(f"{control_url(recording)}/")
+        yield by_session(recording, page)
 
 
 @pytest.fixture(params=list(TRANSPORTS))
@@ -197,6 +210,36 @@ def test_a_running_session_is_followed_and_ended_for_a_reason(recording: Gate, h
         for one in (running, other):
             one.kill()
             one.communicate(timeout=END_SECONDS)
+
+
+def test_an_admin_ends_a_session_by_the_api(recording: Gate, admin: Caller, here: Kubectl, marker: str) -> None:
+    running = here.start("exec", "shell", "--", "sh", "-c", f"sleep 1000; echo {marker}")
+
+    def runs() -> list[dict[str, Any]]:
+        answer = admin("GET", "/sessions?running=true")
+        assert answer.status == 200
+        return [one for one in answer.document["items"] if marker in one["command"][-1]]
+
+    try:
+        recording.wait_until(lambda: len(runs()) == 1, "the session is known to the API")
+        (one,) = runs()
+        assert (one["user"], one["kind"], one["endedAt"]) == ("agent:runner", "exec", None)
+        answer = admin("POST", f"/sessions/{one['id']}/end", {"because": "nobody sleeps here"})
+        assert answer.status == 200
+        running.communicate(timeout=END_SECONDS)
+        assert running.returncode != 0
+        recording.wait_until(lambda: not runs(), "the session is over for the API as well")
+        (ended,) = [
+            event["annotations"]["narrowgate.dev/ended"]
+            for event in recording.events(one["id"])
+            if (event["auditID"], event["stage"]) == (one["id"], "ResponseComplete")
+        ]
+        assert ended == "the session was ended by person:admin@local: nobody sleeps here"
+        assert admin("POST", f"/sessions/{one['id']}/end", {"because": "twice"}).status == 409
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.communicate(timeout=END_SECONDS)
 
 
 def test_the_record_of_sessions_is_still_whole(recording: Gate) -> None:

@@ -28,8 +28,9 @@ def follow(session: str, config: str | None, timeline: bool) -> None:
     place = opened_place(config)
     name = place.find(session)
     with place.open(name) as recording:
-        as_lines = timeline or not recording.header.tty
-    shows = Lines() if as_lines else Screen()
+        has_terminal = recording.header.tty
+    as_lines = timeline or not has_terminal
+    shows = Lines(has_terminal=has_terminal) if as_lines else Screen()
     ended = ""
     try:
         for entry in followed(place, name):

@@ -45,7 +45,7 @@ class Contents:
     def __init__(self, *, has_terminal: bool) -> None:
         self._has_terminal = has_terminal
         self._terminals = {channel: SafeTerminal() for channel in (Channel.STDOUT, Channel.STDERR, None)}
-        self._timeline = Timeline()
+        self._timeline = Timeline(has_terminal=has_terminal)
         self._taken = 0
         self.size: tuple[int, int] | None = None
         """Columns and rows at the beginning."""

@@ -72,8 +72,8 @@ class Screen:
 class Lines:
     """Shows the timeline."""
 
-    def __init__(self) -> None:
-        self._timeline = Timeline()
+    def __init__(self, *, has_terminal: bool = False) -> None:
+        self._timeline = Timeline(has_terminal=has_terminal)
 
     def shown(self, entry: Entry) -> str:
         """What to write of this entry."""

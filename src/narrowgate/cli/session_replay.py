@@ -86,7 +86,7 @@ def replay(session: str, config: str | None, raw: str | None, **how: Any) -> Non
 
 
 def _play(recording: Recording, start: int, pace: Pace, *, as_lines: bool) -> None:
-    shows = Lines() if as_lines else Screen()
+    shows = Lines(has_terminal=recording.header.tty) if as_lines else Screen()
     # Lines say when they were; a screen is what it has become.
     entries = recording.entries(start) if as_lines else recording.entries()
     is_screen = not as_lines and sys.stdout.isatty()

@@ -19,6 +19,8 @@ LONGEST_SEQUENCE: Final = 128
 
 _CONTROLS: Final = frozenset("\b\t\n\r\x0e\x0f")
 
+_TEXT_CONTROLS: Final = frozenset("\t\n\r")
+
 _CSI: Final = re.compile(
     # Cursor, inserting, colours; with numbers so small that none of them takes long.
     r"\x1b\[(?:(?:\d{0,5}[;:]){0,31}\d{0,5}[@A-IK-MPXZ`adefmr]"
@@ -30,7 +32,7 @@ _CSI: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(r"\x1b(?:[78DEHM]|[()][0AB]|#8)", re.ASCII)
 
-_PLAIN: Final = re.compile(r"[ -~\xa0-\U0010ffff\b\t\n\r]+")
+_PLAIN: Final = re.compile(r"[ -~\xa0-\U0010ffff\t\n\r]+")
 _WITHIN: Final = re.compile(r"[^\x07\x18\x1a\x1b\x9c]+")
 
 RESTORE: Final = "\x1b[0m\x1b[r\x1b[?1049l\x1b[?25h\x1b[?7h\x1b[4l\x1b[?5l\x1b[?6l\x0f\x1b(B\r\n"
@@ -106,7 +108,7 @@ class SafeTerminal:
         if letter >= " ":
             # DEL, and the controls of eight bits, which some terminals take for sequences also in UTF-8.
             return "" if "\x7f" <= letter <= "\x9f" else letter
-        return letter if letter in _CONTROLS and not (self._text_only and letter in "\x0e\x0f") else ""
+        return letter if letter in (_TEXT_CONTROLS if self._text_only else _CONTROLS) else ""
 
     def _begin(self, letter: str) -> str:
         self._state, self._sequence = _State.ESCAPE, "\x1b"

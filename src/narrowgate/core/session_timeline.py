@@ -57,9 +57,13 @@ class Line(msgspec.Struct, frozen=True):
 class Timeline:
     """Takes entries in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_terminal: bool = False) -> None:
+        """`has_terminal`: of what came out only the text is kept, without colours and movements. Where there was no
+        terminal, they are what the program wrote, and stay.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {mark: decoder("replace") for mark in _MARKS.values()}
+        self._terminals = {mark: SafeTerminal(text_only=True) for mark in ("out", "err")} if has_terminal else {}
         self._open: dict[str, Line] = {}
         """Lines whose end has not come."""
 
@@ -80,10 +84,11 @@ class Timeline:
         """The lines that have begun, as far as they are."""
         rest = sorted(self._open.values(), key=lambda line: line.at)
         self._open = {}
-        return rest
+        return [self._bare(line) for line in rest]
 
     def _text(self, at: int, mark: str, data: bytes) -> list[Line]:
-        text = self._decoders[mark].decode(data)
+        terminal = self._terminals.get(mark)
+        text = terminal.feed(data) if terminal is not None else self._decoders[mark].decode(data)
         begun = self._open.pop(mark, None)
         # A line that another way interrupts stands as far as it was: times never go back.
         before = self.rest()
@@ -99,7 +104,13 @@ class Timeline:
         found += pieces[:-1]
         if pieces:
             self._open[mark] = Line(at if found else first, mark, pieces[-1])
-        return before + [Line(at if index else first, mark, line) for index, line in enumerate(found)]
+        return before + [self._bare(Line(at if index else first, mark, line)) for index, line in enumerate(found)]
+
+    def _bare(self, line: Line) -> Line:
+        """Without the returns by which a shell draws its line anew."""
+        if line.mark not in self._terminals or "\r" not in line.text:
+            return line
+        return Line(line.at, line.mark, line.text.replace("\r", ""))
 
 
 class TextSearch:

@@ -85,6 +85,14 @@ def test_bodies_go_both_ways() -> None:
     assert [line.mark for line in lines(BodyData(b"x\n"), BodyData(b"y\n", Direction.TO_POD))] == ["out", "in"]
 
 
+def test_of_a_terminal_only_the_text_is_told_and_elsewhere_what_the_program_wrote() -> None:
+    coloured = (out(b"\x1b[1;32mgre"), out(b"en\x1b]0;t\x07\x1b[0m\b\r"), out(b"\n"), out(b"/ # \rls"), Ended("x"))
+    timeline = Timeline(has_terminal=True)
+    shown = [line.text for at, one in enumerate(coloured) for line in timeline.feed(Entry(at, one))]
+    assert shown == ["green", "/ # ls", "end: x"]
+    assert lines(*coloured)[0].text == "\x1b[1;32mgreen\x1b]0;t\x07\x1b[0m\b"
+
+
 def found(text: str, *pieces: bytes) -> list[int]:
     search = TextSearch(text)
     return [at for at, piece in enumerate(pieces) if search.feed(Entry(at, out(piece)))]
