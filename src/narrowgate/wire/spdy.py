@@ -172,6 +172,11 @@ class FrameReader:
         """The type of the control frame; 0 in a DATA frame."""
         self._held = bytearray()
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what has come ends with a frame."""
+        return not self._left and not self._head
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that end in these bytes, and the DATA that is in them. Raises Unreadable."""
         frames: list[Frame] = []

@@ -90,6 +90,18 @@ class SpdySession(Generic[M]):
                 return self._let_go(number, stream)
         return Passed()
 
+    def last_word(self, status: bytes) -> Passed:
+        """See `SessionCodec`."""
+        if self._rewrite is None and not self._upstream.is_between:
+            return Passed()
+        for number, stream in self._streams.items():
+            is_open = stream.replied and not stream.reset and Direction.FROM_POD not in stream.ended
+            if is_open and self._meanings.channel(stream.meaning) is Channel.ERROR:
+                said = self._meanings.data(stream.meaning, status, Direction.FROM_POD)
+                ended = self._end(number, stream, Direction.FROM_POD)
+                return Passed(data_frames(number, status, fin=True), (said, *ended))
+        return Passed()
+
     def finish(self) -> tuple[StreamEvent, ...]:
         """See `SessionCodec`."""
         events: list[StreamEvent] = []

@@ -80,6 +80,15 @@ class SessionCodec(Protocol):
         """
         ...
 
+    def last_word(self, status: bytes) -> Passed:
+        """Tell the client why its session is ended by somebody else, as the pod's node would: on the error channel.
+
+        `status` is a `metav1.Status` as JSON. Nothing where it cannot be told: in the middle of a frame, before the
+        channel is there or after its end, and where ports are forwarded. Whatever comes of it, the session is over:
+        nothing else may be passed on any more. Raises nothing.
+        """
+        ...
+
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was still open is closed, by reset. Raises nothing."""
         ...

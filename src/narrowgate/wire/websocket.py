@@ -78,6 +78,16 @@ class FrameReader:
         self._final = True
         self._closed = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what has come ends with a message, and another one may follow."""
+        return not (self._pending or self._left or self._closed) and self._message == CONTINUATION
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the frame has come that closes the session."""
+        return self._closed
+
     def feed(self, data: bytes) -> list[Piece]:
         """What these bytes add. Raises Unreadable for what two readers could read differently."""
         pieces: list[Piece] = []

@@ -31,6 +31,8 @@ _CHANNELS: Final = (Channel.STDIN, Channel.STDOUT, Channel.STDERR, Channel.ERROR
 """By their numbers (k8s.io/apimachinery/pkg/util/remotecommand/constants.go)."""
 _WRITTEN: Final = (Channel.STDOUT, Channel.STDERR, Channel.ERROR)
 """What is rewritten, in the order in which its rest leaves at the end: how it ended is said last."""
+_NORMAL_CLOSURE: Final = (1000).to_bytes(2, "big")
+"""RFC 6455 7.4.1."""
 _FORMS: Final = {
     "": Form(),
     "channel.k8s.io": Form(),
@@ -78,6 +80,16 @@ class ChannelCodec:
         if self._rewriting is None or channel not in _WRITTEN:
             return Passed()
         parts = self._rewriting.flush(channel)
+        return Passed(b"".join([self._form.framed(part) for part in parts]), self._told(parts, Direction.FROM_POD))
+
+    def last_word(self, status: bytes) -> Passed:
+        """On the error channel; then the session is closed, as the API server closes it."""
+        # Messages that are made anew leave whole; those that pass as they come may be under way.
+        may_follow = not self._upstream.is_closed if self._rewriting is not None else self._upstream.is_between
+        if not may_follow or not self._open.get(Channel.ERROR, True):
+            return Passed()
+        closing = Piece(CLOSE, _NORMAL_CLOSURE, first=True, last=True)
+        parts: list[Part | Piece] = [Part(_CHANNELS.index(Channel.ERROR), status, last=True), closing]
         return Passed(b"".join([self._form.framed(part) for part in parts]), self._told(parts, Direction.FROM_POD))
 
     def finish(self) -> tuple[StreamEvent, ...]:

@@ -87,6 +87,16 @@ class MessageReader:
         self._padded = False
         self._signal = b""
 
+    @property
+    def is_between(self) -> bool:
+        """Whether what has come ends with a message, and another one may follow."""
+        return self._frames.is_between
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the frame has come that closes the session."""
+        return self._frames.is_closed
+
     def feed(self, data: bytes) -> list[Part | Piece]:
         """What these bytes add, control frames as they are. Raises Unreadable."""
         pieces = self._frames.feed(data)

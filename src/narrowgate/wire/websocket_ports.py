@@ -98,6 +98,10 @@ class PortCodec:
         """Nothing: nothing is rewritten."""
         return Passed()
 
+    def last_word(self, _status: bytes) -> Passed:
+        """Nothing: connections have no word for the end of all of them."""
+        return Passed()
+
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was open is closed, by reset."""
         # A reset ends both ways: it is told once.
@@ -180,6 +184,10 @@ class TunnelCodec:
 
     def flush(self, channel: Channel) -> Passed:  # noqa: ARG002 (nothing is held back, whatever the channel)
         """Nothing: nothing is rewritten."""
+        return Passed()
+
+    def last_word(self, _status: bytes) -> Passed:
+        """Nothing: connections have no word for the end of all of them."""
         return Passed()
 
     def finish(self) -> tuple[StreamEvent, ...]:

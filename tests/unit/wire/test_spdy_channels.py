@@ -75,3 +75,46 @@ def test_whoever_resets_a_channel_ends_it(channel: Channel) -> None:
         codec = spdy_channels()
         Exec().open_in(codec)
         assert getattr(codec, end)(reset(CHANNELS[channel])).events == (ChannelClosed(channel, reset=True),)
+
+
+def test_the_last_word_is_said_on_the_error_channel_and_ends_it() -> None:
+    codec = spdy_channels()
+    Exec().open_in(codec)
+    said = codec.last_word(b'{"status":"Failure"}')
+    assert said.data == data(CHANNELS[Channel.ERROR], b'{"status":"Failure"}', FIN)
+    assert said.events == (ChannelData(Channel.ERROR, b'{"status":"Failure"}'), ChannelClosed(Channel.ERROR))
+    assert codec.last_word(b"twice").data == b""
+
+
+def test_no_last_word_is_said_in_the_middle_of_a_frame_or_where_nobody_hears_it() -> None:
+    assert spdy_channels().last_word(b"x").data == b""
+    whole = data(CHANNELS[Channel.STDOUT], b"hello")
+    for cut in range(1, len(whole)):
+        codec = spdy_channels()
+        Exec().open_in(codec)
+        codec.from_upstream(whole[:cut])
+        assert codec.last_word(b"x").data == b""
+    for ended in (data(CHANNELS[Channel.ERROR], b"", FIN), reset(CHANNELS[Channel.ERROR])):
+        codec = spdy_channels()
+        Exec().open_in(codec)
+        codec.from_upstream(ended)
+        assert codec.last_word(b"x").data == b""
+
+
+def test_what_is_rewritten_leaves_in_whole_frames_so_that_a_last_word_can_follow_at_any_time() -> None:
+    codec = spdy_channels(Unchanged())
+    Exec().open_in(codec)
+    codec.from_upstream(data(CHANNELS[Channel.STDOUT], b"hello")[:10])
+    assert codec.last_word(b"x").data == data(CHANNELS[Channel.ERROR], b"x", FIN)
+
+
+class Unchanged:
+    """A rewriter that changes nothing."""
+
+    def __call__(self, channel: Channel, data: bytes) -> bytes:
+        assert channel
+        return data
+
+    def flush(self, channel: Channel) -> bytes:
+        assert channel
+        return b""

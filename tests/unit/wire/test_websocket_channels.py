@@ -237,3 +237,38 @@ def test_sessions_of_the_python_client_are_told() -> None:
     told = played(websocket_channels("v4.channel.k8s.io"), PYTHON_EXEC_V4)
     assert written(told, Channel.STDOUT) == b"v4\n"
     assert json.loads(written(told, Channel.ERROR))["reason"] == "NonZeroExitCode"
+
+
+@pytest.mark.parametrize(("form", "opcode"), [(PLAIN, BINARY), (V5, BINARY), (BASE64, TEXT)])
+def test_the_last_word_is_said_on_the_error_channel_and_closes_the_session(form: Form, opcode: int) -> None:
+    codec = ChannelCodec(form, None)
+    said = codec.last_word(b"why")
+    message = b"3d2h5" if form.base64 else b"\x03why"
+    assert said.data == frame(opcode, message) + frame(CLOSE, NORMAL)
+    assert said.events == (
+        ChannelOpened(Channel.ERROR),
+        ChannelData(Channel.ERROR, b"why"),
+        ChannelClosed(Channel.ERROR),
+    )
+
+
+def test_no_last_word_is_said_in_the_middle_of_a_message_or_behind_the_end() -> None:
+    whole = frame(BINARY, b"\x01hello")
+    for cut in range(1, len(whole)):
+        codec = ChannelCodec(V5, None)
+        codec.from_upstream(whole[:cut])
+        assert codec.last_word(b"x").data == b""
+    first = bytes([frame(BINARY, b"\x01hello")[0] & 0x7F]) + whole[1:]
+    codec = ChannelCodec(V5, None)
+    codec.from_upstream(first)
+    assert codec.last_word(b"x").data == b""
+    for ended in (frame(CLOSE, NORMAL), frame(BINARY, b"\x03{}") + frame(BINARY, b"\xff\x03")):
+        codec = ChannelCodec(V5, None)
+        codec.from_upstream(ended)
+        assert codec.last_word(b"x").data == b""
+
+
+def test_what_is_made_anew_leaves_in_whole_messages_so_that_a_last_word_can_follow_at_any_time() -> None:
+    codec = ChannelCodec(V5, Lines())
+    codec.from_upstream(frame(BINARY, b"\x01hello")[:5])
+    assert codec.last_word(b"x").data == frame(BINARY, b"\x03x") + frame(CLOSE, NORMAL)

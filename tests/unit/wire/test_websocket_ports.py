@@ -171,3 +171,8 @@ def test_the_subprotocol_says_whether_it_is_a_tunnel() -> None:
     for name in ("v5.channel.k8s.io", "SPDY/3.1+v4.channel.k8s.io", "portforward.k8s.io"):
         with pytest.raises(Unreadable, match="no subprotocol"):
             websocket_ports(name, ["80"])
+
+
+def test_forwarded_ports_have_no_last_word() -> None:
+    assert websocket_ports("v4.channel.k8s.io", ["80"]).last_word(b"x").data == b""
+    assert websocket_ports("SPDY/3.1+portforward.k8s.io", []).last_word(b"x").data == b""
