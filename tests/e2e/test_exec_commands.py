@@ -55,7 +55,6 @@ def rules_of(namespace: str) -> dict[str, list[dict[str, Any]]]:
             allow("in", "patch", "pods/ephemeralcontainers", namespace, commands=["echo *"]),
         ],
         "typist": [reads, allow("in", "create", "pods/exec pods/attach", namespace, lines=lines)],
-        "blind": [allow("in", "create", "pods/exec", namespace, podSelector={"matchLabels": {"app": "web"}})],
     }
 
 

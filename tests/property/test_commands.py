@@ -21,7 +21,7 @@ from narrowgate.core.commands import (
 )
 from narrowgate.core.decision import Allow
 from narrowgate.core.intent import Entry, Intent
-from narrowgate.core.typed_lines import LineGuard, LineWatch
+from narrowgate.core.typed_lines import LineGuard, line_watch
 
 bounded = settings(max_examples=600, deadline=None)
 
@@ -156,8 +156,8 @@ def test_how_typed_bytes_are_cut_does_not_change_whether_they_are_let_through(
     typed: list[bytes], cuts: list[int], terminal: bool
 ) -> None:
     data = b"".join(typed) + b"\r"
-    whole = LineWatch([LINE], has_terminal=terminal)
-    pieces = LineWatch([LINE], has_terminal=terminal)
+    whole = line_watch([LINE], has_terminal=terminal)
+    pieces = line_watch([LINE], has_terminal=terminal)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     found = [pieces.typed(data[begin:end]) for begin, end in pairwise(edges)]
     met = whole.typed(data)

@@ -98,6 +98,16 @@ def shown(pattern: Pattern) -> str:
     return "[" + ", ".join(f'"{word}"' if not word or _SPACE.search(word) else word for word in pattern) + "]"
 
 
+def words_of(line: str) -> list[str]:
+    """The words of a line that a shell may read, cut wherever a shell might end one or begin another command."""
+    return _BETWEEN_COMMANDS.split(line)
+
+
+def said(word: str) -> str:
+    """A word without what a shell takes out of it."""
+    return word.translate(_SAID_AWAY)
+
+
 class CommandGift:
     """The commands that a rule gives: exact."""
 
@@ -130,13 +140,13 @@ class CommandGuard:
         """Whether the command, or anything that it may run, can be one of these. None: it is not known."""
         if not command or may_run_others(command[0]):
             return True
-        return self._stands_in(command) or self.speaks_of(" ".join(command))
+        return self.stands_in(command) or self.speaks_of(" ".join(command))
 
     def speaks_of(self, line: str) -> bool:
         """Whether one of these stands anywhere in a line that a shell may read, as far as a look can tell."""
-        return self._stands_in([word.translate(_SAID_AWAY) for word in _BETWEEN_COMMANDS.split(line)])
+        return self.stands_in([said(word) for word in words_of(line)])
 
-    def _stands_in(self, words: Sequence[str]) -> bool:
+    def stands_in(self, words: Sequence[str]) -> bool:
         """Whether one of these begins at any of the words."""
         if len(words) > MOST_LOOKED_AT:
             return True

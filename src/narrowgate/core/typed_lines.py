@@ -7,14 +7,15 @@ without any, and as the terminal showed it. That keeps from accidents; whoever w
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from narrowgate.core.command_runners import runs_arguments
-from narrowgate.core.commands import CommandGuard, Pattern
+from narrowgate.core.commands import MOST_WORDS, CommandGuard, Pattern, said, words_of
 
 LONGEST_LINE: Final = 16 * 1024
 """Bytes of a line that is still typed, four times what a terminal takes. Of a longer one nobody can tell what it says,
@@ -29,9 +30,9 @@ _NO: Final = frozenset({"0", "false"})
 
 _ENTERED: Final = re.compile(rb"[\r\n\x04\x0f]")
 """What hands a line over: the line ends, ^D (what is typed is read at once), ^O (readline: run it, fetch the next)."""
-_ENDED: Final = re.compile(rb"\n")
 _KEYS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_decoder: Final = codecs.getincrementaldecoder("utf-8")
 _TOO_LONG: Final = "a line longer than can be looked at"
 
 
@@ -64,12 +65,73 @@ def reads_lines(query: Sequence[tuple[str, str]]) -> bool:
     return asks_for(query, "stdin") and (asks_for(query, "tty") or is_shell)
 
 
-class LineWatch:
+class LineWatch(Protocol):
     """Looks at the lines of one session. How the bytes are cut does not matter, but for when a line is found."""
 
-    def __init__(self, guards: Iterable[LineGuard], *, has_terminal: bool) -> None:
-        self._guards: Final = tuple((one.rule, CommandGuard(one.patterns)) for one in guards)
-        self._has_terminal: Final = has_terminal
+    def typed(self, data: bytes) -> LineMet | None:
+        """Somebody typed; a line among it that may not be, before any of it is passed on."""
+        ...
+
+    def written(self, data: bytes) -> LineMet | None:
+        """The program wrote: a line that was entered before the terminal had shown it may be seen now."""
+        ...
+
+
+def line_watch(guards: Sequence[LineGuard], *, has_terminal: bool) -> LineWatch:
+    """What looks at the lines of a session, on a terminal or without one."""
+    made = [(one.rule, CommandGuard(one.patterns)) for one in guards]
+    return _TerminalWatch(made) if has_terminal else _PipeWatch(made)
+
+
+_Guards = Sequence[tuple[str, CommandGuard]]
+
+
+class _PipeWatch:
+    """Lines without a terminal: what is sent is what is read, and the end of the input enters a line as well. Nothing
+    can keep that end away, so that a line is looked at while it grows.
+    """
+
+    def __init__(self, guards: _Guards) -> None:
+        self._guards: Final = guards
+        self._decoder: Final = _decoder("replace")
+        self._words = [""]
+        """Of the line that is sent; the last one may go on."""
+        self._length = 0
+
+    def typed(self, data: bytes) -> LineMet | None:
+        """See `LineWatch`."""
+        first, *others = self._decoder.decode(data).split("\n")
+        met = self._grown(first)
+        for text in others:
+            if met is not None:
+                break
+            if not self._words[-1].endswith("\\"):
+                self._words, self._length = [""], 0
+            else:
+                self._words[-1] = self._words[-1][:-1]
+            met = self._grown(text)
+        return met
+
+    def written(self, data: bytes) -> LineMet | None:  # noqa: ARG002
+        """See `LineWatch`. What is not a terminal shows nothing of what is typed."""
+        return None
+
+    def _grown(self, text: str) -> LineMet | None:
+        self._length += len(text)
+        if self._length > LONGEST_LINE and self._guards:
+            return LineMet(self._guards[0][0], _TOO_LONG)
+        since = len(self._words) - 1
+        *whole, last = words_of(self._words[-1] + text)
+        self._words[-1:] = [*(word for word in whole if word), last]
+        plain = [said(word) for word in self._words[max(0, since - MOST_WORDS) :]]
+        return _met(self._guards, lambda guard: guard.stands_in(plain))
+
+
+class _TerminalWatch:
+    """Lines on a terminal: looked at when they are entered."""
+
+    def __init__(self, guards: _Guards) -> None:
+        self._guards: Final = guards
         self._typed = b""
         """Of the line that has not been entered."""
         self._before = ""
@@ -78,53 +140,53 @@ class LineWatch:
         self._shown = _Shown()
 
     def typed(self, data: bytes) -> LineMet | None:
-        """Somebody typed; the first line among it that may not be, before it is passed on."""
+        """See `LineWatch`."""
         *whole, rest = _ENTERED.split(self._typed + data)
         self._typed = rest
         for line in whole:
-            if (met := self._met(self._readings(line))) is not None:
+            edited = _edited(line)
+            if (met := self._look(self._readings(line, edited))) is not None:
                 return met
-            self._carry(line)
-            self._awaits_echo = self._has_terminal
-        if len(rest) > LONGEST_LINE:
-            return LineMet(self._guards[0][0], _TOO_LONG) if self._guards else None
-        # Without a terminal the end of the input enters a line as well, and nothing can keep that end away.
-        return None if self._has_terminal else self._met(self._readings(rest))
+            self._before = (self._before + edited[:-1])[-LONGEST_LINE:] if edited.endswith("\\") else ""
+            self._awaits_echo = True
+        if len(rest) > LONGEST_LINE and self._guards:
+            return LineMet(self._guards[0][0], _TOO_LONG)
+        return None
 
     def written(self, data: bytes) -> LineMet | None:
-        """The program wrote: a line that was entered before the terminal had shown it may be seen now."""
-        if not self._has_terminal:
-            return None
-        *whole, rest = _ENDED.split(data)
-        for part in whole:
+        """See `LineWatch`."""
+        *whole, rest = data.split(b"\n")
+        for place, part in enumerate(whole):
+            if not self._awaits_echo:
+                self._shown = self._shown.next_line(b"".join(whole[place:]))
+                break
             self._shown.feed(part)
-            line, self._shown = self._shown.text, self._shown.next_line()
-            if self._awaits_echo and line.strip():
-                self._awaits_echo = False
-                if (met := self._met([line])) is not None:
-                    return met
+            line = "" if self._shown.is_screen else self._shown.text
+            self._awaits_echo = not self._shown.text.strip()
+            self._shown = self._shown.next_line(b"")
+            if (met := self._look([line])) is not None:
+                return met
         self._shown.feed(rest)
         return None
 
-    def _carry(self, line: bytes) -> None:
-        text = _edited(line)
-        self._before = (self._before + text[:-1])[-LONGEST_LINE:] if text.endswith("\\") else ""
-
-    def _readings(self, line: bytes) -> Iterator[str]:
+    def _readings(self, line: bytes, edited: str) -> Iterator[str]:
         """All that the line may say."""
-        plain = _CONTROLS.sub("", _KEYS.sub("", line.decode("utf-8", "replace")))
-        yield plain
-        yield self._before + _edited(line)
-        if self._has_terminal and not self._shown.is_screen:
+        yield _CONTROLS.sub("", _KEYS.sub("", line.decode("utf-8", "replace")))
+        yield self._before + edited
+        if not self._shown.is_screen:
             yield self._shown.text
             yield self._before + self._shown.text
 
-    def _met(self, lines: Iterable[str]) -> LineMet | None:
+    def _look(self, lines: Iterable[str]) -> LineMet | None:
         for line in dict.fromkeys(lines):
-            for rule, guard in self._guards:
-                if line and guard.speaks_of(line):
-                    return LineMet(rule, "a line that was typed")
+            if line and (met := _met(self._guards, lambda guard, line=line: guard.speaks_of(line))) is not None:  # type: ignore[misc]
+                return met
         return None
+
+
+def _met(guards: _Guards, speaks: Callable[[CommandGuard], bool]) -> LineMet | None:
+    rule = next((rule for rule, guard in guards if speaks(guard)), None)
+    return None if rule is None else LineMet(rule, "a line that was typed")
 
 
 def _edited(line: bytes) -> str:
@@ -235,11 +297,15 @@ class _Shown:
     def text(self) -> str:
         return "".join(self._cells)
 
-    def next_line(self) -> _Shown:
-        return _Shown(is_screen=self.is_screen)
+    def next_line(self, passed: bytes) -> _Shown:
+        """The line behind what has passed without being looked at."""
+        began = max(passed.rfind(sequence.encode()) for sequence in _SCREEN_BEGINS)
+        ended = max(passed.rfind(sequence.encode()) for sequence in _SCREEN_ENDS)
+        return _Shown(is_screen=self.is_screen if began == ended else began > ended)
 
     def feed(self, data: bytes) -> None:
-        text = self._unread + data.decode("utf-8", "replace")
+        # Of more only the end can be in sight: a line is drawn anew, or goes on for longer than is looked at.
+        text = self._unread + data[-2 * LONGEST_SHOWN :].decode("utf-8", "replace")
         self._unread = ""
         at = 0
         while at < len(text):
@@ -266,10 +332,8 @@ class _Shown:
                 self._at += 1
 
     def _obey(self, sequence: str) -> None:
-        if sequence in ("\x1b[?1049h", "\x1b[?1047h", "\x1b[?47h"):
-            self.is_screen = True
-        elif sequence in ("\x1b[?1049l", "\x1b[?1047l", "\x1b[?47l"):
-            self.is_screen = False
+        if sequence in (*_SCREEN_BEGINS, *_SCREEN_ENDS):
+            self.is_screen = sequence in _SCREEN_BEGINS
         elif sequence.startswith("\x1b["):
             digits = sequence[2:-1]
             self._move(sequence[-1], min(int(digits), LONGEST_SHOWN) if digits.isdecimal() and digits.isascii() else 0)
@@ -293,6 +357,10 @@ class _Shown:
             case "@":
                 self._cells[self._at : self._at] = [" "] * min(count, LONGEST_SHOWN - len(self._cells))
 
+
+_SCREEN_BEGINS: Final = ("\x1b[?1049h", "\x1b[?1047h", "\x1b[?47h")
+_SCREEN_ENDS: Final = ("\x1b[?1049l", "\x1b[?1047l", "\x1b[?47l")
+"""The alternate screen of xterm, in its three spellings."""
 
 _SEQUENCE: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][\x20-\x7e]|[^\[\]()*+])"

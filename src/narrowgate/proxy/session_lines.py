@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from narrowgate.core.stream_events import Channel, ChannelData, StreamEvent
-from narrowgate.core.typed_lines import LineGuard, LineMet, LineWatch
+from narrowgate.core.typed_lines import LineGuard, line_watch
 from narrowgate.wire.stream_events import Rewrite
 
+_TYPED: Final = (Channel.STDIN,)
 _SHOWN: Final = (Channel.STDOUT, Channel.STDERR)
 
 
 class SessionLines:
     """See `session_relay.Lines`. It is the rewriter of its session, too: that is how the client is told."""
 
-    def __init__(self, guards: Iterable[LineGuard], masks: Rewrite | None, *, has_terminal: bool) -> None:
+    def __init__(self, guards: Sequence[LineGuard], masks: Rewrite | None, *, has_terminal: bool) -> None:
         """`masks` are what rewrites the session besides."""
-        self._watch = LineWatch(guards, has_terminal=has_terminal)
+        self._watch = line_watch(guards, has_terminal=has_terminal)
         self._masks = masks
         self._shown_on = Channel.STDOUT if has_terminal else Channel.STDERR
         self._last_words: dict[Channel, bytes] = {}
@@ -32,14 +33,14 @@ class SessionLines:
         rest = b"" if self._masks is None else self._masks.flush(channel)
         return rest + self._last_words.pop(channel, b"")
 
-    def judge(self, events: Iterable[StreamEvent]) -> str:
+    def judge(self, events: Sequence[StreamEvent]) -> str:
         """Why the session must end with these; empty where it may go on."""
-        for event in events:
-            if isinstance(event, ChannelData):
-                met = self._met(event)
-                if met is not None:
-                    return f"rule {met.rule} ends sessions at {met.why}"
-        return ""
+        sent = b"".join(event.data for event in events if isinstance(event, ChannelData) and event.channel in _TYPED)
+        met = self._watch.typed(sent) if sent else None
+        if met is None:
+            shown = (one.data for one in events if isinstance(one, ChannelData) and one.channel in _SHOWN)
+            met = next((found for data in shown if (found := self._watch.written(data)) is not None), None)
+        return "" if met is None else f"rule {met.rule} ends sessions at {met.why}"
 
     def tell(self, why: str) -> tuple[Channel, ...]:
         """Have the client told; these channels are to be flushed for it, in this order."""
@@ -51,8 +52,3 @@ class SessionLines:
             Channel.ERROR: json.dumps(status).encode(),
         }
         return self._shown_on, Channel.ERROR
-
-    def _met(self, event: ChannelData) -> LineMet | None:
-        if event.channel is Channel.STDIN:
-            return self._watch.typed(event.data)
-        return self._watch.written(event.data) if event.channel in _SHOWN else None

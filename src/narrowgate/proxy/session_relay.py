@@ -7,7 +7,7 @@ What cannot be read ends the session: neither side gets any more of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
@@ -55,7 +55,7 @@ class Recorder(Protocol):
 class Lines(Protocol):
     """Looks at what is typed into the session (`proxy.session_lines`)."""
 
-    def judge(self, events: Iterable[StreamEvent]) -> str:
+    def judge(self, events: Sequence[StreamEvent]) -> str:
         """Why the session must end with these; empty where it may go on."""
         ...
 
@@ -196,6 +196,18 @@ class SessionRelay:
         self._behind = asyncio.get_running_loop().create_future()
         for side in (self.client, self.upstream):
             side.hold(held=False)
+
+    def end(self, status: bytes) -> None:
+        """End both sides because somebody says so. The client is told where its protocol can tell it, by `status`: a
+        `metav1.Status` as JSON. Asked a second time, it does not wait for the client to hear it.
+        """
+        told = None if self.client.transport.is_closing() else self._passed(lambda: self._codec.last_word(status))
+        if told is None or not told.data:
+            self.cut()
+            return
+        self.upstream.send_on(told.data)
+        self.upstream.transport.abort()
+        self.client.transport.close()
 
     def cut(self) -> None:
         """End both sides at once."""

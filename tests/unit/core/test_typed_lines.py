@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from narrowgate.core.typed_lines import LONGEST_LINE, LineGuard, LineMet, LineWatch, asks_for, reads_lines
+from narrowgate.core.typed_lines import LONGEST_LINE, LineGuard, LineMet, LineWatch, asks_for, line_watch, reads_lines
 
 GUARD = LineGuard("p/in", (("rm", "-rf"), ("shutdown",)))
 MET = LineMet("p/in", "a line that was typed")
 
 
 def watch(*, terminal: bool = True) -> LineWatch:
-    return LineWatch([GUARD], has_terminal=terminal)
+    return line_watch([GUARD], has_terminal=terminal)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_line_that_nobody_can_look_at_ends_the_session() -> None:
 
 
 def test_without_guards_nothing_is_met() -> None:
-    assert LineWatch([], has_terminal=True).typed(b"rm -rf /\r") is None
-    assert LineWatch([], has_terminal=True).typed(b"x" * LONGEST_LINE * 2) is None
+    assert line_watch([], has_terminal=True).typed(b"rm -rf /\r") is None
+    assert line_watch([], has_terminal=True).typed(b"x" * LONGEST_LINE * 2) is None
 
 
 def test_no_output_takes_long_or_grows() -> None:
@@ -163,3 +163,41 @@ def test_an_empty_option_is_a_yes_as_the_api_server_has_it() -> None:
     assert asks_for([("tty", "yes")], "tty")
     assert not asks_for([("tty", "False")], "tty")
     assert not asks_for([("stdin", "true")], "tty")
+
+
+@pytest.mark.parametrize(
+    ("sent", "met"),
+    [
+        (b"true\nrm -rf /", True),
+        (b"rm \\\n-rf x", True),
+        (b"r\\\nm -rf x", True),
+        (b"echo rm\n-rf x\n", False),
+        (b"echo rm\\n -rf", False),
+        (b"r\xc3\xa9m -rf x", False),
+        (b"\xc3\xa9; rm -rf x", True),
+        (b"rm" + b" " * 900 + b"-rf", True),
+    ],
+)
+def test_what_is_piped_is_read_as_it_is_however_it_is_cut(sent: bytes, met: bool) -> None:
+    for size in (1, 2, 3, len(sent)):
+        watched = watch(terminal=False)
+        found = [watched.typed(sent[at : at + size]) for at in range(0, len(sent), size)]
+        assert any(found) is met
+
+
+def test_neither_small_pieces_nor_much_output_take_long() -> None:
+    begin = time.process_time()
+    watched = watch(terminal=False)
+    assert not any(watched.typed(b"a ") for _ in range(1000))
+    watched = watch()
+    watched.written(b"x" * 100 + b"\x1b[?1049h" + b"line of text\r\n" * 50_000)
+    watched.written(b"y" * 400_000)
+    assert time.process_time() - begin < 10
+
+
+def test_the_screen_is_known_though_nobody_looked_at_where_it_began() -> None:
+    watched = watch()
+    watched.written(b"a\n\x1b[?1049hb\nrm -rf /")
+    assert watched.typed(b"\r") is None
+    watched.written(b"\n\x1b[?1049lb\nc\nrm -rf /")
+    assert watched.typed(b"\r") == MET
