@@ -202,6 +202,9 @@ def test_a_running_session_is_followed_and_ended_for_a_reason(recording: Gate, h
         ended = recording.wait_for_event(sessions[0])
         assert ended["annotations"]["narrowgate.dev/ended"].endswith(": it ticks too loudly")
         recording.wait_until(lambda: [running.poll(), other.poll()].count(None) == 1, "one client is told")
+        (told,) = [one for one in (running, other) if one.poll() is not None]
+        assert told.stdout is not None
+        assert (told.returncode, b"it ticks too loudly" in told.stdout.read()) == (1, True)
         assert [one["session"] for one in listed(recording, "--live")] == [sessions[1]]
         assert "it ticks too loudly" in recording.command("sessions", "show", sessions[0]).out
         again = recording.command("sessions", "end", sessions[0], "--because", "twice")
@@ -209,7 +212,9 @@ def test_a_running_session_is_followed_and_ended_for_a_reason(recording: Gate, h
     finally:
         for one in (running, other):
             one.kill()
-            one.communicate(timeout=END_SECONDS)
+            one.wait(timeout=END_SECONDS)
+            if one.stdout is not None:
+                one.stdout.close()
 
 
 def test_an_admin_ends_a_session_by_the_api(recording: Gate, admin: Caller, here: Kubectl, marker: str) -> None:
@@ -226,8 +231,8 @@ def test_an_admin_ends_a_session_by_the_api(recording: Gate, admin: Caller, here
         assert (one["user"], one["kind"], one["endedAt"]) == ("agent:runner", "exec", None)
         answer = admin("POST", f"/sessions/{one['id']}/end", {"because": "nobody sleeps here"})
         assert answer.status == 200
-        running.communicate(timeout=END_SECONDS)
-        assert running.returncode != 0
+        said, _ = running.communicate(timeout=END_SECONDS)
+        assert (running.returncode, b"ended by person:admin@local: nobody sleeps here" in said) == (1, True), said
         recording.wait_until(lambda: not runs(), "the session is over for the API as well")
         (ended,) = [
             event["annotations"]["narrowgate.dev/ended"]

@@ -474,7 +474,9 @@ class Answering:
     def end(self, reason: str, code: int) -> None:
         """End this answer now: the permission is gone."""
         self._ended_because, self._end_code = reason, code
-        if self._joined is not None:
+        if isinstance(self._joined, SessionRelay):
+            self._joined.end(status.to_json(status.failure(code, reason)))
+        elif self._joined is not None:
             self._joined.cut()
         else:
             self._connection.break_off(reason)

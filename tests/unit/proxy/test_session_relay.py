@@ -274,3 +274,53 @@ def test_a_line_that_is_shown_too_late_ends_the_session_as_soon_as_it_is_shown()
     told, refused = run(main())
     assert refused
     assert refused.encode() in told
+
+
+def test_whoever_is_ended_is_told_why_and_gets_nothing_after_that() -> None:
+    async def main() -> tuple[bytes, list[StreamEvent], bytes]:
+        kept = Kept()
+        async with Joined(recorder=kept) as joined:
+            await joined.pod_says(STDOUT, b"tick\n")
+            await joined.client_sees(says(STDOUT, b"tick\n"))
+            joined.relay.end(b'{"message":"enough"}')
+            seen = await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+            return seen, kept.events, await asyncio.wait_for(joined.pod_reader.read(), PATIENCE)
+
+    seen, events, to_pod = run(main())
+    assert seen == says(b"\3", b'{"message":"enough"}') + frame(CLOSE, (1000).to_bytes(2, "big"))
+    assert ChannelData(Channel.ERROR, b'{"message":"enough"}') in events
+    assert ChannelClosed(Channel.ERROR) in events
+    assert to_pod == b""
+
+
+def test_in_the_middle_of_a_message_nothing_is_said_and_the_end_comes_all_the_same() -> None:
+    async def main() -> bytes:
+        async with Joined() as joined:
+            joined.pod_writer.write(says(STDOUT, b"half")[:4])
+            await joined.client_sees(says(STDOUT, b"half")[:4])
+            joined.relay.end(b"{}")
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    assert run(main()) == b""
+
+
+def test_a_last_word_that_cannot_be_recorded_is_not_said() -> None:
+    async def main() -> bytes:
+        kept = Kept()
+        async with Joined(recorder=kept) as joined:
+            kept.is_full = True
+            joined.relay.end(b"{}")
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    assert run(main()) == b""
+
+
+def test_what_is_held_back_of_a_secret_does_not_leave_with_the_end() -> None:
+    async def main() -> bytes:
+        async with Joined(masks()) as joined:
+            await joined.pod_says(STDOUT, b"it is " + SECRET[:9])
+            await asyncio.sleep(0)
+            joined.relay.end(b"{}")
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    assert SECRET[:9] not in run(main())
