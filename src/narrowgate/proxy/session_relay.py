@@ -209,18 +209,6 @@ class SessionRelay:
         self.upstream.transport.abort()
         self.client.transport.close()
 
-    def end(self, status: bytes) -> None:
-        """End both sides because somebody says so. The client is told where its protocol can tell it, by `status`: a
-        `metav1.Status` as JSON. Asked a second time, it does not wait for the client to hear it.
-        """
-        told = None if self.client.transport.is_closing() else self._passed(lambda: self._codec.last_word(status))
-        if told is None or not told.data:
-            self.cut()
-            return
-        self.upstream.send_on(told.data)
-        self.upstream.transport.abort()
-        self.client.transport.close()
-
     def cut(self) -> None:
         """End both sides at once."""
         self.client.transport.abort()
