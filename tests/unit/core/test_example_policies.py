@@ -11,7 +11,7 @@ from tests.deciding import agent, answer, asks, gets, person, policy, rule, uses
 
 from narrowgate.core.decision import Allow, Deny, NeedsApproval
 from narrowgate.core.identity import chain_of
-from narrowgate.core.intent import Intent
+from narrowgate.core.intent import Entry, Intent, PodSeen
 from narrowgate.core.mask_trial import see
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.masking.masked_value import KEY_BYTES, ValueMasker
@@ -225,3 +225,38 @@ class TestInvestigator:
         other = answer(asks("get", "secrets", "database", namespace="shop"), example("investigator"), by=self.WHO)
         assert isinstance(other, Allow)
         assert other.masks is not None
+
+
+class TestTroubleshooter:
+    WHO = agent("troubleshooter")
+
+    def runs(self, *command: str, container: str = "app", team: str = "shop") -> Intent:
+        return asks(
+            "create",
+            "pods/exec",
+            "web-1",
+            namespace="shop",
+            entry=Entry(container=container, command=command),
+            pod=PodSeen(labels=(("team", team),)),
+        )
+
+    @pytest.mark.parametrize("command", [("ls", "data"), ("tail", "-n", "50", "/var/log/app.log"), ("df", "-h")])
+    def test_it_looks_at_any_time(self, command: tuple[str, ...]) -> None:
+        assert isinstance(answer(self.runs(*command), example("troubleshooter"), by=self.WHO), Allow)
+
+    def test_a_shell_needs_somebody_and_ends_at_some_lines(self) -> None:
+        decision = answer(self.runs("bash"), example("troubleshooter"), by=self.WHO)
+        assert isinstance(answer(self.runs("bash", "-c", "id"), example("troubleshooter"), by=self.WHO), Deny)
+        assert isinstance(decision, NeedsApproval)
+        assert decision.asks[0].approvers == (Approvers("on-call", 1),)
+        assert example("troubleshooter").rules[-1].lines == (("rm", "-rf"), ("shutdown",))
+
+    def test_nothing_else_runs_and_nowhere_else(self) -> None:
+        refused = [
+            self.runs("cat", "/etc/passwd"),
+            self.runs("sh", "-c", "id"),
+            self.runs("ls", "data", container="sidecar"),
+            self.runs("ls", "data", team="bank"),
+        ]
+        for what in refused:
+            assert isinstance(answer(what, example("troubleshooter"), by=self.WHO), Deny)
