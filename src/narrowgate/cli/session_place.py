@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from narrowgate.trail.recording_heads import heads_of
 
 SHOWN_CHOICES = 5
 """Sessions that are named where a beginning fits several."""
+
+
+CLOCK_SECONDS = 60.0
+"""By which the clock of a store may be behind the gate's."""
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,26 +62,35 @@ class SessionPlace:
         self._keys: Sequence[RecordingKey] = recording_keys(config)
 
     def listed(self) -> Iterator[Listed]:
-        """All of them, newest first; each is opened when it is asked for. Raises RecordingsUnavailable, OSError."""
-        for _, names in days_of(self._store, self._spools):
+        """All of them, newest first, few more opened than are asked for. Raises RecordingsUnavailable, OSError."""
+        for _, latest in days_of(self._store, self._spools):
             live = live_names(self._spools)
-            found = [self._look(name, is_live=name in live) for name in names]
-            yield from sorted(found, key=lambda one: one.header.began if one.header else 0, reverse=True)
+            looked: list[tuple[float, str, Listed]] = []
+            for name in sorted(latest, key=lambda each: latest[each], reverse=True):
+                # Nothing that is not opened yet began later than this; the newest of the others can be told.
+                while looked and -looked[0][0] > latest[name] + CLOCK_SECONDS:
+                    yield heappop(looked)[2]
+                one = self._look(name, is_live=name in live)
+                began = one.header.began / MICROSECONDS if one.header else 0.0
+                heappush(looked, (-began, name, one))
+            while looked:
+                yield heappop(looked)[2]
 
     def find(self, session: str) -> str:
         """The name of the recording whose session has this id, or alone begins or ends so. Raises Failed.
 
         Sessions of one process have one beginning, and count at their end.
         """
-        found = [
-            name
-            for _, names in days_of(self._store, self._spools)
-            for name in names
-            if session and (session_of(name).startswith(session) or session_of(name).endswith(session))
-        ]
-        exact = [name for name in found if session_of(name) == session]
-        if len(exact) == 1 or len(found) == 1:
-            return (exact or found)[0]
+        found: list[str] = []
+        for _, names in days_of(self._store, self._spools):
+            for name in names:
+                known = session_of(name)
+                if known == session:
+                    return name
+                if session and (known.startswith(session) or known.endswith(session)):
+                    found.append(name)
+        if len(found) == 1:
+            return found[0]
         if found:
             some = ", ".join(session_of(name) for name in found[:SHOWN_CHOICES])
             more = f" and {len(found) - SHOWN_CHOICES} more" if len(found) > SHOWN_CHOICES else ""

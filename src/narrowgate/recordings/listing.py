@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ def live_names(spools: Path) -> set[str]:
     return _names(spools, LIVE)
 
 
-def days_of(store: RecordingStore, spools: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each day of which there is something (`2026-11-21`), newest first, with the names of all that began on it.
+def days_of(store: RecordingStore, spools: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each day of which there is something (`2026-11-21`), newest first, with the names of all that began on it, and
+    when each of them began at the latest: Unix seconds, by the clock of the store.
 
     Raises RecordingsUnavailable, OSError.
     """
@@ -23,8 +25,8 @@ def days_of(store: RecordingStore, spools: Path) -> Iterator[tuple[str, list[str
     near = _names(spools, LIVE) | _names(spools, FINISHED)
     days = {_day(name) for name in near} | set(store.days())
     for day in sorted(days, reverse=True):
-        names = {name for name in near if _day(name) == day} | {each.name for each in store.of_day(day)}
-        yield day, sorted(names)
+        names = {each.name: each.modified for each in store.of_day(day)}
+        yield day, dict(sorted((names | {name: math.inf for name in near if _day(name) == day}).items()))
 
 
 def session_of(name: str) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+
+import msgspec
 import pytest
+from tests.recorded_sessions import BEGAN, header
 from tests.unit.cli.session_gate import FIRST, RUNNING, SECOND, SessionGate
 
 from narrowgate.cli.failure import Failed
@@ -43,3 +48,28 @@ def test_the_record_vouches_for_what_it_has_seen(place: SessionPlace) -> None:
         heads = place.vouched(name, recording.header)
         assert [head.finished for head in heads] == [True]
         assert recording.check(heads).finished
+
+
+def test_the_newest_are_told_without_opening_all(recorded: SessionGate) -> None:
+    sessions = [f"99{number:04d}" for number in range(200)]
+    for number, session in enumerate(sessions):
+        began = BEGAN + number * 300_000_000
+        path = recorded.record(session, of=msgspec.structs.replace(header(), began=began))
+        # The store has each when it ended.
+        ends = began / 1_000_000 + 2
+        os.utime(path, (ends, ends))
+    for each in (FIRST, SECOND):
+        (path,) = (recorded.data / "recordings").rglob(f"{each}*")
+        os.utime(path, (BEGAN / 1_000_000 + 90, BEGAN / 1_000_000 + 90))
+    place = opened_place(str(recorded.config))
+    found = [one.session for one in place.listed()]
+    dated = [one for one in found if one in sessions]
+    assert dated == sessions[::-1]
+    assert sorted(found) == sorted([*sessions, FIRST, SECOND, RUNNING])
+    for session in sessions[:100]:
+        (path,) = (recorded.data / "recordings").rglob(f"{session}*")
+        # Whoever opens one of these finds rubbish; the newest do not need them.
+        path.write_bytes(b"rubbish")
+        os.utime(path, (BEGAN / 1_000_000, BEGAN / 1_000_000))
+    newest = list(itertools.islice(place.listed(), 20))
+    assert [one.session for one in newest if one.session != RUNNING][:19] == sessions[:-20:-1]

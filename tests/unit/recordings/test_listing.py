@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from tests.recorded_sessions import a_session, header
@@ -11,6 +12,10 @@ from narrowgate.recordings.listing import days_of, live_names, session_of
 from narrowgate.recordings.spool import Spool
 
 DAY = "2026-11-18"
+
+
+def listed(store: FolderStore, spools: Path) -> list[tuple[str, list[str]]]:
+    return [(day, list(names)) for day, names in days_of(store, spools)]
 
 
 def test_each_is_listed_once_on_all_its_way(tmp_path: Path) -> None:
@@ -25,10 +30,15 @@ def test_each_is_listed_once_on_all_its_way(tmp_path: Path) -> None:
         else:
             live.close()
     names = [f"{DAY}/s{number}.recording" for number in range(3)]
-    assert list(days_of(store, spools)) == [(DAY, names)]
+    assert listed(store, spools) == [(DAY, names)]
     store.put(names[1], next(each.path for each in spool.finished() if each.name == names[1]))
-    assert list(days_of(store, spools)) == [(DAY, names)]
+    assert listed(store, spools) == [(DAY, names)]
     assert live_names(spools) == {names[0]}
+    for each in spool.finished():
+        spool.send(each, store)
+    ((_, latest),) = days_of(store, spools)
+    assert latest[names[0]] == math.inf
+    assert {latest[name] for name in names[1:]} == {each.modified for each in store.of_day(DAY)}
     assert [session_of(name) for name in names] == ["s0", "s1", "s2"]
     spool.close()
 
