@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from narrowgate.core.command_runners import runs_arguments
+from narrowgate.core.command_runners import may_run_others, runs_by_options
 from narrowgate.core.commands import MOST_WORDS, CommandGuard, Pattern, said, words_of
 
 LONGEST_LINE: Final = 16 * 1024
@@ -57,11 +57,11 @@ def asks_for(query: Iterable[tuple[str, str]], option: str) -> bool:
 
 
 def reads_lines(query: Sequence[tuple[str, str]]) -> bool:
-    """Whether what is sent into this exec or attach may be lines for a shell: on a terminal, to a shell or an
-    interpreter, or to something unknown. What `kubectl cp` sends to `tar` is a file.
+    """Whether what is sent into this exec or attach may be lines for a shell: on a terminal, or to anything that may be
+    one, or is not known. What `kubectl cp` sends to `tar` is a file.
     """
     command = [value for key, value in query if key == "command"]
-    is_shell = not command or runs_arguments(command[0])
+    is_shell = not command or (may_run_others(command[0]) and not runs_by_options(command[0]))
     return asks_for(query, "stdin") and (asks_for(query, "tty") or is_shell)
 
 

@@ -144,6 +144,10 @@ def test_no_output_takes_long_or_grows() -> None:
     [
         ("command=sh stdin=true", True),
         ("command=/bin/bash stdin=1", True),
+        ("command=bash-static stdin=1", True),
+        ("command=/run.sh stdin=1", True),
+        ("command=busybox command=sh stdin=1", True),
+        ("command=cat stdin=1", False),
         ("command=ls stdin=true tty=true", True),
         ("command=ls stdin= tty=", True),
         ("stdin=true", True),
