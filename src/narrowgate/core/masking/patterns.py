@@ -56,8 +56,8 @@ TEXT_RULES: Final[dict[str, str]] = {
 """The rules that look at text, each with what it finds. All but the last (`known_values`) are patterns."""
 
 _SECRET_NAME: Final = (
-    r"[\w.-]*(?:pass|pwd|secret|token|credential|(?:api|access|private|signing|encryption|master|client|storage"
-    r"|account|shared|preshared|certificate)[_.-]?key|dsn|connection[_.-]?string)[\w.-]*"
+    r"(?:[\w.-]*(?:pass|pwd|secret|token|credential|(?:api|access|private|signing|encryption|master|client|storage"
+    r"|account|shared|preshared|certificate)[_.-]?key|dsn|connection[_.-]?string)[\w.-]*|\b(?:[\w.-]*[_.-])?pw)"
 )
 """Names before a value in a text: fewer than `secret_names` has, because in prose and manifests `key: ` is everywhere.
 """

@@ -44,6 +44,9 @@ NOT_SECRET: Final = re.compile(
 )
 """Parts of names that only look like it: `TOKENIZERS_PARALLELISM`, `MAX_TOKENS`, `PUBLIC_KEY`."""
 
+SHELLS_OWN: Final = frozenset({"PWD", "OLDPWD"})
+"""Where a shell is and was, which `env` prints: in capitals these are no passwords."""
+
 ONLY_KEYS: Final = frozenset({"key", "keys", "topologykey", "remotekey", "labelkey"})
 """Fields, in lower case, that hold the key of something: of a label, of an entry in a Secret."""
 
@@ -61,6 +64,8 @@ def is_secret_name(name: str) -> bool:
 
 @functools.lru_cache(maxsize=8_192)
 def _is_secret(name: str) -> bool:
+    if name in SHELLS_OWN:
+        return False
     named = NOT_SECRET.sub("_", name)
     words = [word.lower() for word in _WORDS.findall(named)]
     while words and words[-1].isdigit():

@@ -181,3 +181,10 @@ def test_what_is_found_is_found_behind_text_of_any_sort_and_in_time(part: str) -
 def test_every_rule_says_what_it_finds() -> None:
     assert all(TEXT_RULES.values())
     assert {rule.partition("/")[0] for rule in TEXT_RULES} == {"narrowgate"}
+
+
+@pytest.mark.parametrize(
+    ("line", "found"), [(b"PW=abc", True), (b"DB_PW: abc", True), (b"NPW=abc", False), (b"PWD=/srv", False)]
+)
+def test_short_names_of_passwords_stand_by_themselves(line: bytes, found: bool) -> None:
+    assert bool(text_patterns(frozenset(TEXT_RULES)).found_in(line + b"\n")) is found

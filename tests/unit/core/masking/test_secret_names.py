@@ -49,3 +49,10 @@ def test_headers_that_carry_credentials_are_known_in_any_case() -> None:
     assert [is_secret_header(name) for name in ("Authorization", "COOKIE", "X-Api-Key", "Accept", "User-Agent")] == [
         True, True, True, False, False,
     ]  # fmt: skip
+
+
+def test_where_a_shell_is_is_no_password() -> None:
+    assert not is_secret_name("PWD")
+    assert not is_secret_name("OLDPWD")
+    assert is_secret_name("DB_PWD")
+    assert is_secret_name("pwd")
