@@ -34,8 +34,8 @@ MOST_WORDS: Final = 64
 LONGEST_WORD: Final = 1024
 """Characters of one word of a pattern."""
 
-MOST_LOOKED_AT: Final = 4096
-"""Words of a command that a guard looks through, some 10 ms; it holds for longer ones."""
+MOST_LOOKED_AT: Final = 1024
+"""Words of a command that a guard looks through, which takes it some 10 ms; it holds for longer ones."""
 
 Pattern = tuple[str, ...]
 """One command as it is written, word by word."""
