@@ -144,7 +144,7 @@ class CommandGuard:
 
     def speaks_of(self, line: str) -> bool:
         """Whether one of these stands anywhere in a line that a shell may read, as far as a look can tell."""
-        return self.stands_in([said(word) for word in words_of(line)])
+        return self.stands_in([said(word) for word in words_of(line) if word])
 
     def stands_in(self, words: Sequence[str]) -> bool:
         """Whether one of these begins at any of the words."""

@@ -220,6 +220,8 @@ def _coarser(policy: Policy, rule: Rule) -> list[str]:
         remarks.append(f"{policy.name}/{rule.id}: RBAC has no conditions; the gate alone holds `when`")
     if rule.looks_inside:
         remarks.append(f"{policy.name}/{rule.id}: RBAC sees no commands, containers or labels; the gate alone does")
+    if rule.pod_labels is not None:
+        remarks.append(f"{policy.name}/{rule.id}: whoever is let in by labels needs a rule to get pods as well")
     creates = any(verb in ("create", EVERYTHING) for verb in rule.verbs)
     if rule.names is not None and creates and any("/" not in resource for resource in rule.resources):
         remarks.append(

@@ -22,8 +22,8 @@ LONGEST_LINE: Final = 16 * 1024
 and the session is ended.
 """
 
-LONGEST_SHOWN: Final = 4096
-"""Characters of a line on the terminal that are looked at."""
+LONGEST_SHOWN: Final = 2048
+"""Characters of a line on the terminal that are looked at: no more words than a guard looks through."""
 
 _NO: Final = frozenset({"0", "false"})
 """What the API server takes for a no; an empty value is a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""

@@ -145,6 +145,14 @@ def test_a_condition_is_said_to_be_the_gates_alone() -> None:
     )
 
 
+def test_what_is_done_inside_a_pod_is_said_to_be_the_gates_alone() -> None:
+    inside = rule(verbs=("create",), resources=("pods/exec",), commands=(("ls",),), pod_labels=(("app", "web"),))
+    assert accounts(policy(inside)).remarks == (
+        "base/read: RBAC sees no commands, containers or labels; the gate alone does",
+        "base/read: whoever is let in by labels needs a rule to get pods as well",
+    )
+
+
 def test_paths_become_a_cluster_role() -> None:
     paths = rule(
         verbs=("get",), api_groups=(), resources=(), namespaces=None, non_resource_urls=("/metrics", "/logs/*")
