@@ -124,7 +124,7 @@ def _row(one: Listed) -> list[str]:
         header.kind.value,
         header.cluster,
         place_text(header),
-        _cut(what_text(header)) if header.command else "-",
+        _cut(what_text(header)),
         _end(one),
     ]
 

@@ -254,7 +254,9 @@ def place_text(header: Header) -> str:
 
 def what_text(header: Header) -> str:
     """What was done in a few words, for a table."""
-    return command_text(header.command) if header.command else header.kind.value
+    if header.command:
+        return command_text(header.command)
+    return header.target if header.kind in (Kind.LOG, Kind.WATCH, Kind.API) else "-"
 
 
 def _who_did_what(header: Header) -> str:

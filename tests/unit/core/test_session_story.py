@@ -18,6 +18,7 @@ from narrowgate.core.session_story import (
     sentences,
     size_text,
     story_document,
+    what_text,
 )
 from narrowgate.core.stream_events import Channel, ChannelData, Direction, PortData, PortError, PortOpened
 
@@ -122,6 +123,13 @@ def test_the_document_is_json_that_names_what_the_sentences_do() -> None:
     document = json.loads(json.dumps(story_document(told(a_session()))))
     assert (document["exitCode"], document["typed"], document["seconds"]) == (0, ["ls"], 1.700001)
     assert document["bytes"] == {"stdin": 3, "stdout": 14}
+
+
+def test_what_was_done_is_a_command_or_what_was_asked_for() -> None:
+    assert what_text(header()) == "sh -c ls"
+    of = {"session": "s", "began": 0, "chain": ("agent:ci",), "cluster": "c", "target": "/api/v1/pods"}
+    assert what_text(Header(kind=Kind.LOG, **of)) == "/api/v1/pods"  # type: ignore[arg-type]
+    assert what_text(Header(kind=Kind.ATTACH, **of)) == "-"  # type: ignore[arg-type]
 
 
 def test_commands_are_written_as_one_would_type_them() -> None:
