@@ -150,6 +150,8 @@ class _Audit(_Shape, frozen=True):
     reads: str = "Metadata"
     sessions: str = "RequestResponse"
     port_forwards: str = "Metadata"
+    logs: str = "None"
+    watches: str = "None"
     checkpoints: str = ""
 
 
@@ -459,17 +461,22 @@ class _Reader:
             self._document.refuse(("audit", "segmentBytes"), "a segment holds at least 1048576 bytes; write more")
         retention = self._seconds(written.retention, ("audit", "retention")) if written.retention else None
         checkpoints = self._path(written.checkpoints, ("audit", "checkpoints")) if written.checkpoints else None
-        sessions = self._choice(SessionLevel, written.sessions, ("audit", "sessions"))
-        if sessions is SessionLevel.METADATA:
-            self._document.refuse(("audit", "sessions"), "of exec and attach all is recorded, or None")
         return Audit(
             segment_bytes=written.segment_bytes,
             retention=retention,
             reads=self._choice(ReadLevel, written.reads, ("audit", "reads")),
-            sessions=sessions,
+            sessions=self._all_or_none(written.sessions, "sessions"),
+            logs=self._all_or_none(written.logs, "logs"),
+            watches=self._all_or_none(written.watches, "watches"),
             port_forwards=self._choice(SessionLevel, written.port_forwards, ("audit", "portForwards")),
             checkpoints=checkpoints,
         )
+
+    def _all_or_none(self, text: str, key: str) -> SessionLevel:
+        level = self._choice(SessionLevel, text, ("audit", key))
+        if level is SessionLevel.METADATA:
+            self._document.refuse(("audit", key), "all of it is recorded, or nothing: write RequestResponse, or None")
+        return level
 
     def _limits(self, written: _Limits) -> Limits:
         lowest = {"connections": 1, "header_bytes": 4096, "header_count": 16, "body_bytes": 1}

@@ -82,6 +82,10 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     sessions: SessionLevel = SessionLevel.REQUEST_RESPONSE
     """Of exec and attach; never METADATA."""
     port_forwards: SessionLevel = SessionLevel.METADATA
+    logs: SessionLevel = SessionLevel.NONE
+    """Of answers to reads of logs; never METADATA. What logs say is on the cluster's nodes already, and much."""
+    watches: SessionLevel = SessionLevel.NONE
+    """The same for watches."""
     checkpoints: Path | None = None
     """A second file for checkpoints, best on another machine's disk, so that a cut tail shows."""
 

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.config import Config, ReadLevel, SessionLevel
 from narrowgate.control.health import serve_health
+from narrowgate.core.recording import Kind
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
 from narrowgate.main.clusters import connected
@@ -132,7 +133,9 @@ class Worker:
     def _open_recorder(self) -> Recorder | None:
         """What records sessions; None where none are to be recorded."""
         audit = self._config.audit
-        if audit.sessions is audit.port_forwards is SessionLevel.NONE:
+        if all(
+            level is SessionLevel.NONE for level in (audit.sessions, audit.port_forwards, audit.logs, audit.watches)
+        ):
             return None
         return open_recorder(self._config, f"gate-{self._number}", self._trail.note_recording)
 
@@ -190,6 +193,11 @@ class Worker:
             self._recorder,
             channels=audit.sessions is not SessionLevel.NONE,
             ports=_PORTS[audit.port_forwards],
+            bodies=frozenset(
+                kind
+                for kind, level in ((Kind.LOG, audit.logs), (Kind.WATCH, audit.watches))
+                if level is not SessionLevel.NONE
+            ),
         )
         pipeline = Pipeline(
             self._state,

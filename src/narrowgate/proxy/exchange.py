@@ -68,6 +68,7 @@ class Exchange:
         "place",
         "presented",
         "received_at",
+        "recording",
         "streaming_code",
         "taken",
         "user_agent",
@@ -88,6 +89,8 @@ class Exchange:
         """What was counted for it against the limits of its tasks; None where they have none."""
         self.noticed = ""
         """See `core.audit.Outcome`."""
+        self.recording = ""
+        """See `Response`; from when it begins on."""
         self.streaming_code = 0
         """HTTP status of a stream's answer once that has begun."""
 

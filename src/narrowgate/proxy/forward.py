@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import msgspec
+
 from narrowgate.core import status
 from narrowgate.core.decision import Allow, Decision, Deny
 from narrowgate.core.identity import Chain, Identity
@@ -18,6 +20,7 @@ from narrowgate.core.task_limits import TELL_SECONDS
 from narrowgate.core.typed_lines import asks_for, reads_lines
 from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.core.visible import Part
+from narrowgate.proxy.body_recorder import BodyRecorder
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.joined_list import JoinedList
@@ -31,8 +34,9 @@ from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
 from narrowgate.proxy.sessions import Sessions
 from narrowgate.proxy.splice import Splice
 from narrowgate.proxy.transform import MaskedSink, masked_request
-from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
+from narrowgate.proxy.upstream import Pool, Sink, UpstreamBroken, UpstreamConnection
 from narrowgate.wire.http1 import (
+    CHUNKED,
     MAX_REMEMBERED_HEAD,
     NO_BODY,
     REMEMBERED_HEADS,
@@ -162,7 +166,8 @@ class Forwarder:
                 return done
             lines = _lines(what, allowed, shown)
             session = self._session(exchange, what, sending.who, head, (shown, lines)) if head.status == 101 else None
-            response = Answering(exchange, connection, head, watches_json=info.verb == "watch", masks=masks)
+            recorder = self._sessions.begun_body(exchange, what, sending.who, head)
+            response = Answering(exchange, connection, head, recorder, watches_json=info.verb == "watch", masks=masks)
             with self._running.entered(running(response.end)):
                 done = await (response.splice(session) if head.status == 101 else response.relay())
         except BaseException:
@@ -379,10 +384,12 @@ class Answering:
         exchange: Exchange,
         connection: UpstreamConnection,
         head: ResponseHead,
+        recorder: BodyRecorder | None = None,
         *,
         watches_json: bool,
         masks: AnswerMasks | None,
     ) -> None:
+        self._recorder = recorder
         self._client = exchange.client
         self._connection = connection
         self._head = head
@@ -394,12 +401,30 @@ class Answering:
         self._joined: Splice | SessionRelay | None = None
 
     async def relay(self) -> Response:
-        """Relay an ordinary answer, byte for byte, or masked."""
+        """Relay an ordinary answer, byte for byte, or masked; recorded where it is."""
+        if self._recorder is None:
+            return await self._relay()
+        failed = ""
+        try:
+            response = await self._relay()
+            failed = response.failed
+        except BaseException:
+            failed = "the answer was broken off"
+            raise
+        finally:
+            failed = await _recorded(self._recorder, self._ended_because, failed)
+        failed = "" if self._ended_because else failed
+        return msgspec.structs.replace(response, recording=self._recorder.name, failed=failed)
+
+    async def _relay(self) -> Response:
         client, connection = self._client, self._connection
         sink = self._begin()
+        plain: Sink = client
+        if self._recorder is not None:
+            plain = self._recorder.through(client, self._head.framing, connection.break_off)
         client.bind(connection)
         try:
-            await connection.relay_to(client if sink is None else sink)
+            await connection.relay_to(plain if sink is None else sink)
             if sink is not None:
                 sink.finish()
             # The connection stays ours until the client has caught up: a slow client may have paused it, and `end` may
@@ -419,7 +444,9 @@ class Answering:
         """Send the head, unless what is masked is to be told with it; what masks the body, where it is masked."""
         client, head = self._client, self._head
         if self._masks is not None and not head.framing.empty:
-            self._sink = self._masks.sink(client, head, self._connection.break_off)
+            fail = self._connection.break_off
+            through = self._recorder.through(client, CHUNKED, fail, head_first=True) if self._recorder else client
+            self._sink = self._masks.sink(through, head, fail)
             return self._sink
         if head.framing.until_close:
             client.must_close = True
@@ -452,7 +479,7 @@ class Answering:
             await relay.run(client.take_over(relay.client), connection.take_over(relay.upstream))
         finally:
             self._ended_because = self._ended_because or relay.refused
-            failed = await self._recorded(session, relay.failed)
+            failed = await _recorded(session.recorder, self._ended_because, relay.failed)
         return Response(
             code=101,
             bytes_out=relay.bytes_out,
@@ -461,15 +488,6 @@ class Answering:
             masked=session.masks.told() if session.masks is not None else (),
             recording=session.recorder.name if session.recorder is not None else "",
         )
-
-    async def _recorded(self, session: Session, failed: str) -> str:
-        """End the recording, however the session ended; what went wrong with either, empty where nothing did."""
-        if session.recorder is not None:
-            try:
-                await session.recorder.end(self._ended_because or failed or OVER)
-            except Unrecorded as error:
-                return failed or f"the end of the session could not be recorded: {error}"
-        return failed
 
     def end(self, reason: str, code: int) -> None:
         """End this answer now: the permission is gone."""
@@ -512,6 +530,16 @@ def _with_lines(allowed: Allow, decide_again: Callable[[], Awaitable[Decision]])
         return decision
 
     return again
+
+
+async def _recorded(recorder: SessionRecorder | BodyRecorder | None, ended_because: str, failed: str) -> str:
+    """End the recording, however what it is of ended; what went wrong with either, empty where nothing did."""
+    if recorder is not None:
+        try:
+            await recorder.end(ended_because or failed or OVER)
+        except Unrecorded as error:
+            return failed or f"the end of the session could not be recorded: {error}"
+    return failed
 
 
 def _watch_error(why: Status) -> bytes:

@@ -572,7 +572,8 @@ def left_by_client(exchange: Exchange, response: Response) -> Response:
     """How a request ended whose client left: a stream has come to its end, anything else has failed."""
     left, sent = "the client closed the connection", exchange.client.sent
     if exchange.streaming_code:
-        return Response(code=exchange.streaming_code, bytes_out=sent, ended_because=left)
+        streaming, recording = exchange.streaming_code, exchange.recording
+        return Response(code=streaming, bytes_out=sent, ended_because=left, recording=recording)
     return Response(code=response.code, bytes_out=sent, failed=left)
 
 

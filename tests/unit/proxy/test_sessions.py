@@ -10,9 +10,21 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.recorded_sessions import read
-from tests.unit.proxy.loopback import PODS, POLICY, InProcess, Message, Peer, Script, api_server, gate, request, run
+from tests.unit.proxy.loopback import (
+    PODS,
+    POLICY,
+    InProcess,
+    Message,
+    Peer,
+    Script,
+    always_ok,
+    api_server,
+    gate,
+    request,
+    run,
+)
 
-from narrowgate.core.recording import Entry, Header, Kind, RecordingHead
+from narrowgate.core.recording import BodyData, Ended, Entry, Header, Kind, RecordingHead
 from narrowgate.core.stream_events import Channel, ChannelData
 from narrowgate.proxy.recordings import Recorder
 from narrowgate.proxy.sessions import Ports, Sessions
@@ -144,6 +156,65 @@ def test_levels_say_what_is_recorded(tmp_path: Path, channels: bool, ports: Port
 
     heads = [entries[0].what for entries in run(main())]
     assert {head.kind for head in heads if isinstance(head, Header)} == recorded
+
+
+LINES = b"one\ntwo\n"
+LOG = f"{PODS}/p/log?follow=true&container=main"
+WATCH = f"{PODS}?watch=1&labelSelector=app%3Dx"
+
+
+@pytest.mark.parametrize(("target", "kind"), [(LOG, Kind.LOG), (WATCH, Kind.WATCH)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_logs_and_watches_are_recorded_where_that_is_wanted(tmp_path: Path, target: str, kind: Kind, cut: bool) -> None:
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.send(b"4\r\none\n\r\n4\r\ntwo\n\r\n" + (b"" if cut else b"0\r\n\r\n"))
+
+    async def main() -> tuple[bytes, str]:
+        recorder = Recorder(Spool.open(tmp_path / "spool", "w0", ()), FolderStore(tmp_path / "kept"), lambda _: None)
+        sessions = Sessions(recorder, bodies=frozenset({kind}))
+        async with api_server(tmp_path, play) as server, gate(tmp_path, server, sessions=sessions) as made:
+            client = await made.client()
+            await client.send(request("GET", target))
+            head = await client.head()
+            seen = await client.reader.readuntil(b"two\n\r\n")
+            event = await made.finished(target.partition("?")[0])
+            await client.close()
+            assert head.status == 200
+        await recorder.close()
+        return seen, event["annotations"]["narrowgate.dev/recording"]
+
+    seen, name = run(main())
+    assert seen == b"4\r\none\n\r\n4\r\ntwo\n\r\n"
+    (path,) = tmp_path.rglob("*.recording")
+    entries = [entry.what for entry in read(path)]
+    first, last = entries[0], entries[-1]
+    assert isinstance(first, Header)
+    assert (first.kind, first.target, first.protocol) == (kind, target, "text/plain")
+    assert first.session in name
+    assert b"".join(each.data for each in entries if isinstance(each, BodyData)) == LINES
+    assert isinstance(last, Ended)
+    assert (last.reason == "the session ended") is not cut
+
+
+@pytest.mark.parametrize("target", [LOG, WATCH])
+def test_logs_and_watches_that_cannot_be_recorded_are_refused(tmp_path: Path, target: str) -> None:
+    async def main() -> tuple[Message, Script]:
+        recorder = Recorder(Spool.open(tmp_path / "spool", "w0", ()), FolderStore(tmp_path / "kept"), lambda _: None)
+        sessions = Sessions(recorder, bodies=frozenset({Kind.LOG, Kind.WATCH}))
+        shutil.rmtree(tmp_path / "spool")
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server, sessions=sessions) as made:
+            client = await made.client()
+            await client.send(request("GET", target))
+            answer = await client.message()
+            await client.close()
+            await recorder.close()
+            return answer, server
+
+    answer, server = run(main())
+    assert answer.status == 500
+    assert server.received == []
 
 
 def test_without_a_recorder_sessions_pass(tmp_path: Path) -> None:
