@@ -3,8 +3,9 @@
     python tests/fuzz/fuzz_looking.py --seconds 60 [--seed 7]
 
 Archives are changed, cut and mixed; output is made of sequences that reach beyond the screen, put together anew.
-Wherever it is cut the same must come out; what passes to a terminal holds no question, string or forbidden mode; of a page no
-element is ended by what was recorded. Prints the seed, so that a failure can be had again. Exit status 1 on a finding.
+Wherever it is cut the same must come out; what passes to a terminal holds no question, string or forbidden mode; of a
+page no element is ended by what was recorded. Prints the seed, so that a failure can be had again. Exit status 1 on a
+finding.
 """
 
 from __future__ import annotations

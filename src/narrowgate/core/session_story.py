@@ -44,6 +44,9 @@ MICROSECONDS: Final = 1_000_000
 MOST_TYPED: Final = 200
 """Lines of what was typed that are told of: some screens. The recording has all."""
 
+TYPED_BYTES: Final = 1024 * 1024
+"""Of input that is looked through for lines: nobody types more, and what a program is sent may be gigabytes."""
+
 TYPED_CHARACTERS: Final = 400
 """Of one such line."""
 
@@ -81,7 +84,7 @@ class Story(msgspec.Struct, kw_only=True, rename="camel"):
     typed: list[str] = msgspec.field(default_factory=list)
     """Lines that were typed, or sent to the program, as far as they were kept: the first `MOST_TYPED`."""
     more_typed: int = 0
-    """Lines after those."""
+    """Lines after those, as far as they were looked for."""
     sizes: int = 0
     """How often the terminal was resized."""
     notes: dict[str, int] = msgspec.field(default_factory=dict)
@@ -194,6 +197,8 @@ class Telling:
 
     def _type(self, data: bytes) -> None:
         """Take what was typed for lines, and what was rubbed out for never typed."""
+        if self._bytes[Channel.STDIN.value] > TYPED_BYTES:
+            return
         if len(self.story.typed) >= MOST_TYPED:
             self.story.more_typed += len(re.findall(rb"\r\n?|\n", data))
             return

@@ -11,6 +11,7 @@ from narrowgate.core.recording import BodyData, Called, Ended, Entry, Exited, He
 from narrowgate.core.session_story import (
     MOST_PORTS,
     MOST_TYPED,
+    TYPED_BYTES,
     Story,
     Telling,
     command_text,
@@ -73,6 +74,7 @@ def test_no_more_lines_are_held_than_are_shown() -> None:
     assert story.more_typed == 2 * MOST_TYPED + 15
     (line,) = typed(b"a" * 1_000_000)
     assert len(line) < 1000
+    assert typed(b"first\n", b"\0" * TYPED_BYTES, b"last\n") == ["first"]
 
 
 def test_forwarded_ports_are_counted_whether_their_bytes_are_kept_or_not() -> None:
