@@ -23,7 +23,7 @@ _RESUMED = re.compile(r"tail -c\+(\d+)")
 
 
 class Integrity(msgspec.Struct, frozen=True, rename="camel"):
-    """Whether a recording is what was written."""
+    """Whether a recording is what was written: by itself, and by what the record says of it."""
 
     is_whole: bool
     said: str
@@ -134,7 +134,9 @@ def integrity_of(place: SessionPlace, name: str, recording: Recording, problem: 
     except RecordingDamaged as error:
         return Integrity(False, f"The recording is not what was written: {error}.")
     vouched = max((head.blocks for head in heads), default=0)
-    return Integrity(True, _said(report, vouched), vouched, report.blocks)
+    # A gate says the end of every recording of its own: one that it says nothing of may have been put there.
+    is_known = bool(heads) or not report.finished
+    return Integrity(is_known, _said(report, vouched), vouched, report.blocks)
 
 
 def _said(report: Report, vouched: int) -> str:
@@ -145,6 +147,11 @@ def _said(report: Report, vouched: int) -> str:
             f"vouches for {vouched} of them. It is being written, or its gate was killed."
         )
     whole = f"The recording is whole: {report.entries} entries in {report.blocks} blocks."
+    if not vouched:
+        return (
+            "The recording fits together, but the record says nothing of it: either those entries were let go, or no gate "
+            "of this record has written it."
+        )
     if vouched == report.blocks:
         return f"{whole} The record vouches for all of it (`narrowgate audit verify` for the record itself)."
     return f"{whole} The record vouches for {vouched} of them; older entries of it may have been let go."

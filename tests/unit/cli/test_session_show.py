@@ -74,6 +74,16 @@ def test_another_recording_in_its_place_is_told_of(recorded: SessionGate, tmp_pa
     assert "is not the recording that the trail speaks of" in out
 
 
+def test_one_that_the_record_does_not_know_is_not_believed(recorded: SessionGate) -> None:
+    live = recorded.begin("planted")
+    live.write(a_session())
+    live.finish()
+    code, out, _ = recorded.sessions("show", "planted")
+    assert code == 1
+    assert "fits together, but the record says nothing of it" in out
+    assert not json.loads(recorded.sessions("show", "planted", "-o", "json")[1])["integrity"]["isWhole"]
+
+
 def test_one_that_was_cut_is_told_of(recorded: SessionGate) -> None:
     path = recorded.data / "recordings" / "2026-11-18" / f"{FIRST}.recording"
     path.write_bytes(path.read_bytes()[:-40])
