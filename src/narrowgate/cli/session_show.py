@@ -149,8 +149,8 @@ def _said(report: Report, vouched: int) -> str:
     whole = f"The recording is whole: {report.entries} entries in {report.blocks} blocks."
     if not vouched:
         return (
-            "The recording fits together, but the record says nothing of it: either those entries were let go, or no gate "
-            "of this record has written it."
+            "The recording fits together, but the record says nothing of it: either those entries were let go, or no "
+            "gate of this record has written it."
         )
     if vouched == report.blocks:
         return f"{whole} The record vouches for all of it (`narrowgate audit verify` for the record itself)."
