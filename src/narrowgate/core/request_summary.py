@@ -21,6 +21,7 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.moment import moment_of
 from narrowgate.core.object_difference import difference
 from narrowgate.core.target import Target
+from narrowgate.core.typed_lines import asks_for
 from narrowgate.core.understand import is_streaming
 
 MAX_LINES: Final = 200
@@ -33,10 +34,6 @@ MAX_PIECE: Final = 200
 """Characters of a command's argument in one line; the rest of it follows in further ones."""
 
 SECRET: Final = ("", "secrets")
-
-_FALSE: Final = frozenset({"", "false", "0"})
-"""Words for no in a query, an absent one among them; every other is yes
-(`Convert_Slice_string_To_bool` in k8s.io/apimachinery/pkg/runtime)."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +137,7 @@ def _age(made: object, now: float) -> str:
 def _stream(target: Target) -> Iterator[str]:
     """What exec, attach and port-forward say in their query (core/v1 PodExecOptions, PodPortForwardOptions)."""
     yield f"container: {target.first('container') or 'the one that the cluster chooses'}"
-    opened = [name for name in ("stdin", "tty") if (target.first(name) or "").lower() not in _FALSE]
+    opened = [name for name in ("stdin", "tty") if asks_for(target.query, name)]
     yield f"input: {' and '.join(opened) or 'none'}"
     for number, value in enumerate((value for key, value in target.query if key == "command"), 1):
         yield f"argument {number}: {value[:MAX_PIECE]}"

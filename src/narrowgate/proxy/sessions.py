@@ -9,6 +9,7 @@ from typing import Final
 from narrowgate.core.identity import Chain
 from narrowgate.core.recording import Header, Kind
 from narrowgate.core.target import rebuild
+from narrowgate.core.typed_lines import asks_for
 from narrowgate.core.understand import is_streaming
 from narrowgate.proxy.body_recorder import BodyRecorder
 from narrowgate.proxy.exchange import Exchange, Understood
@@ -21,8 +22,6 @@ from narrowgate.wire.http1 import ResponseHead
 
 _KINDS: Final = {"exec": Kind.EXEC, "attach": Kind.ATTACH, "portforward": Kind.PORT_FORWARD}
 OK: Final = 200
-_NO: Final = frozenset({"", "0", "false"})
-"""What the API server does not take for a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""
 
 
 class Ports(enum.Enum):
@@ -144,7 +143,7 @@ def _header(exchange: Exchange, what: Understood, who: Chain, head: ResponseHead
         pod=info.name,
         container=next((value for key, value in query if key == "container"), ""),
         command=tuple(value for key, value in query if key == "command"),
-        tty=any(key == "tty" and value.lower() not in _NO for key, value in query),
+        tty=asks_for(query, "tty"),
         protocol=(spdy or head.field(b"sec-websocket-protocol")).decode("latin-1"),
         transport=exchange.head.upgrade,
         verb=info.verb,

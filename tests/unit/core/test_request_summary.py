@@ -173,7 +173,7 @@ def test_a_command_is_shown_argument_by_argument_to_its_end() -> None:
 
 @pytest.mark.parametrize(
     ("query", "told"),
-    [("tty=1&stdin=TRUE", "stdin and tty"), ("tty=false&stdin=0", "none"), ("tty=&stdin=yes", "stdin")],
+    [("tty=1&stdin=TRUE", "stdin and tty"), ("tty=false&stdin=0", "none"), ("tty=&stdin=yes", "stdin and tty")],
 )
 def test_what_is_opened_is_read_as_the_api_server_reads_it(query: str, told: str) -> None:
     assert f"input: {told}" in shown("POST", f"/api/v1/namespaces/ci/pods/web/attach?{query}")

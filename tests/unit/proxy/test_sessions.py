@@ -122,7 +122,9 @@ def test_an_exec_is_recorded_from_its_first_byte(tmp_path: Path) -> None:
     assert ChannelData(Channel.STDOUT, b"hello\n") in [entry.what for entry in entries]
 
 
-@pytest.mark.parametrize(("said", "tty"), [("&tty=true", True), ("&tty=false", False), ("&tty=0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("said", "tty"), [("&tty=true", True), ("&tty=", True), ("&tty=false", False), ("&tty=0", False), ("", False)]
+)
 def test_a_terminal_is_what_the_api_server_takes_for_one(tmp_path: Path, said: str, tty: bool) -> None:
     async def main() -> list[list[Entry]]:
         async with stage(tmp_path) as here:
