@@ -22,7 +22,7 @@ from tests.e2e.recorded import Shelf
 from tests.fault.pods import STDIN, STDOUT, Client, Pods, payload, said_by, typed
 from tests.fault.test_trail_disk import fill, mounted
 
-from narrowgate.core.recording import Entry, Header
+from narrowgate.core.recording import Ended, Entry, Header
 from narrowgate.core.stream_events import Channel, ChannelData
 from narrowgate.recordings.object_storage import store_of
 from narrowgate.recordings.reading import Recording, open_file
@@ -105,7 +105,7 @@ def test_what_a_client_saw_before_the_gate_was_killed_is_recorded(gate: Gate, po
     for pod, entries in kept(gate).items():
         assert bytes_of(entries, Channel.STDOUT).startswith(seen[pod]), pod
         assert seen[pod]
-        assert (entries[-1].what.reason) == CUT  # type: ignore[union-attr]
+        assert entries[-1].what == Ended(CUT)
     assert (verified := gate.command("audit", "verify")).code == 0, verified.text
 
 
@@ -130,6 +130,39 @@ def test_what_reached_a_pod_before_the_gate_was_killed_is_recorded(gate: Gate, p
         heard = payload(bytes(pods.heard[pod]), STDIN)
         assert len(heard) > 1_000_000
         assert bytes_of(entries, Channel.STDIN).startswith(heard), pod
+
+
+def test_a_gate_that_is_stopped_finishes_what_it_records(gate: Gate) -> None:
+    async def stopped() -> None:
+        client = await Client.of(agent_of(gate), "stopped", "wait")
+        await client.read_to(1)
+        assert await asyncio.to_thread(gate.stop) == 0
+        await client.read_on()
+        await client.close()
+
+    asyncio.run(stopped())
+    assert list((gate.data_dir / "spool").rglob("*.live")) == []
+    gate.start()
+    gate.wait_until(lambda: "stopped" in kept(gate), "the recording is kept")
+    assert bytes_of(kept(gate)["stopped"], Channel.STDOUT) == b"here\n"
+
+
+def test_a_session_whose_permission_ends_says_why_in_recording_and_record(gate: Gate) -> None:
+    agent = gate.agent("brief", ALLOW_ALL_RULES)
+
+    async def ended() -> None:
+        client = await Client.of(agent, "brief", "wait")
+        await client.read_to(1)
+        gate.allow("brief", ALLOW_ALL_RULES[1:])
+        await client.read_on()
+        await client.close()
+
+    asyncio.run(ended())
+    event = gate.wait_for_event("/pods/brief/exec")
+    gate.wait_until(lambda: "brief" in kept(gate), "the recording is kept")
+    last = kept(gate)["brief"][-1].what
+    assert isinstance(last, Ended)
+    assert last.reason == event["annotations"]["narrowgate.dev/ended"]
 
 
 # --- full disks ---
