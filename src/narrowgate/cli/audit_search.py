@@ -75,8 +75,8 @@ def search(
     **wanted: Any,
 ) -> None:
     """Show requests, newest first: who asked what when, and what was decided."""
-    folder = trail_folder(config, data_dir)
     query = _query(wanted)
+    folder = trail_folder(config, data_dir)
     with worded(), _opened(folder, rebuild=rebuild) as index:
         texts = _recordings(folder, query)
         found = index.search(query, SeesAll(), behind=continue_, texts=texts)
