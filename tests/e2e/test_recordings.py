@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import http.client
 import os
+import re
 import socket
 import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from dev.cluster.processes import free_ports
@@ -27,6 +30,7 @@ from tests.e2e.terminal import (
     conversation,
     noise,
 )
+from tests.e2e.wire import ConnectionEnded
 from tests.e2e.workloads import pod, yaml_of
 
 from narrowgate.core.recording import BodyData, Kind, PortCounted
@@ -161,6 +165,40 @@ def test_a_terminal_is_there_as_it_was_seen_with_its_sizes(here: Kubectl, shelf:
     assert found.sizes[0] == (TERMINAL_COLUMNS, TERMINAL_ROWS)
     assert found.sizes[-1] == (TERMINAL_COLUMNS + 7, TERMINAL_ROWS + 5)
     assert found.exit.code == 4
+
+
+@pytest.mark.parametrize("said", ["tty=False", "tty=", "tty=1"])
+def test_a_terminal_is_one_where_the_cluster_makes_one(
+    recording_gate: Gate, shelf: Shelf, namespace: str, said: str
+) -> None:
+    """What is sent to a program without a terminal is all kept, whatever the query says besides."""
+    agent = recording_gate.agent("all", ALLOW_ALL_RULES)
+    script = "stty -echo; test -t 0; echo code $?; read line"
+    command = urlencode([("command", "sh"), ("command", "-c"), ("command", script)])
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "YWFhYWFhYWFhYWFhYWFhYQ==",
+        "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
+    }
+    target = f"/api/v1/namespaces/{namespace}/pods/shell/exec?{command}&stdin=true&stdout=true&{said}"
+    with agent.connect() as connection:
+        connection.send(agent.bytes_of("GET", target, upgrade))
+        assert connection.head()[0] == 101
+        seen = b""
+        while not re.search(rb"code \d", seen):
+            seen += connection.take(1)
+        has_terminal = seen.endswith(b"0")
+        # Masked with a key that changes nothing.
+        connection.send(b"\x82\x87" + bytes(5) + b"hello\n")
+        with suppress(ConnectionEnded):
+            while True:
+                connection.take(1)
+    found = shelf.next()
+    assert has_terminal is (said != "tty=False")
+    assert found.header.tty is has_terminal
+    assert found.bytes_of(Channel.STDIN) == (b"" if has_terminal else b"hello\n")
 
 
 def test_a_process_that_cannot_start_is_told_with_the_reason(here: Kubectl, shelf: Shelf) -> None:
@@ -481,6 +519,9 @@ def test_what_the_python_client_sent_and_saw_is_there(recording_gate: Gate, shel
         session.run_forever(timeout=SILENCE_SECONDS)
         assert (session.read_stdout(), session.read_stderr(), session.returncode) == ("got a line\n", "bad\n", 9)
         session.close()
+        del session
+    # Here, and not in the middle of whatever test comes next.
+    gc.collect()
     found = shelf.next()
     assert found.header.protocol == "v5.channel.k8s.io"
     assert found.bytes_of(Channel.STDIN) == b"a line\n"

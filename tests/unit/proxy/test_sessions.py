@@ -123,7 +123,15 @@ def test_an_exec_is_recorded_from_its_first_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "tty"), [("&tty=true", True), ("&tty=", True), ("&tty=false", False), ("&tty=0", False), ("", False)]
+    ("said", "tty"),
+    [
+        ("&tty=true", True),
+        ("&tty=", True),
+        ("&tty=false", False),
+        ("&tty=False", False),
+        ("&tty=0", False),
+        ("", False),
+    ],
 )
 def test_a_terminal_is_what_the_api_server_takes_for_one(tmp_path: Path, said: str, tty: bool) -> None:
     async def main() -> list[list[Entry]]:
