@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 # How long each fuzz target runs; CI and a release can afford more.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-masking bench-search fuzz lock clean
+.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-masking bench-search bench-sessions fuzz lock clean
 
 help: ## List what can be made (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: cluster ## The gate beside direct, nginx, Go's ReverseProxy and kube-rbac
 
 bench-masking: $(READY) ## What masking costs, beside copying and beside reading and writing anew
 	@$(BIN)/python -m bench.masking
+
+bench-sessions: cluster ## What recording and masking sessions cost (SESSIONS="--rounds 1")
+	@$(BIN)/python -m bench.sessions $(SESSIONS)
 
 bench-search: $(READY) ## Searching the record, at one to ten million entries (SEARCH="--entries 1000000")
 	@$(BIN)/python -m bench.search $(SEARCH)
