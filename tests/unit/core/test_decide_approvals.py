@@ -10,8 +10,8 @@ from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
 from narrowgate.core.identity import Chain, chain_of
-from narrowgate.core.intent import Intent
-from narrowgate.core.policy import Approval, Approvers, Policy
+from narrowgate.core.intent import HeldSecrets, Intent
+from narrowgate.core.policy import Approval, Approvers, MountedSecrets, Policy
 from narrowgate.core.rulebook import compile_policies
 
 WHAT = asks("get", "secrets", "deploy-key", namespace="ci")
@@ -127,3 +127,15 @@ def test_the_first_of_two_that_would_do_is_used_whatever_their_order() -> None:
         decision = with_approvals(policy(OFFER), approvals=approvals)
         assert isinstance(decision, Allow)
         assert decision.approval == "a"
+
+
+def test_an_approval_lets_into_a_pod_that_holds_secrets() -> None:
+    enters = rule("allow", "create", "pods/exec", namespaces="ci", id="in")
+    enters = msgspec.structs.replace(enters, mounted_secrets=MountedSecrets.APPROVE, approval=TWO_OF_SRE)
+    what = asks("create", "pods/exec", "web", namespace="ci")
+    what = msgspec.structs.replace(what, held=HeldSecrets(names=("env",), unknown=""))
+    assert isinstance(with_approvals(policy(enters), what=what), NeedsApproval)
+    decision = with_approvals(policy(enters), approvals=(approved("in"),), what=what)
+    assert isinstance(decision, Allow)
+    assert (str(decision.rule), decision.approval) == ("test/in", "q1")
+    assert isinstance(with_approvals(policy(enters), approvals=(approved("other"),), what=what), NeedsApproval)
