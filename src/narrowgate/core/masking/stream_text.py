@@ -171,16 +171,20 @@ class StreamMasker:
 
     def _spans(self, text: bytes) -> list[Span]:
         """Finds in order, none overlapping another."""
-        known = [(start, end, KNOWN_VALUE) for start, end in self.known.spans(text)]
-        if not text.endswith(b"\n") and (begun := self.known.begun_in(text)) < len(text):
-            known.append((begun, len(text), KNOWN_VALUE))
         found: list[Span] = []
-        for start, end, rule in sorted([*known, *self._patterns.found_in(text)]):
+        for start, end, rule in sorted([*self._values_in(text), *self._patterns.found_in(text)]):
             if found and start < found[-1][1]:
                 found[-1] = (found[-1][0], max(end, found[-1][1]), found[-1][2])
             else:
                 found.append((start, end, rule))
         return found
+
+    def _values_in(self, text: bytes) -> list[Span]:
+        """Where known values are, one that may go on behind the end included."""
+        known = [(start, end, KNOWN_VALUE) for start, end in self.known.spans(text)]
+        if not text.endswith(b"\n") and (begun := self.known.begun_in(text)) < len(text):
+            known.append((begun, len(text), KNOWN_VALUE))
+        return known
 
     # --- files
 
@@ -192,7 +196,9 @@ class StreamMasker:
         """All of the file but the last `held` bytes and what may still be going on, its finds overwritten."""
         block = bytes(self._file)
         keys = _keys_in(block)
-        spans = [span for span in self._spans(block) if span[2] == KNOWN_VALUE or _is_text(block, span)] + keys
+        looked_like = [span for span in self._patterns.found_in(block) if _is_text(block, span)]
+        # Known values by themselves: what they are within may be no text.
+        spans = [*self._values_in(block), *looked_like, *keys]
         edge = len(block) - held
         if not is_end:
             open_keys = [start for start, end, _ in keys if end == len(block)]

@@ -144,6 +144,12 @@ def test_noise_is_no_text_whatever_patterns_find_in_it() -> None:
     assert one.feed(noise) + one.finish() == noise
 
 
+def test_a_known_value_is_overwritten_though_what_is_around_it_only_looks_like_a_setting() -> None:
+    one = masker()
+    seen = one.feed(b"\0password=\1" + SECRET) + one.finish()
+    assert SECRET not in seen
+
+
 def test_a_setting_in_a_file_of_an_archive_is_overwritten() -> None:
     one = masker()
     packed = archive("naïve: ü\npassword=hunter2hunter2\nlänge: 3\n".encode())
