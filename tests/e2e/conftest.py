@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.echo import Echo
-from tests.e2e.gate import ALLOW_ALL_RULES, REPOSITORY, Agent, Cluster, Gate
+from tests.e2e.gate import ALLOW_ALL_RULES, ECHO_RULES, REPOSITORY, UNREAD, Agent, Cluster, Gate
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.workloads import configmap, pod, yaml_of
 
@@ -141,8 +141,8 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echo]:
 @pytest.fixture(scope="session")
 def echo_gate(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """A gate in front of the echo alone: tests of the wire need no cluster."""
-    gate = Gate(tmp_path_factory.mktemp("echo-gate"), [echo.cluster("echo")])
-    gate.agent("all", ALLOW_ALL_RULES, cluster="echo")
+    gate = Gate(tmp_path_factory.mktemp("echo-gate"), [echo.cluster("echo")], settings=UNREAD)
+    gate.agent("all", ECHO_RULES, cluster="echo")
     gate.start()
     yield gate
     gate.stop()
@@ -151,7 +151,7 @@ def echo_gate(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def caller(echo_gate: Gate) -> Agent:
     """The agent that may do everything at the echo."""
-    return echo_gate.agent("all", ALLOW_ALL_RULES, cluster="echo")
+    return echo_gate.agent("all", ECHO_RULES, cluster="echo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

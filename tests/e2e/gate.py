@@ -53,6 +53,13 @@ ALLOW_ALL_RULES: tuple[Mapping[str, Any], ...] = (
 )
 
 
+UNREAD: Mapping[str, Any] = {"audit": {"sessions": "None", "portForwards": "None"}}
+"""Settings of a gate in front of an API server whose sessions are no sessions: bytes that only a splice passes on."""
+
+ECHO_RULES: tuple[Mapping[str, Any], ...] = ({**ALLOW_ALL_RULES[0], "mountedSecrets": "mask"}, *ALLOW_ALL_RULES[1:])
+"""The same where nobody can tell which Secrets a pod holds: made-up API servers do not say."""
+
+
 class GateFailure(AssertionError):
     """The gate did not do what every test needs of it (start, take an agent, stop); the message has its own words."""
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 from tests.e2e.echo import TOKEN, Echo, Received
-from tests.e2e.gate import ALLOW_ALL_RULES, Agent, Gate
+from tests.e2e.gate import ECHO_RULES, UNREAD, Agent, Gate
 
 TARGET = "/api/v1/namespaces/d/configmaps"
 WEBSOCKET = {
@@ -32,8 +32,8 @@ NARROW = [
 def impersonating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gate, Echo]]:
     """A gate in mode `impersonate`, and the upstream behind it."""
     echo = Echo(tmp_path_factory.mktemp("fenced-echo"), rights=NARROW)
-    gate = Gate(tmp_path_factory.mktemp("impersonating-gate"), [echo.cluster("echo", "impersonate")])
-    gate.agent("all", ALLOW_ALL_RULES, cluster="echo")
+    gate = Gate(tmp_path_factory.mktemp("impersonating-gate"), [echo.cluster("echo", "impersonate")], settings=UNREAD)
+    gate.agent("all", ECHO_RULES, cluster="echo")
     gate.start()
     yield gate, echo
     gate.stop()
@@ -102,7 +102,7 @@ def test_groups_are_sent_one_header_each_and_the_chain_goes_along(
     )  # fmt: skip
     assert done.code == 0, done.text
     agent = gate.agent_from("grouped", kubeconfig)
-    gate.write_policy("readers", [{"kind": "Group", "name": "readers"}], ALLOW_ALL_RULES, cluster="echo")
+    gate.write_policy("readers", [{"kind": "Group", "name": "readers"}], ECHO_RULES, cluster="echo")
     gate.wait_until(lambda: agent.request("GET", "/version").status == 200, "the group's policy in force")
 
     assert agent.request("GET", f"{TARGET}/{marker}").status == 200
