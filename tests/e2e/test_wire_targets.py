@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.echo import Echo
-from tests.e2e.gate import Agent, Gate
+from tests.e2e.gate import ALLOW_ALL_RULES, Agent, Gate
 from tests.e2e.wire import Response
 
 PODS = "/api/v1/namespaces/d/pods"
@@ -339,8 +339,9 @@ def test_a_right_to_exec_holds_for_both_methods_and_both_protocols(echo_gate: Ga
         "apiGroups": [""],
         "resources": ["pods/exec"],
         "namespaces": ["d"],
+        "mountedSecrets": "mask",
     }
-    agent = echo_gate.agent("exec", [rule], cluster="echo")
+    agent = echo_gate.agent("exec", [rule, ALLOW_ALL_RULES[2]], cluster="echo")
     websocket = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
