@@ -112,7 +112,7 @@ class _PipeWatch:
             met = self._grown(text)
         return met
 
-    def written(self, data: bytes) -> LineMet | None:  # noqa: ARG002
+    def written(self, data: bytes) -> LineMet | None:  # noqa: ARG002 (whatever it is)
         """See `LineWatch`. What is not a terminal shows nothing of what is typed."""
         return None
 
@@ -179,9 +179,13 @@ class _TerminalWatch:
 
     def _look(self, lines: Iterable[str]) -> LineMet | None:
         for line in dict.fromkeys(lines):
-            if line and (met := _met(self._guards, lambda guard, line=line: guard.speaks_of(line))) is not None:  # type: ignore[misc]
+            met = self._speaking_of(line) if line else None
+            if met is not None:
                 return met
         return None
+
+    def _speaking_of(self, line: str) -> LineMet | None:
+        return _met(self._guards, lambda guard: guard.speaks_of(line))
 
 
 def _met(guards: _Guards, speaks: Callable[[CommandGuard], bool]) -> LineMet | None:

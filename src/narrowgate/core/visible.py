@@ -77,7 +77,7 @@ class _Hopeful(Evidence):
     """Takes every condition to be as good as it can be: what could be seen, were all of them in favour."""
 
     def met(self, rule: CompiledRule, member: Identity, question: Question, use: Use | None) -> bool:  # noqa: ARG002
-        """See `Evidence`."""
+        """See `Evidence`. Whoever asks, and what for, make no difference."""
         return rule.condition is None or not rule.guards
 
 
@@ -164,6 +164,7 @@ class Visible:
         """Whether both show the same objects, whatever revision of the policies they are from."""
         return self is other or (isinstance(other, Visible) and self._meaning() == other._meaning())
 
+    # Equal ones may hold different memories, so nothing is found by one; `object` says that it can be.
     __hash__ = None  # type: ignore[assignment]
 
     # --- working it out

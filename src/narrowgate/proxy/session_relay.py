@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
@@ -243,10 +244,13 @@ class SessionRelay:
         if self._masks is None or self.failed or self.client.transport.is_closing():
             return
         for channel in list(self._masks.waiting()):
-            passed = self._passed(lambda channel=channel: self._judged(self._flushed(channel)))  # type: ignore[misc]
+            passed = self._passed(partial(self._released, channel))
             if passed is None:
                 return
             self.upstream.send_on(passed.data)
+
+    def _released(self, channel: Channel) -> Passed:
+        return self._judged(self._flushed(channel))
 
     def _flushed(self, channel: Channel) -> Passed:
         if self._masks is None:
@@ -287,7 +291,7 @@ class SessionRelay:
         """End the session at a line: nothing of it goes to the pod any more, and the client is told."""
         self.upstream.transport.abort()
         for channel in self._lines.tell(why) if self._lines is not None else ():
-            passed = self._passed(lambda channel=channel: self._codec.flush(channel))  # type: ignore[misc]
+            passed = self._passed(partial(self._codec.flush, channel))
             if passed is not None:
                 self.upstream.send_on(passed.data)
         self.refused = self.failed = why

@@ -67,6 +67,7 @@ def store_of(place: Bucket) -> ObjectStorage:
             "timeout": datetime.timedelta(seconds=REQUEST_SECONDS),
         },
         retry_config={"max_retries": TRIES, "retry_timeout": datetime.timedelta(seconds=TRYING_SECONDS)},
+        # The library's signature has no type for credentials that may be left out.
         **given,  # type: ignore[arg-type]
     )
     return ObjectStorage(store, f"s3://{place.bucket}/{place.prefix}".rstrip("/"))
