@@ -71,9 +71,13 @@ def agent(masked_gate: Gate) -> Agent:
     return masked_gate.agent("masked", UNMASKED_RULES)
 
 
+PLANTED = Planted()
+
+
 @pytest.fixture(scope="module")
 def planted() -> Planted:
-    return Planted()
+    """The one of this run: `objects` of another module are applied over these."""
+    return PLANTED
 
 
 def pod_template(planted: Planted, image: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tests.deciding import answer, asks, policy, rule
 
@@ -25,7 +25,28 @@ from narrowgate.core.typed_lines import LineGuard, line_watch
 
 bounded = settings(max_examples=600, deadline=None)
 
-PIECES = ("a", "b", "ab", "*", "/", ".", "..", "-", "--", "=", " ", "\n", "é", "\u202e", "\\*", "\\\\", "sh", "rm", "")
+PIECES = (
+    "a",
+    "b",
+    "ab",
+    "*",
+    "/",
+    ".",
+    "..",
+    "-",
+    "--",
+    "=",
+    " ",
+    "\n",
+    "é",
+    "\u202e",
+    "\\*",
+    "\\\\",
+    "sh",
+    "rm",
+    ".exe",
+    "",
+)
 words = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
 plain = st.lists(st.sampled_from(("a", "b", "ab", "/", ".", "-", "rm", "x")), min_size=1, max_size=3).map("".join)
 arguments = st.lists(words | st.text(max_size=6).filter(lambda word: "\0" not in word), max_size=5)
@@ -40,6 +61,22 @@ def patterns(draw: st.DrawFn) -> tuple[str, ...]:
     except CommandInvalid:
         assume(False)
         raise
+
+
+@st.composite
+def meant(draw: st.DrawFn) -> tuple[tuple[str, ...], list[str]]:
+    """A pattern, and a command that might be one of those it stands for."""
+    pattern = draw(patterns())
+    words = pattern[:-1] if pattern[-1] == "**" else pattern
+    command = []
+    for word in words:
+        tokens = re.findall(r"\\.|\*|[^\\*]", word, re.DOTALL)
+        filled = (draw(FILLING) if token == "*" else as_text(token) for token in tokens)
+        command.append("".join(filled))
+    return pattern, command
+
+
+FILLING = st.sampled_from(PIECES).filter(bool) | st.text(min_size=1, max_size=4).filter(lambda text: "\0" not in text)
 
 
 def literally(word: str) -> str:
@@ -115,8 +152,12 @@ def test_a_rule_allows_no_command_that_its_patterns_do_not_cover(
 
 
 @bounded
-@given(patterns(), arguments)
-def test_what_a_rule_would_give_the_same_words_guard(pattern: tuple[str, ...], command: list[str]) -> None:
+@given(meant() | st.tuples(patterns(), arguments))
+@example((("*\\\\a",), ["\\\\a"]))
+@example((("*.exe",), ["x.exe"]))
+@example((("a*/",), ["ab/"]))
+def test_what_a_rule_would_give_the_same_words_guard(both: tuple[tuple[str, ...], list[str]]) -> None:
+    pattern, command = both
     gives = rule("allow", "create", "pods/exec", namespaces="ci", commands=(pattern,), id="gives")
     guards = rule("deny", "create", "pods/exec", namespaces="ci", commands=(pattern,), id="guards")
     assert not isinstance(answer(execs(command), policy(gives, guards)), Allow)

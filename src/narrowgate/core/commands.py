@@ -188,9 +188,15 @@ class _Guarded:
     def begins(self, words: Sequence[str], place: int) -> bool:
         if len(words) - place < len(self._words):
             return False
-        if self.program is None and not _globs(self._words[0], program_of(words[place])):
+        if self.program is None and not any(_globs(self._words[0], name) for name in _names_of(words[place])):
             return False
         return all(_globs(pieces, words[place + 1 + at]) for at, pieces in enumerate(self._words[1:]))
+
+
+def _names_of(word: str) -> tuple[str, str, str]:
+    """What a pattern may mean by a program: its name, the word behind its path as it is, and all of the word."""
+    whole = word.casefold()
+    return program_of(word), whole.rpartition("/")[2], whole
 
 
 def _pieces(word: str) -> tuple[str, ...]:
