@@ -147,12 +147,12 @@ class Visible:
         return cover.ref if isinstance(cover, Granted) else cover
 
     def shown_in(self, part: Part) -> Callable[[Where], bool]:
-        """What of one of the parts may be seen that is in none of those before it."""
+        """What may be seen of one of the parts, and is in none of those before it; whatever else comes is hidden."""
         parts = self.parts()
         before = parts[: parts.index(part)]
-        if not before:
+        if not before and part == Part():
             return self.shows
-        return lambda where: self.shows(where) and not any(one.has(where) for one in before)
+        return lambda where: part.has(where) and self.shows(where) and not any(one.has(where) for one in before)
 
     @property
     def rules(self) -> tuple[RuleRef, ...]:
