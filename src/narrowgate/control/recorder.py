@@ -15,7 +15,7 @@ import msgspec
 from starlette.requests import Request
 
 from narrowgate.core.audit import ActsOn, Asked, Outcome, RequestEvents, Verdict
-from narrowgate.core.identity import Identity, chain_of
+from narrowgate.core.identity import Identity, chain_behind
 
 
 class Journal(Protocol):
@@ -44,7 +44,7 @@ class Recorder:
             received_at=time.time(),
             source_ip=client.host if client else "",
             user_agent=request.headers.get("user-agent", ""),
-            chain=None if who is None else chain_of(who),
+            chain=None if who is None else chain_behind(who),
             acts_on=acts_on,
         )
 
@@ -54,6 +54,6 @@ class Recorder:
 
     async def finished(self, asked: Asked, verdict: Verdict, code: int, who: Identity | None = None) -> None:
         """Record what came of it; `who` where that became known only on the way (a sign-in)."""
-        told = asked if who is None else msgspec.structs.replace(asked, chain=chain_of(who))
+        told = asked if who is None else msgspec.structs.replace(asked, chain=chain_behind(who))
         outcome = Outcome(code=code, at=time.time())
         await self._journal.record(RequestEvents(told).finished(verdict, outcome), durable=False)

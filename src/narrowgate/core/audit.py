@@ -38,8 +38,8 @@ USER_AGENT_LIMIT = 512
 TEXT_LIMIT = 1024
 """Characters of a message or reason that are kept: they are sentences for people."""
 
-REQUEST_OBJECT_LIMIT = 256 * 1024
-"""Bytes of a request object that are kept; a larger one (the API server takes 3 MiB) is left out, its size noted."""
+OBJECT_LIMIT = 64 * 1024
+"""Bytes of a request's or an answer's object in an event: nearly all single objects. Larger ones are recordings."""
 
 CACHED_TARGET_LIMIT = 1024
 """Characters up to which a cleaned target is remembered, so that the memory behind the cache stays under some 8 MB."""
@@ -64,6 +64,8 @@ ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"
 class Level(enum.Enum):
     """How much of a request is kept, as in Kubernetes' audit policy."""
 
+    NONE = "None"
+    """Of a read that was allowed, no event at all; of everything else what METADATA says."""
     METADATA = "Metadata"
     REQUEST = "Request"
     REQUEST_RESPONSE = "RequestResponse"
@@ -96,6 +98,15 @@ class ActsOn(msgspec.Struct, frozen=True, kw_only=True):
 Verdict = Decision | Malformed | Failed | Permitted
 """What became of a request: one of the three decisions, not understood, failed, or let through by the gate's own API.
 An `Allow` that fails later ends in an event with `Failed`; its first event keeps the decision."""
+
+
+class KeptObject(msgspec.Struct, frozen=True):
+    """What an event holds of a body, masked: the object, or where it is, or why it is nowhere."""
+
+    object: bytes = b""
+    """JSON on one line, at most `OBJECT_LIMIT` bytes."""
+    said: str = ""
+    """`in the recording, 81234 bytes`, `left out: ...`; empty where the object is here and whole."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,8 +150,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why a stream ended that could have gone on, in a sentence; empty where it simply finished."""
     noticed: str = ""
     """What this request revealed about its credential, in a sentence; no reason for the decision."""
-    request_object: Any = None
-    """The written object (plain JSON values, or JSON bytes); kept only at level Request and above."""
+    sent: KeptObject | None = None
+    """The body of a request that was refused; of one that went on, `received` has it."""
 
 
 class RequestEvents:
@@ -149,7 +160,7 @@ class RequestEvents:
     All methods return one JSON object without a line break and never raise for anything that a caller sent.
     """
 
-    __slots__ = ("_annotations", "_common", "_head", "_keeps_objects", "_lead", "_received")
+    __slots__ = ("_annotations", "_common", "_head", "_lead", "_received")
 
     def __init__(self, asked: Asked) -> None:
         intent = asked.intent
@@ -168,7 +179,6 @@ class RequestEvents:
             reference,
         )
         self._received = timestamp(asked.received_at)
-        self._keeps_objects = asked.level is not Level.METADATA and intent is not None and _is_keepable(intent.info)
 
     def again(self, audit_id: str, received_at: float) -> RequestEvents:
         """The events of another request that differs from this one in its id and time alone."""
@@ -177,22 +187,35 @@ class RequestEvents:
         other._head = self._lead % _encode(audit_id[:AUDIT_ID_LIMIT])
         other._annotations = self._annotations
         other._common = self._common
-        other._keeps_objects = self._keeps_objects
         other._received = timestamp(received_at)
         return other
 
-    def received(self, verdict: Verdict | None = None, noticed: str = "") -> bytes:
-        """The entry that must be in the journal before anything is forwarded; with the decision once it is known.
+    def received(
+        self, verdict: Verdict | None = None, noticed: str = "", sent: KeptObject | None = None, recording: str = ""
+    ) -> bytes:
+        """The entry that must be in the journal before anything is forwarded; with the decision once it is known, and
+        the body once it has come (in `recording`, where that is said).
 
         `noticed` is that of `Outcome`, and told with every stage: a stream may end long after it began.
         """
         decided = b"" if verdict is None else _decided(verdict)
-        return self._event(b"RequestReceived", b"", self._received, decided + _noticed(noticed))
+        middle, said = _object(b"request", sent)
+        return self._event(
+            b"RequestReceived", middle, self._received, decided + _noticed(noticed) + said + _recorded(recording)
+        )
 
     def started(self, verdict: Verdict, code: int, at: float, noticed: str = "") -> bytes:
         """The answer's headers are sent; only for long-running requests (watch, exec, logs -f), as in Kubernetes."""
         decided = _decided(verdict) + _noticed(noticed)
         return self._event(b"ResponseStarted", _response_status(code, verdict), timestamp(at), decided)
+
+    def answered(
+        self, verdict: Verdict, code: int, at: float, answer: KeptObject, noticed: str = "", recording: str = ""
+    ) -> bytes:
+        """The answer is here and goes to the client next: what must be in the journal before, where it is kept."""
+        middle, said = _object(b"response", answer)
+        annotations = _decided(verdict) + _noticed(noticed) + said + _recorded(recording)
+        return self._event(b"ResponseStarted", _response_status(code, verdict) + middle, timestamp(at), annotations)
 
     def finished(self, verdict: Verdict, outcome: Outcome) -> bytes:
         """The last byte is sent, or the request was refused."""
@@ -204,13 +227,9 @@ class RequestEvents:
 
     def _end(self, stage: bytes, verdict: Verdict, outcome: Outcome) -> bytes:
         middle = _response_status(outcome.code, verdict)
-        annotations = _decided(verdict) + _ended(outcome)
-        if self._keeps_objects and outcome.request_object is not None:
-            kept, why_not = _request_object(outcome.request_object)
-            middle += kept
-            if why_not:
-                annotations += _members({"narrowgate.dev/request-object": why_not})
-        return self._event(stage, middle, timestamp(outcome.at), annotations)
+        sent, said = _object(b"request", outcome.sent)
+        annotations = _decided(verdict) + _ended(outcome) + said
+        return self._event(stage, middle + sent, timestamp(outcome.at), annotations)
 
     def _event(self, stage: bytes, middle: bytes, at: bytes, annotations: bytes) -> bytes:
         return b'%b%b",%b%b,"requestReceivedTimestamp":"%b","stageTimestamp":"%b","annotations":{%b}}' % (
@@ -246,7 +265,7 @@ def redact(text: str) -> str:
 
 _HEAD = {
     level: b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"'
-    + level.value.encode()
+    + (Level.METADATA if level is Level.NONE else level).value.encode()
     + b'","auditID":%b,"stage":"'
     for level in Level
 }
@@ -267,16 +286,6 @@ _SHAPED_LIKE_CREDENTIAL = re.compile(
     r"ng[a-z]?\d_[A-Za-z0-9_~.=-]{8,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
     r"|(?<=://)[^/@\s]{1,512}@"
 )
-
-_NEVER_KEPT = frozenset(
-    {
-        ("", "secrets", ""),
-        ("", "serviceaccounts", "token"),
-        ("authentication.k8s.io", "tokenreviews", ""),
-    }
-)
-"""Objects that are credentials: never in the trail, whatever the level (as in Kubernetes' own example policy)."""
-
 
 def _without_secret(match: re.Match[str]) -> str:
     name = unquote_plus(match[2], errors="replace").strip().casefold()
@@ -356,11 +365,6 @@ def _object_ref(info: RequestInfo) -> bytes:
     if info.subresource:
         reference["subresource"] = info.subresource
     return b',"objectRef":' + _encode(reference)
-
-
-def _is_keepable(info: RequestInfo) -> bool:
-    """Whether objects of this request may be kept; Kubernetes keeps none of non-resource requests either."""
-    return info.is_resource_request and (info.api_group, info.resource, info.subresource) not in _NEVER_KEPT
 
 
 def _members(annotations: dict[str, str]) -> bytes:
@@ -450,17 +454,16 @@ def _response_status(code: int, verdict: Verdict) -> bytes:
     )
 
 
-def _request_object(value: Any) -> tuple[bytes, str]:
-    """The `requestObject` member, and why there is none where there is none."""
-    try:
-        # Bytes are read and written again: a line break inside them would end the journal line.
-        encoded = _encode(orjson.loads(value) if isinstance(value, bytes) else value)
-    except (ValueError, TypeError, RecursionError):
-        # Not JSON, a number beyond 64 bits, or nested deeper than the encoder goes.
-        return b"", "left out: not JSON that can be recorded"
-    if len(encoded) > REQUEST_OBJECT_LIMIT:
-        return b"", f"left out: {len(encoded)} bytes"
-    return b',"requestObject":' + encoded, ""
+def _object(whose: bytes, kept: KeptObject | None) -> tuple[bytes, bytes]:
+    """The member `requestObject` or `responseObject`, and the annotation about it."""
+    if kept is None:
+        return b"", b""
+    middle = b',"%bObject":%b' % (whose, kept.object) if kept.object else b""
+    return middle, _members({f"narrowgate.dev/{whose.decode()}-object": kept.said}) if kept.said else b""
+
+
+def _recorded(recording: str) -> bytes:
+    return _members({"narrowgate.dev/recording": recording}) if recording else b""
 
 
 def _encode(value: Any) -> bytes:

@@ -49,6 +49,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     recheck_seconds: float | None = None
     """How often whoever goes on relying on it (a stream) asks its authenticator again, where the proof can end without
     the gate hearing of it (a pod is deleted). None where every end comes by the store or by `expires_at`."""
+    on_behalf_of: tuple[Identity, ...] = ()
+    """Whom it speaks for, root first: who delegated to it, whose request made its pod. Each of them, as it is now, must
+    be covered for whatever this one asks. None of these has any of its own: the order is told here once."""
 
     def __str__(self) -> str:
         return f"{self.kind.value.lower()}:{self.name}"
@@ -63,3 +66,8 @@ def chain_of(*members: Identity) -> Chain:
     if not members:
         raise ValueError("a chain needs at least one identity")
     return Chain(members)
+
+
+def chain_behind(sender: Identity) -> Chain:
+    """The chain that whatever `sender` asks speaks for: those it acts on behalf of, root first, and itself."""
+    return Chain((*sender.on_behalf_of, sender))

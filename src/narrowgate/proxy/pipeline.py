@@ -25,7 +25,7 @@ from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.denied_request import DeniedRequest
 from narrowgate.core.digest import request_digest
 from narrowgate.core.held_secrets import goes_into_pod
-from narrowgate.core.identity import Chain, Identity, Kind, chain_of
+from narrowgate.core.identity import Chain, Identity, Kind, chain_behind
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.choosing import same_masks
@@ -213,7 +213,7 @@ class Pipeline:
         match answer:
             case Identity():
                 self._see(exchange, answer)
-                return chain_of(answer)
+                return chain_behind(answer)
             case Rejected(reason=reason):
                 raise Unauthenticated(reason)
             case NotMine():
@@ -306,7 +306,7 @@ class Pipeline:
             await self._trail.record(events.received(asked, exchange.noticed), durable=True)
 
         async def judge_again() -> Decision:
-            return await self._decide_again(exchange, who, what)
+            return await self._decide_again(exchange, what)
 
         async def see() -> Seen | None:
             return await seen_by_sender(exchange, who, what, self._forwarder.masking)
@@ -363,20 +363,20 @@ class Pipeline:
         return what
 
     async def _use_approval(
-        self, exchange: Exchange, what: Understood, who: Chain, judged: tuple[Allow, NeedsApproval, RequestEvents]
+        self, exchange: Exchange, what: Understood, judged: tuple[Allow, NeedsApproval, RequestEvents]
     ) -> Decision:
         """Spend the approval, for every process of every gate, before anything is forwarded; and record that."""
         allowed, needs, events = judged
         self._forwarder.require_acceptable(exchange, what, allowed)
         if allowed.limits:
             # First: what cannot be forwarded must not use up what people have said yes to.
-            await self._count(exchange, who, what, allowed)
+            await self._count(exchange, what, allowed)
         (question,) = what.approvals
         if not await self._waiting.spend(question):
             return refusals.used_elsewhere(needs, question.id)
         await self._trail.record(events.received(allowed, exchange.noticed), durable=True)
         # The disk and the store were waited for: whoever was revoked meanwhile is not let through.
-        return await self._decide_again(exchange, who, what)
+        return await self._decide_again(exchange, what)
 
     async def _allowed(
         self,
@@ -393,10 +393,10 @@ class Pipeline:
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
         if allowed.limits:
-            await self._count(exchange, who, what, allowed)
+            await self._count(exchange, what, allowed)
 
         async def decide_again() -> Decision:
-            decision = await self._decide_again(exchange, who, what)
+            decision = await self._decide_again(exchange, what)
             if isinstance(decision, Allow) and not same_masks(allowed.masks, decision.masks):
                 # What is under way is masked as it began; what it should be now is found by sending it again.
                 return Deny(message="what is masked in this answer has changed: send it again")
@@ -423,7 +423,7 @@ class Pipeline:
             body = settled.body
         if self._state.current(self._loop.time()) is not what.snapshot:
             # The cluster was waited for: whoever was revoked meanwhile is not let through.
-            again = await self._decide_again(exchange, who, what)
+            again = await self._decide_again(exchange, what)
             if not isinstance(again, Allow):
                 raise Withheld(again, what.intent)
             if not same_masks(allowed.masks, again.masks):
@@ -444,7 +444,7 @@ class Pipeline:
             raise Withheld(refused, what.intent)
         return complete
 
-    async def _count(self, exchange: Exchange, who: Chain, what: Understood, allowed: Allow) -> None:
+    async def _count(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
         """Count a request, once, for the tasks with limits that it rests on. Raises Withheld where none is left."""
         if exchange.taken is not None:
             return
@@ -457,13 +457,13 @@ class Pipeline:
             raise Withheld(taken, what.intent)
         exchange.taken = taken
         # The store was waited for: whoever was revoked meanwhile is not let through.
-        again = await self._decide_again(exchange, who, what)
+        again = await self._decide_again(exchange, what)
         if not isinstance(again, Allow):
             raise Withheld(again, what.intent)
         if again.limits != allowed.limits:
             raise Withheld(refusals.limits_moved(allowed.limits[0].task), what.intent)
 
-    async def _decide_again(self, exchange: Exchange, who: Chain, what: Understood) -> Decision:
+    async def _decide_again(self, exchange: Exchange, what: Understood) -> Decision:
         """The same question under the current snapshot: is it still this identity, and may it still?"""
         if exchange.taken is not None and exchange.taken.is_lost:
             return refusals.stream_not_counted()
@@ -474,7 +474,7 @@ class Pipeline:
         answer = await snapshot.authenticator.authenticate(exchange.presented, now)
         match answer:
             case Identity():
-                chain = chain_of(*who[:-1], answer)
+                chain = chain_behind(answer)
                 grants = snapshot.grants_of(chain)
                 return decide(chain, what.intent, snapshot.rulebook, grants, what.approvals, now)
             case Rejected(reason=reason):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from narrowgate.core.identity import Identity, Kind, chain_of
+from narrowgate.core.identity import Identity, Kind, chain_behind, chain_of
 
 
 def identity(kind: Kind, name: str) -> Identity:
@@ -31,3 +32,10 @@ def test_a_chain_keeps_its_order_root_first() -> None:
 )
 def test_an_identity_is_written_with_its_kind(kind: Kind, name: str, written: str) -> None:
     assert str(identity(kind, name)) == written
+
+
+def test_a_chain_has_those_it_acts_on_behalf_of_before_its_sender() -> None:
+    root, between = identity(Kind.AGENT, "root"), identity(Kind.AGENT, "root/helper")
+    sender = msgspec.structs.replace(identity(Kind.WORKLOAD, "ci/runner"), on_behalf_of=(root, between))
+    assert chain_behind(sender) == (root, between, sender)
+    assert chain_behind(root) == (root,)

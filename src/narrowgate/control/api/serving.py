@@ -25,7 +25,7 @@ from narrowgate.control.problems import Problem, Trouble, encode, problem_respon
 from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, Verdict, redact
 from narrowgate.core.call_rights import AT_WORK, Action, Right, right_of, roles_for
 from narrowgate.core.decision import Deny
-from narrowgate.core.identity import chain_of
+from narrowgate.core.identity import chain_behind
 from narrowgate.core.malformed import Malformed
 from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere, StoreUnavailable
 from narrowgate.trail.segment_file import TrailUnwritable
@@ -95,7 +95,7 @@ class Exchange:
     async def _serve(self, call: Call) -> Response:
         refuse_disguised(self._request, takes_slashes=":path}" in call.path)
         caller = await self._parts.callers.identify(self._request)
-        self._asked = msgspec.structs.replace(self._asked, chain=chain_of(caller.identity))
+        self._asked = msgspec.structs.replace(self._asked, chain=chain_behind(caller.identity))
         right = _permitted(call, caller)
         sent, content = await self._read(call, caller, right)
         self._asked = msgspec.structs.replace(self._asked, acts_on=_acts_on(call, self._request, sent.body))

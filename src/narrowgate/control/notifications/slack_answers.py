@@ -32,7 +32,7 @@ from narrowgate.control.problems import Problem, Trouble, problem_response
 from narrowgate.core.audit import ActsOn, Asked, Failed, Permitted, redact
 from narrowgate.core.call_rights import Action, right_of
 from narrowgate.core.decision import Deny
-from narrowgate.core.identity import Identity, chain_of
+from narrowgate.core.identity import Identity, chain_behind
 from narrowgate.store.port import NotThere, StoreUnavailable
 from narrowgate.trail.segment_file import TrailUnwritable
 
@@ -129,7 +129,7 @@ class SlackAnswers:
             who, approval = await self._presser(receiver, press, now)
             verb = "approve" if press.approve else "deny"
             acts_on = ActsOn(verb=verb, resource="approvals", name=redact(approval)[:512])
-            asked = msgspec.structs.replace(asked, chain=chain_of(who), acts_on=acts_on)
+            asked = msgspec.structs.replace(asked, chain=chain_behind(who), acts_on=acts_on)
             because = await self._answer(asked, who, approval, press, now)
             await recorder.finished(asked, Permitted(because=because), 200)
             return f"{who.name}: you said {'yes' if press.approve else 'no'} to approval {approval}."
