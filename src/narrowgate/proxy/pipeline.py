@@ -336,7 +336,7 @@ class Pipeline:
         settled = msgspec.structs.replace(settled, approvals=(question,))
         decision = self._judge(exchange, settled, who, events)
         if isinstance(decision, Allow) and decision.approval:
-            decision = await self._use_approval(exchange, settled, who, (decision, needs, events))
+            decision = await self._use_approval(exchange, settled, (decision, needs, events))
         if isinstance(decision, NeedsApproval):
             decision = told(question, decision, time.time())
         return settled, body, decision
