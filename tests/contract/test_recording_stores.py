@@ -1,4 +1,4 @@
-"""What every store of recordings does, on each of them: a folder, and a real S3 server."""
+"""What every store of recordings does, on each: a folder, a real S3 server, and one that speaks Azure's protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.contract.blob_server import BlobServer
 from tests.contract.object_server import ObjectServer
 from tests.recorded_sessions import KEY, a_session, begin, header, read
 
@@ -40,11 +42,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
     server.stop()
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BlobServer]:
+    blobs = BlobServer(tmp_path_factory.mktemp("azure"))
+    blobs.start()
+    yield blobs
+    blobs.stop()
+
+
+@pytest.fixture(params=["folder", "s3", "azure"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> RecordingStore:
     if request.param == "folder":
         return FolderStore(tmp_path / "kept")
-    server: ObjectServer = request.getfixturevalue("server")
+    server: ObjectServer | BlobServer = request.getfixturevalue("server" if request.param == "s3" else "blobs")
     # A prefix of its own for each test.
     return store_of(server.bucket(prefix=f"{tmp_path.parent.name}/{tmp_path.name}"))
 
@@ -164,8 +174,9 @@ def test_only_what_is_old_and_not_held_is_removed_by_retention(store: RecordingS
     assert [each.name for each in store.of_day(DAY)] == [names[1]]
 
 
-def test_a_store_that_was_away_takes_up_again(tmp_path: Path) -> None:
-    server = ObjectServer(tmp_path / "s3")
+@pytest.mark.parametrize("kind", [ObjectServer, BlobServer])
+def test_a_store_that_was_away_takes_up_again(kind: type[ObjectServer | BlobServer], tmp_path: Path) -> None:
+    server = kind(tmp_path / "server")
     store = store_of(server.bucket())
     name, path = spooled(tmp_path / "spool", "one")
     with pytest.raises(RecordingsUnavailable, match="check the address"):
@@ -195,12 +206,31 @@ def test_a_slow_store_is_waited_for(server: ObjectServer, tmp_path: Path) -> Non
     assert store.open(name).size == path.stat().st_size
 
 
-def test_wrong_credentials_are_said_to_be_wrong_without_saying_them(server: ObjectServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["server", "blobs"])
+def test_wrong_credentials_are_said_to_be_wrong_without_saying_them(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server: ObjectServer | BlobServer = request.getfixturevalue(kind)
     name, path = spooled(tmp_path / "spool", "one")
-    store = store_of(server.bucket(secret="not the secret of this server"))
+    # Base64 all the same, as Azure's are.
+    wrong = "bm90IHRoZSBzZWNyZXQgb2YgdGhpcyBzZXJ2ZXI="
+    store = store_of(server.bucket(secret=wrong))
     with pytest.raises(RecordingsUnavailable, match="credentials") as refused:
         store.put(name, path)
-    assert "not the secret" not in str(refused.value)
+    assert wrong not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["server", "blobs"])
+def test_a_bucket_that_is_not_there_is_said_to_be_missing(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server: ObjectServer | BlobServer = request.getfixturevalue(kind)
+    name, path = spooled(tmp_path / "spool", "one")
+    place = msgspec.structs.replace(server.bucket(), bucket="another-one")
+    with pytest.raises(RecordingsUnavailable, match=r"another-one.*is not there; create it"):
+        store_of(place).put(name, path)
+    with pytest.raises(RecordingsUnavailable):
+        store_of(place).days()
 
 
 def test_a_folder_on_another_file_system_gets_a_whole_copy(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
 from narrowgate.config.notifications import NotificationsEntry, read_receivers
-from narrowgate.config.recordings import MOST_FORMER_KEYS, ObjectStorageEntry, read_bucket
+from narrowgate.config.recordings import MOST_FORMER_KEYS, ObjectStorageEntry, read_bucket, read_recordings
 from narrowgate.config.saml import SAMLEntry, read_saml_providers
 from narrowgate.config.values import (
     Address,
@@ -362,12 +362,8 @@ class _Reader:
         return f"sqlite:{path}"
 
     def _recordings(self, url: str, data_dir: Path) -> str:
-        if url.startswith("s3:"):
+        if read_recordings(self._document, url) != "file":
             return url
-        if url and not url.startswith("file:"):
-            self._document.refuse(
-                ("recordings",), f'cannot tell what "{url}" is; write file:<folder> or s3://<bucket>/<prefix>'
-            )
         path = self._path(url.removeprefix("file:"), ("recordings",)) if url else data_dir / "recordings"
         return f"file:{path}"
 

@@ -1,7 +1,8 @@
-"""Recordings kept in S3, or in what speaks its protocol. The extra `object-storage` brings the library for it.
+"""Recordings kept in S3 or in what speaks its protocol, or in Azure's blob storage. The extra `object-storage` brings
+the library for both.
 
-Credentials are those of the configuration; without any they come as S3's own programs find theirs: the environment, a
-web identity's token file, the machine's role.
+Credentials are those of the configuration; without any they come as the clouds' own programs find theirs: the
+environment, a workload identity's token file, the machine's role or managed identity.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never
 
 import msgspec
 
-from narrowgate.recordings.bucket import Bucket
+from narrowgate.recordings.bucket import Bucket, Protocol
 from narrowgate.recordings.folder import HOLD, REMOVING, read_hold
 from narrowgate.recordings.names import is_day, is_recording_name
 from narrowgate.recordings.port import (
@@ -26,7 +27,7 @@ from narrowgate.recordings.port import (
 )
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from obstore.store import AzureStore, ClientConfig, RetryConfig, S3Store
 
 CONNECT_SECONDS = 5
 REQUEST_SECONDS = 60
@@ -43,40 +44,62 @@ _T = TypeVar("_T")
 
 
 def store_of(place: Bucket) -> ObjectStorage:
-    """The store. Nothing is connected to yet. Raises RecordingsUnavailable where the library is not installed."""
+    """The store. Nothing is connected to yet.
+
+    Raises RecordingsUnavailable where the library is not installed, or takes what is said of the bucket for wrong.
+    """
     try:
-        from obstore.store import S3Store
+        from obstore.exceptions import BaseError
     except ImportError:
         raise RecordingsUnavailable(
             "recordings in object storage need the library obstore; install narrowgate[object-storage]"
         ) from None
-    # Left out where empty, so that what the environment says counts then.
-    options = {
-        "endpoint": place.endpoint,
-        "region": place.region,
-        "access_key_id": place.access_key_id,
-        "secret_access_key": place.secret_key,
+    try:
+        return ObjectStorage(_opened(place), place.where)
+    except (BaseError, ValueError) as error:
+        raise RecordingsUnavailable(f"{place.where}: {_first_line(error)}; correct objectStorage") from error
+
+
+def _opened(place: Bucket) -> S3Store | AzureStore:
+    from obstore.store import AzureStore, S3Store
+
+    client: ClientConfig = {
+        "allow_http": place.endpoint.startswith("http://"),
+        "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS),
+        "timeout": datetime.timedelta(seconds=REQUEST_SECONDS),
     }
-    given = {name: value for name, value in options.items() if value}
-    store = S3Store(
-        place.bucket,
-        prefix=place.prefix or None,
-        client_options={
-            "allow_http": place.endpoint.startswith("http://"),
-            "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS),
-            "timeout": datetime.timedelta(seconds=REQUEST_SECONDS),
-        },
-        retry_config={"max_retries": TRIES, "retry_timeout": datetime.timedelta(seconds=TRYING_SECONDS)},
-        # The library's signature has no type for credentials that may be left out.
-        **given,  # type: ignore[arg-type]
-    )
-    return ObjectStorage(store, f"s3://{place.bucket}/{place.prefix}".rstrip("/"))
+    retry: RetryConfig = {"max_retries": TRIES, "retry_timeout": datetime.timedelta(seconds=TRYING_SECONDS)}
+    prefix = place.prefix or None
+    # The library's signatures have no type for options that may be left out.
+    match place.protocol:
+        case Protocol.S3:
+            options = {
+                "endpoint": place.endpoint,
+                "region": place.region,
+                "access_key_id": place.access_key_id,
+                "secret_access_key": place.secret_key,
+            }
+            return S3Store(place.bucket, prefix=prefix, client_options=client, retry_config=retry, **_given(options))
+        case Protocol.AZURE:
+            options = {
+                "account_name": place.account,
+                "account_key": place.secret_key,
+                "endpoint": place.endpoint,
+            }
+            return AzureStore(place.bucket, prefix=prefix, client_options=client, retry_config=retry, **_given(options))
+        case _:
+            assert_never(place.protocol)
+
+
+def _given(options: dict[str, str]) -> dict[str, Any]:
+    """Without those that are empty, so that what the environment says counts in their place."""
+    return {name: value for name, value in options.items() if value}
 
 
 class ObjectStorage:
     """See `recordings.port.RecordingStore`."""
 
-    def __init__(self, store: S3Store, where: str) -> None:
+    def __init__(self, store: S3Store | AzureStore, where: str) -> None:
         self._store = store
         self.where = where
 
@@ -151,24 +174,18 @@ class ObjectStorage:
     def held(self, name: str) -> Hold | None:
         """See the port."""
         _checked(name, self.where)
-        try:
-            content = self._call(lambda: bytes(self._store.get(name + HOLD).bytes()))
-        except FileNotFoundError:
-            return None
-        return read_hold(content, f"{self.where}/{name}{HOLD}")
+        content = self._call_for_one(lambda: bytes(self._store.get(name + HOLD).bytes()))
+        return None if content is None else read_hold(content, f"{self.where}/{name}{HOLD}")
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Bytes of a recording, within its size. Raises NoSuchRecording, RecordingsUnavailable."""
-        try:
-            return self._call(lambda: bytes(self._store.get_range(name, start=offset, length=length)))
-        except FileNotFoundError:
-            raise NoSuchRecording(f"{self.where}/{name}: was removed") from None
+        found = self._call_for_one(lambda: bytes(self._store.get_range(name, start=offset, length=length)))
+        if found is None:
+            raise NoSuchRecording(f"{self.where}/{name}: was removed")
+        return found
 
     def _size(self, name: str) -> int | None:
-        try:
-            return int(self._call(lambda: self._store.head(name))["size"])
-        except FileNotFoundError:
-            return None
+        return self._call_for_one(lambda: int(self._store.head(name)["size"]))
 
     def _same_end(self, name: str, path: Path, size: int) -> bool:
         """Whether both end alike: the last hash of a recording stands for all of it."""
@@ -178,22 +195,30 @@ class ObjectStorage:
             return file.read(reach) == self.read(name, size - reach, reach)
 
     def _delete(self, name: str) -> None:
-        try:
-            self._call(lambda: self._store.delete(name))
-        except FileNotFoundError:
-            return
+        self._call_for_one(lambda: self._store.delete(name))
 
     def _call(self, call: Callable[[], _T]) -> _T:
         from obstore.exceptions import BaseError
 
         try:
             return call()
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise RecordingsUnavailable(f"{self.where}: is not there; create it, or correct `recordings`") from error
         except (BaseError, OSError, ValueError) as error:
-            # The library writes several lines, the request among them; the first one says it.
-            text = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-            raise RecordingsUnavailable(f"{self.where}: {text}; check the address and the credentials") from error
+            raise RecordingsUnavailable(
+                f"{self.where}: {_first_line(error)}; check the address and the credentials"
+            ) from error
+
+    def _call_for_one(self, call: Callable[[], _T]) -> _T | None:
+        """The same for what asks for one object: None where there is none of that name."""
+
+        def asked() -> _T | None:
+            try:
+                return call()
+            except FileNotFoundError:
+                return None
+
+        return self._call(asked)
 
 
 class _Object:
@@ -214,3 +239,9 @@ class _Object:
 def _checked(name: str, where: str) -> None:
     if not is_recording_name(name):
         raise NoSuchRecording(f'{where} has no recording "{name[:100]}"')
+
+
+def _first_line(error: Exception) -> str:
+    """The library writes several lines, the request among them; the first one says it."""
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

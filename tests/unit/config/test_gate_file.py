@@ -159,7 +159,7 @@ MISTAKES = {
     "postgres": (HEAD + "store: postgresql://db/gate\n", r":3: store: PostgreSQL is not in this version"),
     "store": (HEAD + "store: gate.db\n", r':3: store: cannot tell what "gate\.db" is; write sqlite:<file>'),
     "empty store": (HEAD + "store: 'sqlite:'\n", r":3: store: expected a path"),
-    "gcs": (HEAD + "recordings: gs://b\n", r":3: recordings: cannot tell what"),
+    "gcs": (HEAD + "recordings: gs://b\n", r":3: recordings: Google Cloud Storage is not in this"),
     "a retention of recordings": (HEAD + "retention: {recordings: soon}\n", r":3: retention\.recordings: "),
     "former keys alone": (
         HEAD + "encryption: {formerRecordingKeyFiles: [old]}\n",

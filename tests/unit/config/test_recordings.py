@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from narrowgate.config import Config, ConfigError, parse_config, recording_keys, recording_store
-from narrowgate.recordings.bucket import Bucket
+from narrowgate.recordings.bucket import Bucket, Protocol
 
 HEAD = "apiVersion: narrowgate.dev/v1alpha1\nkind: Config\n"
 
@@ -43,6 +43,32 @@ def test_a_bucket_is_named_with_where_it_is_and_who_asks(tmp_path: Path) -> None
     assert recording_store(config).where == "s3://corp-recordings/gate/one"
 
 
+def test_a_container_is_named_with_its_account(tmp_path: Path) -> None:
+    (tmp_path / "account.key").write_text("c2VjcmV0\n")
+    config = parsed(
+        "recordings: az://kept/gate\n"
+        "objectStorage: {account: corp, secretKeyFile: account.key, endpoint: 'https://azure.corp/corp/'}\n",
+        tmp_path,
+    )
+    assert config.bucket == Bucket(
+        protocol=Protocol.AZURE,
+        bucket="kept",
+        prefix="gate",
+        account="corp",
+        secret_key="c2VjcmV0",
+        endpoint="https://azure.corp/corp",
+    )
+    assert recording_store(config).where == "az://kept/gate"
+
+
+def test_a_key_that_is_no_account_key_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "account.key").write_text("no base64!\n")
+    text = "recordings: az://kept\nobjectStorage: {account: corp, secretKeyFile: account.key}\n"
+    with pytest.raises(ConfigError, match="no account key") as refused:
+        parsed(text, tmp_path)
+    assert "no base64!" not in str(refused.value)
+
+
 def test_without_credentials_those_of_the_environment_count() -> None:
     assert parsed("recordings: s3://corp-recordings\n").bucket == Bucket(bucket="corp-recordings")
 
@@ -60,7 +86,25 @@ def test_without_credentials_those_of_the_environment_count() -> None:
         ("recordings: s3://bucket\nobjectStorage: {endpoint: 'https://a:x'}\n", r":4: objectStorage\.endpoint: "),
         ("recordings: s3://bucket\nobjectStorage: {region: 'a b'}\n", r":4: objectStorage\.region: "),
         ("recordings: s3://bucket\nobjectStorage: {accessKeyId: me}\n", r":4: objectStorage: .* go together"),
+        ("recordings: s3://bucket\nobjectStorage: {account: corp}\n", r":4: objectStorage\.account: goes with az:"),
         ("objectStorage: {region: eu}\n", r":3: objectStorage: goes with recordings: s3:"),
+        ("recordings: gs://bucket\n", r":3: recordings: Google Cloud Storage is not in this version"),
+        ("recordings: ftp://bucket\n", r":3: recordings: cannot tell what"),
+        ("recordings: az://No_\nobjectStorage: {account: corp}\n", r":3: recordings: .* is no container"),
+        ("recordings: az://kept\n", r"objectStorage.*is no storage account"),
+        ("recordings: az://kept\nobjectStorage: {account: A-b}\n", r":4: objectStorage\.account: .* is no storage"),
+        (
+            "recordings: az://kept\nobjectStorage: {account: corp, region: x}\n",
+            r":4: objectStorage\.region: goes with s3",
+        ),
+        (
+            "recordings: az://kept\nobjectStorage: {account: corp, accessKeyId: x}\n",
+            r":4: objectStorage\.accessKeyId: goes with s3",
+        ),
+        (
+            "recordings: az://kept\nobjectStorage: {account: corp, endpoint: 'https://a.b/other'}\n",
+            r":4: objectStorage\.endpoint: ",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, complaint: str) -> None:

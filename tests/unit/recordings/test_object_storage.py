@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from narrowgate.recordings.bucket import Bucket
+import pytest
+
+from narrowgate.recordings.bucket import Bucket, Protocol
 from narrowgate.recordings.object_storage import store_of
+from narrowgate.recordings.port import RecordingsUnavailable
 
 
 def test_a_store_is_called_by_its_bucket_and_never_by_its_credentials() -> None:
@@ -14,3 +17,13 @@ def test_a_store_is_called_by_its_bucket_and_never_by_its_credentials() -> None:
     assert store.where == "s3://b-1/p/q"
     assert "hush" not in repr(store.__dict__)
     assert store_of(Bucket(bucket="b-1", region="x")).where == "s3://b-1"
+    azure = Bucket(protocol=Protocol.AZURE, bucket="c-1", prefix="p", account="corp", secret_key="aHVzaA==")
+    assert store_of(azure).where == "az://c-1/p"
+    assert "aHVzaA==" not in repr(store_of(azure).__dict__)
+
+
+def test_what_the_library_takes_for_wrong_is_said_before_anything_is_kept() -> None:
+    place = Bucket(protocol=Protocol.AZURE, bucket="c-1", account="corp", secret_key="no base64!")
+    with pytest.raises(RecordingsUnavailable, match="correct objectStorage") as refused:
+        store_of(place)
+    assert "no base64!" not in str(refused.value)
