@@ -201,6 +201,35 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX session_ends_by_time ON session_ends (at)",
     ),
+    (
+        """CREATE TABLE lineage (
+            cluster TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            name TEXT NOT NULL,
+            authors TEXT NOT NULL,
+            owners TEXT NOT NULL,
+            is_settled BOOLEAN NOT NULL,
+            first_at FLOAT NOT NULL,
+            audit_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            gone_at FLOAT,
+            PRIMARY KEY (cluster, uid)
+        )""",
+        "CREATE INDEX lineage_by_number ON lineage (number)",
+        "CREATE INDEX lineage_by_end ON lineage (gone_at)",
+        """CREATE TABLE lineage_writes (
+            audit_id TEXT NOT NULL PRIMARY KEY,
+            cluster TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            at FLOAT NOT NULL,
+            document TEXT NOT NULL
+        )""",
+        "CREATE INDEX lineage_writes_by_place ON lineage_writes (cluster, resource, namespace)",
+        "CREATE INDEX lineage_writes_by_time ON lineage_writes (at)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

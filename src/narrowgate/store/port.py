@@ -16,6 +16,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.delegation import Delegation
 from narrowgate.core.denied_request import DeniedRequest
+from narrowgate.core.lineage import PendingWrite, Placement
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.standing import RuleUse, RuleUses
@@ -423,6 +424,50 @@ class SessionEnds(Protocol):
         ...
 
 
+class Lineage(Protocol):
+    """Who had which object of a cluster made. Authors are only ever added, whichever process adds them."""
+
+    def begin(self, write: PendingWrite) -> None:
+        """Keep a write before it is sent."""
+        ...
+
+    def drop(self, audit_id: str) -> None:
+        """That write has made nothing; where it is not kept this changes nothing."""
+        ...
+
+    def pending(self, cluster: str, resource: str, namespace: str) -> tuple[PendingWrite, ...]:
+        """The writes at that place of which nobody knows yet what they made."""
+        ...
+
+    def add(self, placement: Placement, *, answered: str = "") -> Placement:
+        """Add these authors and owners to what is kept of the object, or keep it as new; what is kept by then.
+
+        `answered` is the audit id of the write that is known by this: it is dropped in the same transaction. Where that
+        adds authors to an object whose owners were looked at, everybody who remembers it hears of a change.
+        """
+        ...
+
+    def get(self, cluster: str, uid: str) -> Placement | None:
+        """What is kept of that object."""
+        ...
+
+    def grown_since(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """Which settled objects (cluster, UID) got authors after that number, and the number to ask with next."""
+        ...
+
+    def listed(self, cluster: str, resource: str = "", *, limit: int = 1000) -> tuple[Placement, ...]:
+        """The newest that are not gone, newest first; of that resource where one is named."""
+        ...
+
+    def gone(self, cluster: str, uid: str, *, at: float) -> None:
+        """The object was deleted; what is kept of it stays for a while, for what it owned."""
+        ...
+
+    def prune(self, gone_before: float, begun_before: float, limit: int) -> int:
+        """Drop objects that were gone, and writes that were begun, before then; how many went."""
+        ...
+
+
 class Store(Protocol):
     """Every call may raise StoreUnavailable; a call that raises has changed nothing."""
 
@@ -479,6 +524,11 @@ class Store(Protocol):
     @property
     def session_ends(self) -> SessionEnds:
         """Sessions that were ended."""
+        ...
+
+    @property
+    def lineage(self) -> Lineage:
+        """Who had which object made."""
         ...
 
     @property

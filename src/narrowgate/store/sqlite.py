@@ -14,6 +14,7 @@ from narrowgate.store.approvals import ApprovalTable
 from narrowgate.store.changes import move_generation, note_change
 from narrowgate.store.delegations import DelegationTable
 from narrowgate.store.denied_requests import DeniedRequestTable
+from narrowgate.store.lineage import LineageTable
 from narrowgate.store.notification_cursors import NotificationCursorTable
 from narrowgate.store.once import OnceTable
 from narrowgate.store.port import (
@@ -57,6 +58,7 @@ class SQLiteStore:
         self.delegations = DelegationTable(self._file)
         self.rule_uses = RuleUseTable(self._file)
         self.session_ends = SessionEndTable(self._file)
+        self.lineage = LineageTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

@@ -211,6 +211,41 @@ session_ends = Table(
 )
 """Sessions (the audit ids of their requests) that somebody ended while they ran."""
 
+lineage = Table(
+    "lineage",
+    metadata,
+    Column("cluster", Text, primary_key=True, nullable=False),
+    Column("uid", Text, primary_key=True, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("authors", Text, nullable=False),
+    Column("owners", Text, nullable=False),
+    Column("is_settled", Boolean, nullable=False),
+    Column("first_at", Float, nullable=False),
+    Column("audit_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("gone_at", Float),
+    Index("lineage_by_number", "number"),
+    Index("lineage_by_end", "gone_at"),
+)
+"""Who had which object made (`core.lineage.Placement`); `authors` and `owners` are JSON. `number` is 0 until authors
+are added to what was settled, and then the number of that addition, which processes look for."""
+
+lineage_writes = Table(
+    "lineage_writes",
+    metadata,
+    Column("audit_id", Text, primary_key=True, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("lineage_writes_by_place", "cluster", "resource", "namespace"),
+    Index("lineage_writes_by_time", "at"),
+)
+"""Writes that are under way, or whose outcome nobody knows; `document` is `core.lineage.PendingWrite` as JSON."""
+
 revisions = Table(
     "policy_revisions",
     metadata,

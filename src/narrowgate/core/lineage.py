@@ -1,0 +1,198 @@
+"""Whom a pod speaks for: who had it made, remembered by the cluster's own UIDs. Values and unions, no look-ups.
+
+Whoever creates or changes, through the gate, a pod or something that pods are made from becomes one of its authors; so
+does whoever made what owns it, at the moment it is first seen. Authors are only ever added: whatever order writes,
+first sights and restarts come in, the union is the same, and nobody loses a chain by editing labels or owners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from narrowgate.core.identity import Chain, Identity, Kind
+from narrowgate.core.request_info import RequestInfo
+from narrowgate.core.uses import BUILT_IN_GROUPS
+
+MOST_AUTHORS: Final = 32
+"""Authors of one object. A pod with more is refused: none of them may be forgotten, and each is judged."""
+
+BEFORE_SECONDS: Final = 60.0
+"""By how much a cluster's clock may be behind the gate's, where a write and an object are held together by time."""
+
+AFTER_SECONDS: Final = 120.0
+"""The API server's own limit for one request is a minute (`--request-timeout`); the rest is for its clock."""
+
+WRITES: Final = frozenset({"create", "update", "patch"})
+
+POD_MAKERS: Final = frozenset(
+    {
+        ("", "pods"),
+        ("", "podtemplates"),
+        ("", "replicationcontrollers"),
+        ("apps", "controllerrevisions"),
+        ("apps", "daemonsets"),
+        ("apps", "deployments"),
+        ("apps", "replicasets"),
+        ("apps", "statefulsets"),
+        ("batch", "cronjobs"),
+        ("batch", "jobs"),
+        ("extensions", "daemonsets"),
+        ("extensions", "deployments"),
+        ("extensions", "replicasets"),
+    }
+)
+"""Kubernetes' own kinds that are pods or that its controllers make pods from, as (group, plural)."""
+
+_ONLY_STATUS: Final = frozenset({"status", "finalize", "eviction", "binding"})
+"""Subresources by which nothing of what a pod is made from is written."""
+
+
+class Ancestor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A member of a chain by reference: what it may do is asked anew each time, of the snapshot of then."""
+
+    kind: Kind
+    name: str
+    task: str = ""
+    """The task under which it wrote; empty for a standing credential."""
+    cluster: str = ""
+    """Of a workload: whose ServiceAccount it is."""
+    pod: str = ""
+    pod_uid: str = ""
+
+
+Author = tuple[Ancestor, ...]
+"""Whoever wrote, with those it spoke for: the chain of one request, root first."""
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of `metadata.ownerReferences` (k8s.io/apimachinery/pkg/apis/meta/v1 OwnerReference)."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+class Sighted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cluster says of an object."""
+
+    uid: str
+    resource: str
+    """`pods`, `jobs.batch`, `databases.example.com`."""
+    namespace: str
+    name: str
+    created_at: float
+    """Unix seconds; whole ones, as Kubernetes keeps them."""
+    owners: tuple[Owner, ...] = ()
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of one object."""
+
+    cluster: str
+    uid: str
+    resource: str
+    namespace: str
+    name: str
+    authors: tuple[Author, ...] = ()
+    """Sorted; none where nobody known had it made: then it is just itself."""
+    owners: tuple[str, ...] = ()
+    """UIDs of what owned it whenever it was looked at, sorted: where authors come from that are added there later."""
+    is_settled: bool = False
+    """Whether its owners have been looked at."""
+    first_at: float
+    """Unix seconds."""
+    audit_id: str = ""
+    """The request that made it, or first changed it; empty where a controller did."""
+
+    def grown(
+        self, authors: Iterable[Author], owners: Iterable[str] = (), *, is_settled: bool = False, audit_id: str = ""
+    ) -> Placement:
+        """With these authors and owners as well."""
+        return msgspec.structs.replace(
+            self,
+            authors=merged(self.authors, authors),
+            owners=tuple(sorted({*self.owners, *owners})),
+            is_settled=self.is_settled or is_settled,
+            audit_id=self.audit_id or audit_id,
+        )
+
+
+class PendingWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A write that is under way, or of which nobody knows what became: kept before it is sent, until it is answered.
+
+    Should the gate be killed in between, whatever it may have made is taken to be made by it.
+    """
+
+    audit_id: str
+    cluster: str
+    resource: str
+    namespace: str
+    name: str = ""
+    generate_name: str = ""
+    is_create: bool
+    """Whether it can only make something new; any other may have changed what was there."""
+    author: Author
+    at: float
+    """Unix seconds."""
+
+    def may_have_made(self, seen: Sighted) -> bool:
+        """Whether that object may be what this write made or changed; in doubt it may."""
+        if (self.resource, self.namespace) != (seen.resource, seen.namespace):
+            return False
+        named = self.name == seen.name if self.name else seen.name.startswith(self.generate_name)
+        in_time = seen.created_at <= self.at + AFTER_SECONDS
+        if self.is_create:
+            in_time = in_time and self.at - BEFORE_SECONDS <= seen.created_at
+        return named and in_time
+
+
+def makes_pods(info: RequestInfo) -> bool:
+    """Whether this request writes a pod, or something that a controller may make pods from.
+
+    Which kinds of foreign groups are such nobody knows: all of them count.
+    """
+    if info.verb not in WRITES or not info.is_resource_request or info.subresource in _ONLY_STATUS:
+        return False
+    return info.api_group not in BUILT_IN_GROUPS or (info.api_group, info.resource) in POD_MAKERS
+
+
+def qualified(resource: str, group: str) -> str:
+    """A resource with its group, as kubectl writes it: `pods`, `jobs.batch`."""
+    return f"{resource}.{group}" if group else resource
+
+
+def author_of(chain: Chain) -> Author:
+    """Who becomes an author by what this chain writes; empty where nobody does.
+
+    People are none: they answer for what they made, and the pods of a person are just their ServiceAccount.
+    """
+    return tuple(_ancestor(member) for member in chain if member.kind is not Kind.PERSON)
+
+
+def merged(first: Iterable[Author], second: Iterable[Author]) -> tuple[Author, ...]:
+    """All of both, each once, in an order that hangs on nothing but themselves.
+
+    One more than MOST_AUTHORS are kept at most: who has so many hands behind it is refused, whoever they were.
+    """
+    return tuple(sorted({author for author in (*first, *second) if author}, key=_order)[: MOST_AUTHORS + 1])
+
+
+def _ancestor(member: Identity) -> Ancestor:
+    if member.kind is not Kind.WORKLOAD:
+        return Ancestor(kind=member.kind, name=member.name, task=member.task)
+    claims = dict(member.claims)
+    return Ancestor(
+        kind=member.kind,
+        name=member.name,
+        cluster=member.cluster,
+        pod=claims.get("pod", ""),
+        pod_uid=claims.get("pod-uid", ""),
+    )
+
+
+def _order(author: Author) -> tuple[tuple[str, ...], ...]:
+    return tuple((one.kind.value, one.name, one.task, one.cluster, one.pod_uid, one.pod) for one in author)
