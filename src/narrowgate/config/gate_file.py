@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from narrowgate.config.audit_bodies import BodyRuleEntry, read_body_rules
 from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
@@ -157,6 +158,7 @@ class _Audit(_Shape, frozen=True):
 
 class _Limits(_Shape, frozen=True):
     connections: int = Limits().connections
+    bodies: list[BodyRuleEntry] = []
     header_bytes: int = Limits().header_bytes
     header_count: int = Limits().header_count
     body_bytes: int = Limits().body_bytes
@@ -260,7 +262,7 @@ class _Reader:
             tasks_kept=self._kept(written.retention.tasks),
             recordings_kept=self._recordings_kept(written.retention.recordings),
             receivers=read_receivers(self._document, written.notifications, self._folder),
-            audit=self._audit(written.audit),
+            audit=self._audit(written.audit, [each.name for each in written.clusters]),
             limits=self._limits(written.limits),
         )
 
@@ -452,7 +454,7 @@ class _Reader:
             self._document.refuse(here, f"expected {MOST_FORMER_KEYS} keys at most")
         return tuple(self._path(text, (*here, index)) for index, text in enumerate(written.former_recording_key_files))
 
-    def _audit(self, written: _Audit) -> Audit:
+    def _audit(self, written: _Audit, clusters: Sequence[str]) -> Audit:
         if written.segment_bytes < 1 << 20:
             self._document.refuse(("audit", "segmentBytes"), "a segment holds at least 1048576 bytes; write more")
         retention = self._seconds(written.retention, ("audit", "retention")) if written.retention else None
@@ -472,6 +474,7 @@ class _Reader:
         level = self._choice(SessionLevel, text, ("audit", key))
         if level is SessionLevel.METADATA:
             self._document.refuse(("audit", key), "all of it is recorded, or nothing: write RequestResponse, or None")
+            bodies=read_body_rules(self._document, written.bodies, clusters),
         return level
 
     def _limits(self, written: _Limits) -> Limits:

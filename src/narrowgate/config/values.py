@@ -12,6 +12,7 @@ from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.authenticators.service_account_rules import ServiceAccountRules
 from narrowgate.control.notifications.receivers import AnyReceiver
 from narrowgate.control.saml.provider import SAMLProvider
+from narrowgate.core.body_levels import BodyRule
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles
@@ -95,6 +96,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: int = 10_000
     """Open client connections of one process; at some 80 KB an idle watch this is 800 MB at worst."""
+    bodies: tuple[BodyRule, ...] = ()
+    """Of which API calls bodies are kept; the first that fits counts, and none keeps nothing."""
     header_bytes: int = 64 << 10
     """Request line and headers together; Go's server takes 1 MiB, kubectl sends under 4 KiB with the longest tokens."""
     header_count: int = 128

@@ -287,6 +287,7 @@ _SHAPED_LIKE_CREDENTIAL = re.compile(
     r"|(?<=://)[^/@\s]{1,512}@"
 )
 
+
 def _without_secret(match: re.Match[str]) -> str:
     name = unquote_plus(match[2], errors="replace").strip().casefold()
     return f"{match[1]}{match[2]}={REDACTED}" if _SECRET_NAME.fullmatch(name) else match[0]

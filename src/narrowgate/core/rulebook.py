@@ -25,6 +25,7 @@ from narrowgate.core.masking.choosing import (
     MaskChoice,
     MemberMasks,
     Where,
+    masks_for_record,
     masks_of_member,
     met_by_member,
 )
@@ -98,6 +99,7 @@ class Holding:
         "_masks",
         "_masks_on",
         "_of_urls",
+        "_recorded_on",
         "_reveals",
         "_wide",
         "holds",
@@ -123,6 +125,7 @@ class Holding:
         self._reveals: Final = tuple(reveals)
         self._is_person: Final = is_person
         self._masks_on: dict[tuple[str, str], MemberMasks | None] = {}
+        self._recorded_on: dict[tuple[str, str], MemberMasks] = {}
         self._candidates: dict[object, Candidates] = {}
         self._of_urls: list[int] = []
         self._wide: list[int] = []
@@ -172,6 +175,15 @@ class Holding:
                 self._masks_on.clear()
             self._masks_on[key] = masks_of_member(self._masks, self._reveals, key, is_person=self._is_person)
         return self._masks_on[key]
+
+    def masks_in_record(self, group: str, resource: str) -> MemberMasks:
+        """What masks bodies about that resource where they are kept."""
+        key = (group, resource)
+        if key not in self._recorded_on:
+            if len(self._recorded_on) >= MAX_CANDIDATES:
+                self._recorded_on.clear()
+            self._recorded_on[key] = masks_for_record(self._masks, key)
+        return self._recorded_on[key]
 
     def met_on(self, group: str, resource: str) -> MemberMasks:
         """Every mask and reveal about that resource, also masks that are always lifted: for whoever asks why."""
@@ -279,6 +291,11 @@ class Rulebook:
     def object_needs(self, chain: Chain, what: Intent) -> ObjectNeeds:
         """Which objects must be fetched before `decide` is asked: those that some rule's condition would look at."""
         question = question_of(what)
+    def masks_in_record(self, chain: Chain, cluster: str, question: Question) -> MaskChoice:
+        """What is masked in the bodies of a request about a resource where they are kept."""
+        met = [self.holding(member, cluster).masks_in_record(question.group, question.combined) for member in chain]
+        return MaskChoice(question.group, question.combined, tuple(met))
+
         needs_object = needs_old_object = False
         for member in chain:
             found = self.holding(member, what.cluster).candidates(question)

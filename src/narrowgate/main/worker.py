@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.config import Config, ReadLevel, SessionLevel
 from narrowgate.control.health import serve_health
+from narrowgate.core.body_levels import BodyLevels
 from narrowgate.core.recording import Kind
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
@@ -33,9 +34,10 @@ from narrowgate.main.trails import open_trail
 from narrowgate.proxy.client import ClientLimits
 from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.kept_bodies import KeptBodies
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.masking import Masking
-from narrowgate.proxy.pipeline import Pipeline
+from narrowgate.proxy.pipeline import Keeps, Pipeline
 from narrowgate.proxy.recordings import Recorder
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sessions import Ports, Sessions
@@ -133,9 +135,8 @@ class Worker:
     def _open_recorder(self) -> Recorder | None:
         """What records sessions; None where none are to be recorded."""
         audit = self._config.audit
-        if all(
-            level is SessionLevel.NONE for level in (audit.sessions, audit.port_forwards, audit.logs, audit.watches)
-        ):
+        sorts = (audit.sessions, audit.port_forwards, audit.logs, audit.watches)
+        if all(level is SessionLevel.NONE for level in sorts) and not BodyLevels(audit.bodies).keep_some:
             return None
         return open_recorder(self._config, f"gate-{self._number}", self._trail.note_recording)
 
@@ -199,13 +200,16 @@ class Worker:
                 if level is not SessionLevel.NONE
             ),
         )
+        masking = Masking(self._keys.mask_key, self._known_secrets)
+        levels = BodyLevels(audit.bodies)
+        bodies = KeptBodies(levels, masking, self._trail, self._recorder) if audit.bodies else None
         pipeline = Pipeline(
             self._state,
             self._trail,
-            Forwarder(self._running, Masking(self._keys.mask_key, self._known_secrets), sessions),
+            Forwarder(self._running, masking, sessions),
             self._waiting,
             self._counting,
-            keeps_reads=keeps_reads,
+            keeps=Keeps(keeps_reads, bodies),
         )
         self._sightings = pipeline.sightings
         self._denied = pipeline.denied

@@ -54,6 +54,33 @@ class Source(Protocol):
         ...
 
 
+class Answered(Protocol):
+    """Who is answered: the client, or whoever holds an answer for it (`proxy.held_answer`)."""
+
+    must_close: bool
+
+    @property
+    def sent(self) -> int:
+        """Bytes that have left for the client, of this answer."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; never blocks."""
+        ...
+
+    async def flushed(self) -> None:
+        """Wait until the client has taken enough for more to be written."""
+        ...
+
+    def bind(self, source: Source | None) -> None:
+        """Name what is slowed down when the client is slow."""
+        ...
+
+    def abort(self) -> None:
+        """Break the answer off."""
+        ...
+
+
 class ClientGone(Exception):
     """The client closed the connection, or was too slow, before its request was complete."""
 

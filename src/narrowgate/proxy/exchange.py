@@ -11,13 +11,13 @@ import msgspec
 
 from narrowgate.authenticators.port import Presented
 from narrowgate.core.approvals import ApprovalQuestion
-from narrowgate.core.audit import Asked
+from narrowgate.core.audit import Asked, KeptObject, Level
 from narrowgate.core.identity import Chain, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.list_query import at_version, part_of_list
 from narrowgate.core.target import Target
 from narrowgate.core.visible import Part
-from narrowgate.proxy.client import ClientConnection
+from narrowgate.proxy.client import Answered, ClientConnection
 from narrowgate.proxy.sightings import Place
 from narrowgate.proxy.state import ServedCluster, Snapshot
 from narrowgate.proxy.task_limits import Taken
@@ -60,15 +60,18 @@ class Exchange:
     """What is known of a request from its head alone. Made when the head has arrived; nothing is judged yet."""
 
     __slots__ = (
+        "answers_to",
         "audit_id",
         "body",
         "client",
         "head",
+        "level",
         "noticed",
         "place",
         "presented",
         "received_at",
         "recording",
+        "refused",
         "streaming_code",
         "taken",
         "user_agent",
@@ -77,6 +80,12 @@ class Exchange:
     def __init__(self, head: RequestHead, client: ClientConnection) -> None:
         self.head = head
         self.client = client
+        self.answers_to: Answered = client
+        """Where its answer goes: to the client, or first to where it is kept."""
+        self.level = Level.METADATA
+        """How much of it is kept."""
+        self.refused: KeptObject | None = None
+        """What is kept of its body where it was refused."""
         self.received_at = time.time()
         self.audit_id = new_audit_id()
         self.presented = _presented(head.fields.get(b"authorization", b""), client.certificate)
@@ -105,6 +114,7 @@ class Exchange:
             user_agent=self.user_agent,
             chain=who,
             intent=what,
+            level=self.level,
         )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from narrowgate.core import status
+from narrowgate.core.body_levels import keeps_response
 from narrowgate.core.decision import Allow, Decision, Deny
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.request_info import RequestInfo
@@ -27,7 +28,7 @@ from narrowgate.proxy.joined_list import JoinedList
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
 from narrowgate.proxy.running import Running, RunningRequests
-from narrowgate.proxy.session_lines import SessionLines
+from narrowgate.proxy.session_lines import Ask, SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_recorder import SessionRecorder
 from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
@@ -56,6 +57,15 @@ OVER = "the session ended"
 """How a recording says that nothing special happened."""
 Started = Callable[[int], Awaitable[None]]
 """Called with the status when a long-running answer begins, before any of it reaches the client."""
+
+
+class Judged(NamedTuple):
+    """How a request under way is judged again."""
+
+    again: Callable[[], Awaitable[Decision]]
+    started: Started
+    ask: Ask
+    """Asks people about a line that is typed into the session that it opened."""
 
 
 class NoLongerAllowed(Exception):
@@ -100,7 +110,7 @@ class Forwarder:
         who: Chain,
         allowed: Allow,
         body: bytes | None,
-        judged: tuple[Callable[[], Awaitable[Decision]], Started],
+        judged: Judged,
     ) -> Response:
         """Send the request with this decision and relay the answer. `body` None means: stream the client's body.
 
@@ -109,13 +119,13 @@ class Forwarder:
         """
         info, visible = what.intent.info, allowed.visible
         self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
-        sending = Sending(who, allowed.rule, self._reads(allowed, info))
+        sending = Sending(who, allowed.rule, self._reads(exchange, allowed, info))
         if visible is None:
             return await self._one_answer(exchange, what, sending, allowed, body, judged)
         parts = parts_of(visible, info, what.served.cluster.access.mode)
         sending = sending._replace(rule=visible.covering(parts[0]), reduction=Reduction(visible, parts[0]))
         if len(parts) > 1:
-            return await self._joined(exchange, what, sending, allowed, parts, judged[0])
+            return await self._joined(exchange, what, sending, allowed, parts, judged.again)
         return await self._one_answer(exchange, what.of_part(parts[0]), sending, allowed, body, judged)
 
     async def _one_answer(
@@ -125,9 +135,9 @@ class Forwarder:
         sending: Sending,
         allowed: Allow,
         body: bytes | None,
-        judged: tuple[Callable[[], Awaitable[Decision]], Started],
+        judged: Judged,
     ) -> Response:
-        decide_again, started = _with_lines(allowed, judged[0]), judged[1]
+        decide_again, started = _with_lines(allowed, judged.again), judged.started
         info = what.intent.info
         is_long = is_long_running(what)
         masks = self._masks(what, allowed, sending)
@@ -164,7 +174,7 @@ class Forwarder:
                 done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
                 return done
-            lines = _lines(what, allowed, shown)
+            lines = _lines(what, allowed, shown, judged.ask)
             session = self._session(exchange, what, sending.who, head, (shown, lines)) if head.status == 101 else None
             recorder = self._sessions.begun_body(exchange, what, sending.who, head)
             response = Answering(exchange, connection, head, recorder, watches_json=info.verb == "watch", masks=masks)
@@ -191,7 +201,8 @@ class Forwarder:
         rewrite = lines or masks
         asked = asked_of(exchange.head, what.intent.info.subresource, what.target)
         try:
-            codec = session_codec(asked, head, rewrite) if rewrite is not None or self._sessions.records(what) else None
+            is_read = rewrite is not None or self._sessions.records(what)
+            codec = session_codec(asked, head, rewrite, lines) if is_read else None
         except Unreadable as error:
             problem = f"what the API server has switched to cannot be read, and is not passed on: {error}"
             raise UpstreamBroken(problem) from None
@@ -204,7 +215,7 @@ class Forwarder:
         selects by what is masked.
         """
         self.masking.require_unmasked_selectors(allowed.masks, what.intent.info, what.target, what.intent.cluster)
-        if self._reads(allowed, what.intent.info):
+        if self._reads(exchange, allowed, what.intent.info):
             masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
 
     async def _require_allowed(
@@ -222,9 +233,11 @@ class Forwarder:
         if not isinstance(again, Allow):
             raise NoLongerAllowed(again.message)
 
-    def _reads(self, allowed: Allow, info: RequestInfo) -> bool:
-        """Whether the gate reads the answer, to mask it or to reduce it."""
-        return allowed.visible is not None or self.masking.is_needed(allowed.masks, info)
+    def _reads(self, exchange: Exchange, allowed: Allow, info: RequestInfo) -> bool:
+        """Whether the gate reads the answer, to mask it, to reduce it, or to keep it."""
+        if allowed.visible is not None or keeps_response(exchange.level):
+            return True
+        return self.masking.is_needed(allowed.masks, info)
 
     def _masks(self, what: Understood, allowed: Allow, sending: Sending) -> AnswerMasks | None:
         info, cluster = what.intent.info, what.intent.cluster
@@ -257,7 +270,7 @@ class Forwarder:
                 raise
             return connection, head
 
-        joined = JoinedList(exchange.client, masks, sending.reduction, ask)
+        joined = JoinedList(exchange.answers_to, masks, sending.reduction, ask)
         with self._running.entered(_running(exchange, what, sending, allowed, decide_again, joined.end)):
             return await joined.relay(parts)
 
@@ -355,7 +368,7 @@ def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:
 
 def _written_at_once(exchange: Exchange, head: ResponseHead, whole: bytes, masks: AnswerMasks | None) -> Response:
     """Pass on an answer that is here already, masked where it must be. Raises UpstreamBroken before anything left."""
-    client = exchange.client
+    client = exchange.answers_to
     told: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
     if masks is not None:
@@ -390,7 +403,8 @@ class Answering:
         masks: AnswerMasks | None,
     ) -> None:
         self._recorder = recorder
-        self._client = exchange.client
+        self._client = exchange.answers_to
+        self._joins = exchange.client
         self._connection = connection
         self._head = head
         self._masks = masks
@@ -465,7 +479,7 @@ class Answering:
 
     async def splice(self, session: Session | None) -> Response:
         """Switch protocols and pass bytes both ways until one side ends; through a codec, where somebody looks on."""
-        client, connection = self._client, self._connection
+        client, connection = self._joins, self._connection
         client.must_close = True
         ends = client.transport, connection.transport
         if session is None:
@@ -512,12 +526,12 @@ class Answering:
         return self._done("" if self._ended_because else reason)
 
 
-def _lines(what: Understood, allowed: Allow, masks: SessionMasks | None) -> SessionLines | None:
+def _lines(what: Understood, allowed: Allow, masks: SessionMasks | None, ask: Ask) -> SessionLines | None:
     """What looks at the lines that are typed into a session; None where no rule asks for that, or nothing is typed."""
     query = what.target.query
     if not allowed.lines or not reads_lines(query):
         return None
-    return SessionLines(allowed.lines, masks, has_terminal=asks_for(query, "tty"))
+    return SessionLines(allowed.lines, masks, ask, has_terminal=asks_for(query, "tty"))
 
 
 def _with_lines(allowed: Allow, decide_again: Callable[[], Awaitable[Decision]]) -> Callable[[], Awaitable[Decision]]:

@@ -13,7 +13,7 @@ from typing import Final
 from narrowgate.core.accept import JSON
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.visible import Part
-from narrowgate.proxy.client import ClientConnection
+from narrowgate.proxy.client import Answered
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.exchange import Response
 from narrowgate.proxy.masking import OK, AnswerMasks
@@ -34,7 +34,7 @@ Ask = Callable[[Part, str], Awaitable[tuple[UpstreamConnection, ResponseHead]]]
 class JoinedList:
     """The answer that several pieces make together."""
 
-    def __init__(self, client: ClientConnection, masks: AnswerMasks, reduction: Reduction, ask: Ask) -> None:
+    def __init__(self, client: Answered, masks: AnswerMasks, reduction: Reduction, ask: Ask) -> None:
         """`reduction` is the one that `masks` goes by: it is told which piece comes."""
         self._client = client
         self._masks = masks

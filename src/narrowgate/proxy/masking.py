@@ -12,6 +12,7 @@ from narrowgate.core.masking.choosing import ANYWHERE, MaskChoice, Where, is_mas
 from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.objects import ObjectMasker
+from narrowgate.core.masking.operations import masked_operations
 from narrowgate.core.masking.patterns import KNOWN_VALUE, text_patterns
 from narrowgate.core.masking.plan import Plan
 from narrowgate.core.masking.selected import masked_field, masked_label
@@ -20,6 +21,7 @@ from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import one_line
 from narrowgate.core.target import Target
 from narrowgate.core.understand import is_streaming
+from narrowgate.core.uses import JSON_PATCH
 from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.known_values import KnownSecrets
 from narrowgate.proxy.reduction import Reduction
@@ -32,6 +34,7 @@ from narrowgate.proxy.transform import (
     length_of,
     masked_whole,
     unmaskable,
+    unreadable,
     warnings_for,
 )
 from narrowgate.proxy.unchanged import Seen, Unchanged
@@ -136,6 +139,17 @@ class Masking:
         known = self._known_to(choice, cluster)() if choice is not None else NOTHING_KNOWN
         return ObjectMasker(plan, self._values, {}, known).mask(document, plan.objects)
 
+    def in_record(self, choice: MaskChoice, document: Any, form: str, info: RequestInfo, cluster: str) -> Any:
+        """What was sent with a request, as values, masked where it is kept; `form` is its media type. Raises
+        ClusterNotReady as `of` does, Malformed where it is nested too deeply.
+        """
+        plan = choice.plan(Where(info.namespace or None, None))
+        if plan is None or plan.objects is None:
+            return document
+        known = self._known_to(choice, cluster)()
+        masker = ObjectMasker(plan, self._values, {}, known, are_parts=info.verb == "patch")
+        return masked_operations(document, masker) if form == JSON_PATCH else masker.mask(document, plan.objects)
+
     def require_unmasked_selectors(
         self, choice: MaskChoice | None, info: RequestInfo, target: Target, cluster: str
     ) -> None:
@@ -226,6 +240,13 @@ class AnswerMasks:
         if seen is not None and masked == body and not self._counts:
             self._unchanged.keep(seen)
         return reframed(head, length_of(masked), self._warnings(head)), masked
+
+    def beginning(self, head: ResponseHead, body: bytes) -> bytes:
+        """The beginning of an answer, masked as far as it can be read by now. Raises UpstreamBroken where it cannot."""
+        try:
+            return self._answer(head).feed(body)
+        except Unreadable as error:
+            raise UpstreamBroken(unreadable(error)) from None
 
     def _seen(self, head: ResponseHead, body: bytes) -> Seen | None:
         """What an answer is remembered by where nothing is masked in it; None where it cannot be any more."""

@@ -12,14 +12,16 @@ import asyncio
 import logging
 import re
 import time
-from typing import assert_never
+from functools import partial
+from typing import NamedTuple, assert_never
 
 import msgspec
 
 from narrowgate.authenticators.port import NotMine, Rejected, Unavailable
 from narrowgate.core import refusals, status
-from narrowgate.core.audit import Asked, Failed, Outcome, RequestEvents, Verdict
+from narrowgate.core.audit import Asked, Failed, Level, Outcome, RequestEvents, Verdict
 from narrowgate.core.body import must_read_body
+from narrowgate.core.body_levels import keeps_request
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.denied_request import DeniedRequest
@@ -39,8 +41,10 @@ from narrowgate.proxy.cluster import ClusterNotReady
 from narrowgate.proxy.denied_requests import DeniedRequests
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare, new_audit_id
 from narrowgate.proxy.facts import Facts
-from narrowgate.proxy.forward import Forwarder, NoLongerAllowed, is_stream
+from narrowgate.proxy.forward import Forwarder, Judged, NoLongerAllowed, is_stream
 from narrowgate.proxy.headers import behind_proxy
+from narrowgate.proxy.kept_bodies import KeptBodies
+from narrowgate.proxy.line_approvals import LineApprovals
 from narrowgate.proxy.recent import Recent
 from narrowgate.proxy.reduction import InPieces
 from narrowgate.proxy.reviews import Reviews
@@ -97,6 +101,15 @@ class Withheld(Exception):
         self.intent = intent
 
 
+class Keeps(NamedTuple):
+    """How much of what goes through is recorded."""
+
+    reads: bool = True
+    """False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
+    bodies: KeptBodies | None = None
+    """What says how much of which request is kept; None: of none more than its entry."""
+
+
 class Pipeline:
     """Serves requests, one call of `serve` each. One per process."""
 
@@ -108,15 +121,17 @@ class Pipeline:
         waiting: Waiting,
         counting: Counting,
         *,
-        keeps_reads: bool = True,
+        keeps: Keeps | None = None,
     ) -> None:
-        """`keeps_reads` False: allowed reads leave no entry (`audit: {reads: None}`); all else always does."""
+        """Made inside the event loop."""
+        keeps = keeps or Keeps()
         self._loop = asyncio.get_running_loop()
         self._state = state
         self._trail = trail
         self._waiting = waiting
         self._counting = counting
-        self._keeps_reads = keeps_reads
+        self._keeps_reads = keeps.reads
+        self._bodies = keeps.bodies
         self._forwarder = forwarder
         self._write_back = WriteBack(forwarder.masking)
         self._facts = Facts(forwarder.masking, self._write_back)
@@ -145,9 +160,11 @@ class Pipeline:
                 if head.impersonates:
                     raise Misdirected(NO_IMPERSONATION, 403)
                 what = self._understand(exchange, who, snapshot) or await self._look_again(exchange, who, snapshot)
+                self._level(exchange, who, what)
                 events = RequestEvents(exchange.asked(who, what.intent))
             else:
                 who, what = known.who, known.what
+                self._level(exchange, who, what)
                 self._see(exchange, who[-1])
                 events = known.events.again(exchange.audit_id, exchange.received_at)
             intent = what.intent
@@ -166,7 +183,7 @@ class Pipeline:
                 case Allow():
                     response = await self._allowed(exchange, who, what, body, verdict, events)
                 case Deny() | NeedsApproval():
-                    response = self._refused(exchange, who, what.intent, verdict)
+                    response = self._refused(exchange, who, what, verdict)
                 case _:
                     assert_never(verdict)
         except (asyncio.CancelledError, ClientGone):
@@ -177,9 +194,9 @@ class Pipeline:
             response = self._answer(exchange, refusal)
         finally:
             self._let_go(exchange)
-            if exchange.noticed or self._is_kept(intent, verdict, response):
+            if exchange.noticed or self._is_kept(exchange, intent, verdict, response):
                 events = events or RequestEvents(exchange.asked(who, intent))
-                self._finished(events, verdict, response, exchange.noticed)
+                self._finished(events, verdict, response, exchange)
 
     def refuse_head(self, client: ClientConnection, error: Malformed) -> None:
         """Answer and record a head, or a body, that could not be read: what follows it has no known beginning."""
@@ -194,17 +211,34 @@ class Pipeline:
     async def _record(self, exchange: Exchange, events: RequestEvents, intent: Intent) -> None:
         """Have the request in the journal, a write on the disk, before it is forwarded. Raises TrailUnwritable."""
         reads = intent.info.verb in READ_VERBS
-        if self._keeps_reads or not reads or exchange.noticed:
+        if not reads or exchange.noticed or self._keeps_read(exchange):
             await self._trail.record(events.received(noticed=exchange.noticed), durable=not reads)
         elif problem := self._trail.problem():
             # Not recording a read is the operator's choice; a recorder that does not work is nobody's.
             raise TrailUnwritable(problem)
 
-    def _is_kept(self, intent: Intent | None, verdict: Verdict, response: Response) -> bool:
+    def _level(self, exchange: Exchange, who: Chain, what: Understood) -> None:
+        """Find out, once per request, how much of it is kept."""
+        if self._bodies is not None:
+            exchange.level = self._bodies.levels.of(who, what.intent.cluster, what.intent.info)
+
+    def _keeps_read(self, exchange: Exchange) -> bool:
+        """Whether an allowed read leaves an entry: the level of its own says so before what is said of all."""
+        match exchange.level:
+            case Level.NONE:
+                return False
+            case Level.METADATA:
+                return self._keeps_reads
+            case Level.REQUEST | Level.REQUEST_RESPONSE:
+                return True
+            case _:
+                assert_never(exchange.level)
+
+    def _is_kept(self, exchange: Exchange, intent: Intent | None, verdict: Verdict, response: Response) -> bool:
         """Whether the end of a request is recorded: always, but for reads that went well where nobody wants those (and
         that nobody was asked about).
         """
-        if self._keeps_reads or intent is None or response.failed:
+        if intent is None or response.failed or self._keeps_read(exchange):
             return True
         return intent.info.verb not in READ_VERBS or not isinstance(verdict, Allow) or bool(verdict.approval)
 
@@ -311,22 +345,7 @@ class Pipeline:
         async def see() -> Seen | None:
             return await seen_by_sender(exchange, who, what, self._forwarder.masking)
 
-        content_type = exchange.head.fields.get(b"content-type", b"")
-        held = HeldRequest(
-            who=who,
-            intent=what.intent,
-            target=what.target,
-            body=exchange.body,
-            digest=request_digest(
-                who[-1],
-                what.intent,
-                what.target,
-                content_type,
-                exchange.body,
-                behind_proxy(exchange.head, what.intent.info),
-            ),
-            audit_id=exchange.audit_id,
-        )
+        held = _held(exchange, who, what)
         question = await self._waiting.answer_to(AskedPeople(held, needs, len(exchange.body), record, judge_again, see))
         if isinstance(question, Deny):
             return what, body, question
@@ -390,6 +409,27 @@ class Pipeline:
         if exchange.body and not self._reviews.answers(what.intent):
             body = await self._settled(exchange, who, what, body, allowed)
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
+        if self._bodies is None or not keeps_request(exchange.level):
+            return await self._answered(exchange, who, what, body, allowed, events)
+
+        async def still_allowed() -> None:
+            await self._require_still(exchange, what, allowed)
+
+        async def answered() -> Response:
+            return await self._answered(exchange, who, what, body, allowed, events)
+
+        return await self._bodies.kept(exchange, what, who, (allowed, events), (still_allowed, answered))
+
+    async def _answered(
+        self,
+        exchange: Exchange,
+        who: Chain,
+        what: Understood,
+        body: bytes | None,
+        allowed: Allow,
+        events: RequestEvents,
+    ) -> Response:
+        """Forward it, or answer what the gate itself knows."""
         if self._reviews.answers(what.intent):
             return await self._reviews.answer(exchange, who, what, allowed)
         if allowed.limits:
@@ -408,9 +448,14 @@ class Pipeline:
         async def started(code: int) -> None:
             await self._trail.record(events.started(allowed, code, time.time(), exchange.noticed), durable=False)
 
+        async def record(decision: Decision) -> None:
+            await self._trail.record(events.received(decision, exchange.noticed), durable=True)
+
         if exchange.taken is not None:
             exchange.taken.is_used = True
-        return await self._forwarder.forward(exchange, what, who, allowed, body, (decide_again, started))
+        lines = LineApprovals(self._waiting, partial(_held, exchange, who, what), allowed, record, decide_again)
+        judged = Judged(decide_again, started, lines.ask)
+        return await self._forwarder.forward(exchange, what, who, allowed, body, judged)
 
     async def _settled(
         self, exchange: Exchange, who: Chain, what: Understood, body: bytes | None, allowed: Allow
@@ -421,14 +466,18 @@ class Pipeline:
             body = await self._judged_again(exchange, who, what, settled.body)
         else:
             body = settled.body
-        if self._state.current(self._loop.time()) is not what.snapshot:
-            # The cluster was waited for: whoever was revoked meanwhile is not let through.
-            again = await self._decide_again(exchange, what)
-            if not isinstance(again, Allow):
-                raise Withheld(again, what.intent)
-            if not same_masks(allowed.masks, again.masks):
-                raise Withheld(Deny(message="what is masked for you has changed: send it again"), what.intent)
+        await self._require_still(exchange, what, allowed)
         return body
+
+    async def _require_still(self, exchange: Exchange, what: Understood, allowed: Allow) -> None:
+        """Once the cluster or the disk was waited for: raise Withheld for whoever was revoked meanwhile."""
+        if self._state.current(self._loop.time()) is what.snapshot:
+            return
+        again = await self._decide_again(exchange, what)
+        if not isinstance(again, Allow):
+            raise Withheld(again, what.intent)
+        if not same_masks(allowed.masks, again.masks):
+            raise Withheld(Deny(message="what is masked for you has changed: send it again"), what.intent)
 
     async def _judged_again(self, exchange: Exchange, who: Chain, what: Understood, body: bytes | None) -> bytes:
         """The body with its masked values put back, once that is allowed. Of it nothing is told."""
@@ -489,9 +538,11 @@ class Pipeline:
 
     # --- endings
 
-    def _refused(self, exchange: Exchange, who: Chain, intent: Intent, verdict: Deny | NeedsApproval) -> Response:
+    def _refused(self, exchange: Exchange, who: Chain, what: Understood, verdict: Deny | NeedsApproval) -> Response:
         """Answer with a refusal; what an agent could ask for is kept, so that it can by the id of this request."""
-        sender, kept_as = who[-1], ""
+        sender, kept_as, intent = who[-1], "", what.intent
+        if self._bodies is not None and keeps_request(exchange.level):
+            exchange.refused = self._bodies.refused(exchange, what, who)
         if isinstance(verdict, Deny) and verdict.missing and sender.kind is Kind.AGENT:
             kept_as = exchange.audit_id
             denied = DeniedRequest(
@@ -552,7 +603,7 @@ class Pipeline:
                 log.exception("a request broke the gate")
                 return Failed(message=f"internal error: {error}"), status.internal("the gate failed on this request")
 
-    def _finished(self, events: RequestEvents, verdict: Verdict, response: Response, noticed: str) -> None:
+    def _finished(self, events: RequestEvents, verdict: Verdict, response: Response, exchange: Exchange) -> None:
         if response.failed and isinstance(verdict, Allow):
             verdict = Failed(message=response.failed)
         outcome = Outcome(
@@ -563,9 +614,24 @@ class Pipeline:
             masked=response.masked,
             recording=response.recording,
             filtered=response.filtered,
-            noticed=noticed,
+            noticed=exchange.noticed,
+            sent=exchange.refused,
         )
         self._trail.note(events.finished(verdict, outcome))
+
+
+def _held(exchange: Exchange, who: Chain, what: Understood) -> HeldRequest:
+    """What a question is made from."""
+    content_type = exchange.head.fields.get(b"content-type", b"")
+    program = behind_proxy(exchange.head, what.intent.info)
+    return HeldRequest(
+        who=who,
+        intent=what.intent,
+        target=what.target,
+        body=exchange.body,
+        digest=request_digest(who[-1], what.intent, what.target, content_type, exchange.body, program),
+        audit_id=exchange.audit_id,
+    )
 
 
 def left_by_client(exchange: Exchange, response: Response) -> Response:

@@ -52,7 +52,8 @@ class Reviews:
         else:
             answer = await self._rules(exchange, who, what, allowed)
         body = orjson.dumps(answer)
-        exchange.client.write(write_answer(201, "Created", body, close=exchange.client.must_close))
+        client = exchange.answers_to
+        client.write(write_answer(201, "Created", body, close=client.must_close))
         return Response(code=201, bytes_out=len(body))
 
     async def _access(self, exchange: Exchange, who: Chain, what: Understood) -> Any:

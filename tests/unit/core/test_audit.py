@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from narrowgate.core.audit import (
-    REQUEST_OBJECT_LIMIT,
     TARGET_LIMIT,
     USER_AGENT_LIMIT,
     ActsOn,
     Asked,
     Failed,
+    KeptObject,
     Level,
     Outcome,
     RequestEvents,
@@ -240,36 +240,36 @@ def test_what_was_noticed_is_told_at_the_beginning_and_at_the_end() -> None:
     assert b"noticed" not in RequestEvents(asked()).received()
 
 
-def test_objects_are_kept_by_level_on_one_line() -> None:
-    body = b'{"a":\n {"b": 1}}'
-    assert "requestObject" not in finished(asked(), request_object=body)
-    assert finished(asked(level=Level.REQUEST), request_object=body)["requestObject"] == {"a": {"b": 1}}
-    assert finished(asked(level=Level.REQUEST), request_object={"c": 2})["requestObject"] == {"c": 2}
+def test_what_was_sent_stands_in_the_entry_before_it_goes_on_and_what_is_answered_in_one_before_it_leaves() -> None:
+    events = RequestEvents(asked(level=Level.REQUEST_RESPONSE))
+    first = json.loads(events.received(ALLOW, sent=KeptObject(b'{"a":1}')))
+    assert (first["stage"], first["level"], first["requestObject"]) == ("RequestReceived", "RequestResponse", {"a": 1})
+    assert first["annotations"]["narrowgate.dev/decision"] == "allow"
+    assert "narrowgate.dev/request-object" not in first["annotations"]
+    second = json.loads(events.answered(ALLOW, 201, 1.0, KeptObject(b'{"b":2}')))
+    assert (second["stage"], second["responseObject"]) == ("ResponseStarted", {"b": 2})
+    assert second["responseStatus"]["code"] == 201
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"resource": "secrets"},
-        {"resource": "serviceaccounts", "subresource": "token"},
-        {"api_group": "authentication.k8s.io", "resource": "tokenreviews"},
-        {"is_resource_request": False, "resource": ""},
-    ],
-)
-def test_objects_that_are_credentials_are_never_kept(fields: dict[str, Any]) -> None:
-    request = asked(level=Level.REQUEST_RESPONSE, intent=intent(**fields))
-    assert "hush" not in json.dumps(finished(request, request_object={"data": "hush"}))
+def test_an_object_that_is_elsewhere_or_nowhere_is_said_to_be() -> None:
+    events = RequestEvents(asked(level=Level.REQUEST_RESPONSE))
+    first = json.loads(events.received(ALLOW, sent=KeptObject(said="in the recording, 9 bytes"), recording="d/a"))
+    assert "requestObject" not in first
+    assert first["annotations"]["narrowgate.dev/request-object"] == "in the recording, 9 bytes"
+    assert first["annotations"]["narrowgate.dev/recording"] == "d/a"
+    second = json.loads(events.answered(ALLOW, 200, 1.0, KeptObject(said="left out: it is a credential")))
+    assert "responseObject" not in second
+    assert second["annotations"]["narrowgate.dev/response-object"] == "left out: it is a credential"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"{", {"n": 2**70}, b"[" * 100_000, {"x": "y" * (REQUEST_OBJECT_LIMIT + 1)}],
-    ids=["cut", "big", "deep", "long"],
-)
-def test_an_object_that_cannot_be_kept_is_left_out_and_said(body: Any) -> None:
-    event = finished(asked(level=Level.REQUEST), request_object=body)
-    assert "requestObject" not in event
-    assert event["annotations"]["narrowgate.dev/request-object"].startswith("left out: ")
+def test_the_last_entry_of_a_refused_request_may_have_its_body() -> None:
+    event = finished(asked(level=Level.REQUEST), Deny(message="no"), code=403, sent=KeptObject(b'{"a":1}'))
+    assert (event["stage"], event["requestObject"]) == ("ResponseComplete", {"a": 1})
+    assert "requestObject" not in finished(asked(level=Level.REQUEST))
+
+
+def test_an_entry_at_level_none_says_metadata() -> None:
+    assert finished(asked(level=Level.NONE))["level"] == "Metadata"
 
 
 @pytest.mark.parametrize("at", [0.0, 1_700_000_000.0, 1_700_000_000.000001, 1_699_999_999.999999, 4_102_444_800.5])

@@ -264,6 +264,14 @@ def met_by_member(
     return MemberMasks(tuple(near), tuple(reveal for reveal in reveals if reveal.is_about(group, resource)))
 
 
+def masks_for_record(masks: Sequence[CompiledMask], question: tuple[str, str]) -> MemberMasks:
+    """What is masked of a member's requests where they are kept: all that masks the resource for it, and what the gate
+    masks by itself, for people, too. A reveal is for whoever asks, and the record has other readers.
+    """
+    met = met_by_member(masks, (), question, is_person=False)
+    return MemberMasks(met.masks, ())
+
+
 def _is_about(groups: Collection[str], resources: Collection[str], group: str, resource: str) -> bool:
     if EVERYTHING not in groups and group not in groups:
         return False

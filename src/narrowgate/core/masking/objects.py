@@ -54,12 +54,21 @@ _SCAN: Final = Scan()
 class ObjectMasker:
     """Masks values by one plan, under one key, and counts what it masks by rule."""
 
-    __slots__ = ("_embedded", "_known", "_patterns", "_values", "counts", "plan")
+    __slots__ = ("_absent", "_embedded", "_known", "_patterns", "_values", "counts", "plan")
 
     def __init__(
-        self, plan: Plan, values: ValueMasker, counts: dict[str, int], known: KnownValues = NOTHING_KNOWN
+        self,
+        plan: Plan,
+        values: ValueMasker,
+        counts: dict[str, int],
+        known: KnownValues = NOTHING_KNOWN,
+        *,
+        are_parts: bool = False,
     ) -> None:
-        """`known` counts only where the plan has its rule."""
+        """`known` counts only where the plan has its rule. `are_parts`: values are parts of objects, as patches are; a
+        name or a kind that does not stand in them may be any.
+        """
+        self._absent: Final = None if are_parts else ""
         self.plan: Final = plan
         self._values: Final = values
         self.counts: Final = counts
@@ -124,7 +133,7 @@ class ObjectMasker:
                 self._count(forget.rule)
                 return {}
         if place.by_name:
-            name, kind = value.get("name", ""), value.get("kind", "")
+            name, kind = value.get("name", self._absent), value.get("kind", self._absent)
             named = place.named(name if isinstance(name, str) else None, kind if isinstance(kind, str) else None)
             if named is None:
                 return value
