@@ -153,12 +153,12 @@ class _Audit(_Shape, frozen=True):
     port_forwards: str = "Metadata"
     logs: str = "None"
     watches: str = "None"
+    bodies: list[BodyRuleEntry] = []
     checkpoints: str = ""
 
 
 class _Limits(_Shape, frozen=True):
     connections: int = Limits().connections
-    bodies: list[BodyRuleEntry] = []
     header_bytes: int = Limits().header_bytes
     header_count: int = Limits().header_count
     body_bytes: int = Limits().body_bytes
@@ -467,6 +467,7 @@ class _Reader:
             logs=self._all_or_none(written.logs, "logs"),
             watches=self._all_or_none(written.watches, "watches"),
             port_forwards=self._choice(SessionLevel, written.port_forwards, ("audit", "portForwards")),
+            bodies=read_body_rules(self._document, written.bodies, clusters),
             checkpoints=checkpoints,
         )
 
@@ -474,7 +475,6 @@ class _Reader:
         level = self._choice(SessionLevel, text, ("audit", key))
         if level is SessionLevel.METADATA:
             self._document.refuse(("audit", key), "all of it is recorded, or nothing: write RequestResponse, or None")
-            bodies=read_body_rules(self._document, written.bodies, clusters),
         return level
 
     def _limits(self, written: _Limits) -> Limits:

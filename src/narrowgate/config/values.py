@@ -87,6 +87,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Of answers to reads of logs; never METADATA. What logs say is on the cluster's nodes already, and much."""
     watches: SessionLevel = SessionLevel.NONE
     """The same for watches."""
+    bodies: tuple[BodyRule, ...] = ()
+    """Of which API calls bodies are kept; the first that fits counts, and none keeps nothing."""
     checkpoints: Path | None = None
     """A second file for checkpoints, best on another machine's disk, so that a cut tail shows."""
 
@@ -96,8 +98,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: int = 10_000
     """Open client connections of one process; at some 80 KB an idle watch this is 800 MB at worst."""
-    bodies: tuple[BodyRule, ...] = ()
-    """Of which API calls bodies are kept; the first that fits counts, and none keeps nothing."""
     header_bytes: int = 64 << 10
     """Request line and headers together; Go's server takes 1 MiB, kubectl sends under 4 KiB with the longest tokens."""
     header_count: int = 128

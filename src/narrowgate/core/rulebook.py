@@ -288,14 +288,14 @@ class Rulebook:
             question.group, question.combined, members, tuple(sorted(asked.intersection(approved), key=str))
         )
 
-    def object_needs(self, chain: Chain, what: Intent) -> ObjectNeeds:
-        """Which objects must be fetched before `decide` is asked: those that some rule's condition would look at."""
-        question = question_of(what)
     def masks_in_record(self, chain: Chain, cluster: str, question: Question) -> MaskChoice:
         """What is masked in the bodies of a request about a resource where they are kept."""
         met = [self.holding(member, cluster).masks_in_record(question.group, question.combined) for member in chain]
         return MaskChoice(question.group, question.combined, tuple(met))
 
+    def object_needs(self, chain: Chain, what: Intent) -> ObjectNeeds:
+        """Which objects must be fetched before `decide` is asked: those that some rule's condition would look at."""
+        question = question_of(what)
         needs_object = needs_old_object = False
         for member in chain:
             found = self.holding(member, what.cluster).candidates(question)
