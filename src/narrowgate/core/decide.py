@@ -99,7 +99,9 @@ def decide(
 def _lines(
     judged: _Judged, what: Intent, covers: Sequence[RuleRef], held: Sequence[CompiledRule]
 ) -> tuple[LineGuard, ...]:
-    """What may not be typed into a session, by what covers each member of the chain and by what people said yes to."""
+    """What may not, or not yet, be typed into a session, by what covers each member of the chain and by what people
+    said yes to.
+    """
     question = question_of(what)
     if question.subresource not in OPENED:
         return ()
@@ -107,8 +109,16 @@ def _lines(
     for member, ref in zip(judged.chain, covers, strict=True):
         found = judged.policy.holding(member, what.cluster).candidates(question)
         rules += [rule for rule in (*found.allow, *found.grantable) if rule.ref == ref]
-    guards = [LineGuard(f"{rule.ref.policy}/{rule.rule.id}", rule.rule.lines) for rule in rules if rule.rule.lines]
-    return tuple(dict.fromkeys(guards))
+    return tuple(dict.fromkeys(guard for rule in rules for guard in _line_guards(rule)))
+
+
+def _line_guards(rule: CompiledRule) -> Iterator[LineGuard]:
+    name = f"{rule.ref.policy}/{rule.rule.id}"
+    if rule.rule.lines:
+        yield LineGuard(name, rule.rule.lines)
+    if rule.rule.asked_lines:
+        # Without anybody to ask, such a line ends the session.
+        yield LineGuard(name, rule.rule.asked_lines, rule.rule.lines_approval)
 
 
 def _questions(what: Intent) -> tuple[tuple[Question, Use | None], ...]:

@@ -37,7 +37,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     masks: MaskChoice | None = None
     """What must be masked in the answer before any of it leaves; None where nothing is."""
     lines: tuple[LineGuard, ...] = ()
-    """What ends the session that it opens when it is typed there, by each rule that lets it in."""
+    """What ends the session that it opens, or waits for people, when it is typed there, by each rule that lets it
+    in."""
     visible: Visible | None = None
     """What of a list or watch may be seen, and must be all that leaves; None where all of it may."""
 

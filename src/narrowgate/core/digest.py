@@ -44,6 +44,16 @@ def request_digest(
     return digest.hexdigest()
 
 
+def line_digest(request: str, session: str, line: str) -> str:
+    """SHA-256 in hex of a line that is typed into a session: `request` is the digest of what opened that, which hangs
+    on its sender's credential, `session` its id. The same line in another session is another one.
+    """
+    digest = hashlib.sha256()
+    for part in (b"narrowgate line digest 1", request.encode(), session.encode(), line.encode()):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
 def _parts(sender: Identity, intent: Intent, target: Target, content_type: bytes, body: bytes) -> Iterator[bytes]:
     yield VERSION
     # Ids of credentials are told apart by who vouches for them: two issuers may use the same.

@@ -55,8 +55,16 @@ def read_inside(
     if "podSelector" in entries:
         found["pod_labels"] = _labels(reader, entries["podSelector"])
     if "lines" in entries:
-        found["lines"] = _lines(reader, entries["lines"], effect, resources)
+        found.update(_lines(reader, entries["lines"], effect, resources))
     return found
+
+
+def asks_about_lines(entries: Mapping[str, Field]) -> bool:
+    """Whether the rule says that people are asked about lines. What is wrong with that, `read_inside` says."""
+    node = entries["lines"].node if "lines" in entries else None
+    if not isinstance(node, yaml.MappingNode):
+        return False
+    return any(isinstance(key, yaml.ScalarNode) and key.value == "approve" for key, _ in node.value)
 
 
 def _containers(reader: Reader, field: Field) -> tuple[str, ...]:
@@ -90,23 +98,16 @@ def _commands(reader: Reader, field: Field, effect: Effect, resources: Sequence[
     return tuple(pattern for _, pattern in found)
 
 
-def _lines(reader: Reader, field: Field, effect: Effect, resources: Sequence[str]) -> tuple[Pattern, ...]:
+def _lines(reader: Reader, field: Field, effect: Effect, resources: Sequence[str]) -> dict[str, tuple[Pattern, ...]]:
     entries = reader.mapping(field, ("deny", "approve"))
-    if "approve" in entries:
-        reader.refuse(
-            entries["approve"],
-            "nobody can be asked about a line while a shell waits for it",
-            "write effect: approve for the command that starts the session, or lines: {deny: [...]}",
-        )
     if effect is Effect.DENY:
         reader.refuse(field, "goes with a rule that lets somebody in, and this one denies")
     if "pods/exec" not in resources and "pods/attach" not in resources:
         reader.refuse(field, "nothing is typed into pods/ephemeralcontainers", "name pods/exec and pods/attach")
-    if "deny" not in entries:
-        if isinstance(field.node, yaml.MappingNode) and "approve" not in entries:
-            reader.refuse(field, "has no deny", 'write lines: {deny: ["rm -rf", shutdown]}')
-        return ()
-    return tuple(pattern for _, pattern in _patterns(reader, entries["deny"]))
+    if not entries and isinstance(field.node, yaml.MappingNode):
+        reader.refuse(field, "has neither deny nor approve", 'write lines: {deny: ["rm -rf", shutdown]}')
+    named = {"deny": "lines", "approve": "asked_lines"}
+    return {named[key]: tuple(pattern for _, pattern in _patterns(reader, item)) for key, item in entries.items()}
 
 
 def _patterns(reader: Reader, field: Field) -> list[tuple[Field, Pattern]]:

@@ -145,6 +145,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Labels that the pod has, all of them (`podSelector.matchLabels`); None: any pod."""
     lines: tuple[tuple[str, ...], ...] | None = None
     """Patterns of what ends a session when it is typed into it (`lines.deny`); None: nothing does."""
+    asked_lines: tuple[tuple[str, ...], ...] | None = None
+    """Patterns of lines that are held until people say yes (`lines.approve`); None: none are."""
+    lines_approval: Approval | None = None
+    """Who those people are; set where `asked_lines` is."""
     reveals: bool = False
     """Whether this is what a reveal asks people: it holds the `get` of one object that is covered, and offers nothing.
     """

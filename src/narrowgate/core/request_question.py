@@ -39,6 +39,8 @@ class HeldRequest(msgspec.Struct, frozen=True, kw_only=True):
     link: str = ""
     seen: Seen | None = None
     """What the cluster shows of the object that it is about, where it is about one that may be there already."""
+    typed: tuple[str, ...] = ()
+    """What is typed into the session that it opened, where people are asked about that, in lines (`asked_line`)."""
     handed_to: tuple[str, ...] = ()
     """Everybody who was shown a credential that it can be sent with: of that task, of the agents (`person:rita`)."""
 
@@ -66,7 +68,11 @@ def question_for_request(approval_id: str, held: HeldRequest, needs: NeedsApprov
             name=info.name,
             path=cut(rebuild(held.target).decode("ascii"), MAX_PATH),
             audit_id=held.audit_id,
-            summary=(*_shown(held, needs), *summary_of(held.intent, held.target, held.body, held.seen, now)),
+            summary=(
+                *held.typed,
+                *_shown(held, needs),
+                *summary_of(held.intent, held.target, held.body, held.seen, now),
+            ),
         ),
         excluded=excluded_people(held.who, held.handed_to),
         excluded_groups=owner_groups(member.owner for member in held.who),

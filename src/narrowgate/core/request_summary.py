@@ -140,12 +140,16 @@ def _stream(target: Target) -> Iterator[str]:
     opened = [name for name in ("stdin", "tty") if asks_for(target.query, name)]
     yield f"input: {' and '.join(opened) or 'none'}"
     for number, value in enumerate((value for key, value in target.query if key == "command"), 1):
-        yield f"argument {number}: {value[:MAX_PIECE]}"
-        # What a shell is told to do may stand at the end of a very long argument.
-        for begin in range(MAX_PIECE, len(value), MAX_PIECE):
-            yield f"argument {number}, further: {value[begin : begin + MAX_PIECE]}"
+        yield from in_pieces(f"argument {number}", value)
     for value in (value for key, value in target.query if key == "ports"):
         yield f"port: {value}"
+
+
+def in_pieces(title: str, text: str) -> Iterator[str]:
+    """A text in as many lines as it takes: what a shell is told to do may stand at the end of a very long one."""
+    yield f"{title}: {text[:MAX_PIECE]}"
+    for begin in range(MAX_PIECE, len(text), MAX_PIECE):
+        yield f"{title}, further: {text[begin : begin + MAX_PIECE]}"
 
 
 def _as_sent(intent: Intent, body: bytes) -> Iterator[str]:

@@ -365,15 +365,17 @@ def _terms(
     if "maxDuration" not in entries and grantable:
         reader.refuse(field, "has no maxDuration, and what is granted must end", "write maxDuration: 1h, for example")
     mounted = _mounted_secrets(reader, entries, effect, resources)
-    asks = grantable or effect is Effect.APPROVE or mounted is MountedSecrets.APPROVE
+    asks_about_lines = entry_file.asks_about_lines(entries)
+    asks = grantable or effect is Effect.APPROVE or mounted is MountedSecrets.APPROVE or asks_about_lines
     if "approval" in entries and not asks:
         reader.refuse(
             entries["approval"],
-            "goes with effect: approve or grantable, or with mountedSecrets: approve, "
+            "goes with effect: approve or grantable, or with mountedSecrets: approve or lines: {approve: ...}, "
             f"and this rule's effect is {effect.value}",
         )
     if "approval" not in entries and asks:
-        none = "approval: none or " if grantable and mounted is not MountedSecrets.APPROVE else ""
+        must_ask = mounted is MountedSecrets.APPROVE or asks_about_lines
+        none = "approval: none or " if grantable and not must_ask else ""
         reader.refuse(
             field, "has no approval", f"write {none}approval: {{from: [{{group: sre, count: 1}}], within: 10m}}"
         )
@@ -387,9 +389,22 @@ def _terms(
     }
     if mounted is MountedSecrets.APPROVE and terms["approval"] is None and "approval" in entries:
         reader.refuse(entries["approval"], "mountedSecrets: approve asks somebody", "name who must answer")
+    if asks_about_lines:
+        terms.update(_asked_about_lines(reader, entries, effect, terms))
     if grantable and "emergency" in entries:
         terms["review"] = _review(reader, entries, terms)
     return terms
+
+
+def _asked_about_lines(
+    reader: Reader, entries: Mapping[str, Field], effect: Effect, terms: Mapping[str, Any]
+) -> dict[str, Any]:
+    approval = terms["approval"]
+    if approval is None and "approval" in entries:
+        reader.refuse(entries["approval"], "lines: {approve: ...} asks somebody", "name who must answer")
+    # On an allow rule it is written for lines, and asks nobody about getting in.
+    asks_to_get_in = effect is not Effect.ALLOW or terms["mounted_secrets"] is MountedSecrets.APPROVE
+    return {"lines_approval": approval, "approval": approval if asks_to_get_in else None}
 
 
 def _mounted_secrets(

@@ -1,39 +1,54 @@
-"""Lines that are typed into a session, read as far as anybody beside it can, for rules that end it at some of them.
+"""Lines that are typed into a session, read as far as anybody beside it can, for rules that end it at some of them, or
+have people asked first.
 
 Between the keys and the shell lies what nobody sees from here: history, completion, aliases, variables, other shells,
 editors. So a line is read in every way at hand: as it was typed with the usual keys of editing applied, as it was typed
 without any, and as the terminal showed it. That keeps from accidents; whoever wants to can always hide a line.
+
+People are asked about nothing but a line of which it is sure what it says (`edited_line`), and which is a command as a
+whole (`line_doubts`). Any other that speaks of what they are to be asked about ends the session.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
+from narrowgate.core import edited_line
 from narrowgate.core.command_runners import may_run_others, runs_by_options
 from narrowgate.core.commands import MOST_WORDS, CommandGuard, Pattern, said, words_of
+from narrowgate.core.edited_line import edited
+from narrowgate.core.line_doubts import goes_on, takes_from_history
+from narrowgate.core.policy import Approval
+from narrowgate.core.shown_line import ShownLine
 
 LONGEST_LINE: Final = 16 * 1024
 """Bytes of a line that is still typed, four times what a terminal takes. Of a longer one nobody can tell what it says,
 and the session is ended.
 """
 
-LONGEST_SHOWN: Final = 2048
-"""Characters of a line on the terminal that are looked at: no more words than a guard looks through."""
+MOST_AHEAD: Final = 64 * 1024
+"""Bytes that are kept of what is typed while a line is held: a script. With more the session is ended."""
 
 _NO: Final = frozenset({"0", "false"})
 """What the API server takes for a no; an empty value is a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""
 
 _ENTERED: Final = re.compile(rb"[\r\n\x04\x0f]")
 """What hands a line over: the line ends, ^D (what is typed is read at once), ^O (readline: run it, fetch the next)."""
-_KEYS: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
+_LINE_ENDS: Final = (b"\r", b"\n")
+_FETCHES_NEXT: Final = b"\x0f"
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
+_TYPED: Final = "a line that was typed"
 _TOO_LONG: Final = "a line longer than can be looked at"
+_UNSURE: Final = "a line that nobody can be asked about, because its keys do not tell what it says: type it out"
+_UNFINISHED: Final = "a line that nobody can be asked about, because it may go on in others: write it in one"
+_LATE: Final = "a line that people are to be asked about, and that was shown only when it had been entered"
+_HISTORY: Final = "a line that takes others from the history: type them out"
+_TOO_MUCH: Final = "what was typed while a line waits for people, which is more than is kept"
 
 
 class LineGuard(msgspec.Struct, frozen=True):
@@ -42,6 +57,8 @@ class LineGuard(msgspec.Struct, frozen=True):
     rule: str
     """`policy/rule`."""
     patterns: tuple[Pattern, ...]
+    approval: Approval | None = None
+    """Who is asked before such a line is entered; None: nobody, and it ends the session."""
 
 
 class LineMet(msgspec.Struct, frozen=True):
@@ -49,6 +66,32 @@ class LineMet(msgspec.Struct, frozen=True):
 
     rule: str
     why: str
+
+
+class LineAsked(msgspec.Struct, frozen=True):
+    """A line that waits for people."""
+
+    guards: tuple[LineGuard, ...]
+    """All that ask about it."""
+    text: str
+    """What it says."""
+
+
+class Unsettled(msgspec.Struct, frozen=True):
+    """A line that was entered with keys that fetch text: what they fetched has to be shown before it can be read."""
+
+
+Found = LineMet | LineAsked | Unsettled
+
+
+class Passing(msgspec.Struct, frozen=True):
+    """What of what was typed goes on now, and what was found behind it."""
+
+    data: bytes = b""
+    found: Found | None = None
+    """None: nothing is held back. A LineMet ends the session, and nothing goes on at all."""
+    ends: bool = False
+    """Whether the end of the input goes on now, behind the data."""
 
 
 def asks_for(query: Iterable[tuple[str, str]], option: str) -> bool:
@@ -66,29 +109,61 @@ def reads_lines(query: Sequence[tuple[str, str]]) -> bool:
 
 
 class LineWatch(Protocol):
-    """Looks at the lines of one session. How the bytes are cut does not matter, but for when a line is found."""
+    """Looks at what is typed into one session, and keeps back what has to wait."""
 
-    def typed(self, data: bytes) -> LineMet | None:
-        """Somebody typed; a line among it that may not be, before any of it is passed on."""
+    def typed(self, data: bytes) -> Passing:
+        """Somebody typed."""
+        ...
+
+    def ended(self) -> Passing:
+        """Nothing more will be typed: whatever is on the line is entered by that where there is no terminal."""
+        ...
+
+    def go_on(self) -> Passing:
+        """The line that is held goes on: people have said yes, or what it was to be read by has been shown by now. What
+        was typed behind it follows.
+        """
         ...
 
     def written(self, data: bytes) -> LineMet | None:
         """The program wrote: a line that was entered before the terminal had shown it may be seen now."""
         ...
 
+    def resized(self, width: int) -> None:
+        """The terminal has so many columns."""
+        ...
+
 
 def line_watch(guards: Sequence[LineGuard], *, has_terminal: bool) -> LineWatch:
     """What looks at the lines of a session, on a terminal or without one."""
-    made = [(one.rule, CommandGuard(one.patterns)) for one in guards]
-    return _TerminalWatch(made) if has_terminal else _PipeWatch(made)
+    return _TerminalWatch(_Guards(guards)) if has_terminal else _PipeWatch(_Guards(guards))
 
 
-_Guards = Sequence[tuple[str, CommandGuard]]
+class _Guards:
+    """What all rules of a session say of lines."""
+
+    def __init__(self, guards: Sequence[LineGuard]) -> None:
+        made = [(one, CommandGuard(one.patterns)) for one in guards]
+        self.ending: Final = [(one, guard) for one, guard in made if one.approval is None]
+        self.asking: Final = [(one, guard) for one, guard in made if one.approval is not None]
+        self.first: Final = guards[0].rule if guards else ""
+        """Who ends the session where no rule does by itself; nobody where there are no rules."""
+
+    def met(self, speaks: Callable[[CommandGuard], bool]) -> LineMet | None:
+        """What ends the session because of a text."""
+        rule = next((one.rule for one, guard in self.ending if speaks(guard)), None)
+        return None if rule is None else LineMet(rule, _TYPED)
+
+    def asked(self, speaks: Callable[[CommandGuard], bool]) -> tuple[LineGuard, ...]:
+        """Who asks because of a text."""
+        return tuple(one for one, guard in self.asking if speaks(guard))
 
 
 class _PipeWatch:
-    """Lines without a terminal: what is sent is what is read, and the end of the input enters a line as well. Nothing
-    can keep that end away, so that a line is looked at while it grows.
+    """Lines without a terminal: what is sent is what is read, and the end of the input enters a line as well.
+
+    A line is looked at while it grows: programs may read what is no line. What ends a session is met as soon as it is
+    there. What people are asked about is held from there on, until all of the line is.
     """
 
     def __init__(self, guards: _Guards) -> None:
@@ -97,38 +172,122 @@ class _PipeWatch:
         self._words = [""]
         """Of the line that is sent; the last one may go on."""
         self._length = 0
+        self._line = bytearray()
+        """The line as it came, what has gone on already included. Kept where somebody may be asked about it."""
+        self._asking: tuple[LineGuard, ...] = ()
+        """Who asks about it."""
+        self._held = bytearray()
+        """What of it has not gone on."""
+        self._ahead = b""
+        """What came behind a line that waits for people."""
+        self._is_waiting = False
+        self._has_ended = False
 
-    def typed(self, data: bytes) -> LineMet | None:
+    def typed(self, data: bytes) -> Passing:
         """See `LineWatch`."""
-        first, *others = self._decoder.decode(data).split("\n")
-        met = self._grown(first)
-        for text in others:
-            if met is not None:
-                break
-            if not self._words[-1].endswith("\\"):
-                self._words, self._length = [""], 0
-            else:
-                self._words[-1] = self._words[-1][:-1]
-            met = self._grown(text)
-        return met
+        self._ahead += data
+        return self._kept() if self._is_waiting else self._run()
+
+    def ended(self) -> Passing:
+        """See `LineWatch`."""
+        self._has_ended = True
+        return Passing() if self._is_waiting else self._run()
+
+    def go_on(self) -> Passing:
+        """See `LineWatch`."""
+        self._is_waiting = False
+        data = bytes(self._held)
+        self._begin_line()
+        rest = self._run()
+        return rest if isinstance(rest.found, LineMet) else Passing(data + rest.data, rest.found, rest.ends)
 
     def written(self, data: bytes) -> LineMet | None:  # noqa: ARG002 (whatever it is)
         """See `LineWatch`. What is not a terminal shows nothing of what is typed."""
         return None
 
+    def resized(self, width: int) -> None:
+        """See `LineWatch`. There is nothing to be resized."""
+
+    def _kept(self) -> Passing:
+        too_much = len(self._ahead) + len(self._held) > MOST_AHEAD
+        return Passing(found=LineMet(self._guards.first, _TOO_MUCH) if too_much else None)
+
+    def _run(self) -> Passing:
+        data, self._ahead = self._ahead, b""
+        passing = bytearray()
+        at = 0
+        while at < len(data):
+            end = data.find(b"\n", at)
+            found = self._take(data[at:] if end < 0 else data[at : end + 1], passing)
+            at = len(data) if end < 0 else end + 1
+            if isinstance(found, LineMet):
+                return Passing(found=found)
+            if found is not None:
+                self._ahead = data[at:]
+                return self._wait(found, passing)
+        if self._has_ended and self._asking:
+            found = self._whole()
+            return Passing(found=found) if isinstance(found, LineMet) else self._wait(found, passing)
+        return Passing(bytes(passing), None, self._has_ended)
+
+    def _wait(self, found: LineAsked, passing: bytearray) -> Passing:
+        self._is_waiting = True
+        kept = self._kept()
+        return kept if kept.found is not None else Passing(bytes(passing), found)
+
+    def _take(self, part: bytes, passing: bytearray) -> LineMet | LineAsked | None:
+        """A part of a line, with its end where that has come."""
+        is_end = part.endswith(b"\n")
+        met = self._grown(self._decoder.decode(part.removesuffix(b"\n")))
+        if met is not None:
+            return met
+        if self._guards.asking:
+            self._line += part
+        if self._asking:
+            self._held += part
+        else:
+            passing += part
+        if not is_end:
+            return None
+        if self._words[-1].endswith("\\"):
+            self._words[-1] = self._words[-1][:-1]
+            return None
+        if self._asking:
+            return self._whole()
+        self._begin_line()
+        return None
+
+    def _whole(self) -> LineMet | LineAsked:
+        """The line has come as a whole, and people are to be asked about it."""
+        try:
+            text = self._line.decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            return LineMet(self._asking[0].rule, _UNSURE)
+        if goes_on(text):
+            return LineMet(self._asking[0].rule, _UNFINISHED)
+        return LineAsked(self._asking, text)
+
+    def _begin_line(self) -> None:
+        self._words, self._length = [""], 0
+        self._line.clear()
+        self._held.clear()
+        self._asking = ()
+
     def _grown(self, text: str) -> LineMet | None:
         self._length += len(text)
-        if self._length > LONGEST_LINE and self._guards:
-            return LineMet(self._guards[0][0], _TOO_LONG)
+        if self._length > LONGEST_LINE and self._guards.first:
+            return LineMet(self._guards.first, _TOO_LONG)
         since = len(self._words) - 1
         *whole, last = words_of(self._words[-1] + text)
         self._words[-1:] = [*(word for word in whole if word), last]
         plain = [said(word) for word in self._words[max(0, since - MOST_WORDS) :]]
-        return _met(self._guards, lambda guard: guard.stands_in(plain))
+        asking = self._guards.asked(lambda guard: guard.stands_in(plain))
+        self._asking = tuple(dict.fromkeys((*self._asking, *asking)))
+        return self._guards.met(lambda guard: guard.stands_in(plain))
 
 
 class _TerminalWatch:
-    """Lines on a terminal: looked at when they are entered."""
+    """Lines on a terminal: looked at when they are entered, and until then passed on, so that they can be seen."""
 
     def __init__(self, guards: _Guards) -> None:
         self._guards: Final = guards
@@ -136,22 +295,44 @@ class _TerminalWatch:
         """Of the line that has not been entered."""
         self._before = ""
         """What a backslash at the end of earlier lines makes part of this one."""
+        self._is_fetched = False
+        """Whether the line began with what the one before it fetched."""
         self._awaits_echo = False
-        self._shown = _Shown()
+        self._shown = ShownLine()
+        self._held = b""
+        """The end of a line that waits, with as much of the line as came with it."""
+        self._waits_for: Found | None = None
+        self._ahead = b""
+        """What came behind that."""
+        self._has_ended = False
 
-    def typed(self, data: bytes) -> LineMet | None:
+    def typed(self, data: bytes) -> Passing:
         """See `LineWatch`."""
-        *whole, rest = _ENTERED.split(self._typed + data)
-        self._typed = rest
-        for line in whole:
-            edited = _edited(line)
-            if (met := self._look(self._readings(line, edited))) is not None:
-                return met
-            self._before = (self._before + edited[:-1])[-LONGEST_LINE:] if edited.endswith("\\") else ""
-            self._awaits_echo = True
-        if len(rest) > LONGEST_LINE and self._guards:
-            return LineMet(self._guards[0][0], _TOO_LONG)
-        return None
+        self._ahead += data
+        return self._run() if self._waits_for is None else self._kept()
+
+    def ended(self) -> Passing:
+        """See `LineWatch`."""
+        self._has_ended = True
+        return Passing(ends=True) if self._waits_for is None else Passing()
+
+    def go_on(self) -> Passing:
+        """See `LineWatch`."""
+        waited, self._waits_for = self._waits_for, None
+        data, self._held = self._held, b""
+        if isinstance(waited, LineAsked):
+            self._enter(data[-1:], edited(self._typed))
+            # What people said yes to is shown now.
+            self._awaits_echo = False
+        elif (found := self._judge(data[-1:], is_settled=True)) is not None:
+            if isinstance(found, LineMet):
+                return Passing(found=found)
+            self._held, self._waits_for = data, found
+            return Passing(found=found)
+        else:
+            self._enter(data[-1:], edited(self._typed))
+        rest = self._run()
+        return rest if isinstance(rest.found, LineMet) else Passing(data + rest.data, rest.found, rest.ends)
 
     def written(self, data: bytes) -> LineMet | None:
         """See `LineWatch`."""
@@ -164,210 +345,103 @@ class _TerminalWatch:
             line = "" if self._shown.is_screen else self._shown.text
             self._awaits_echo = not self._shown.text.strip()
             self._shown = self._shown.next_line(b"")
-            if (met := self._look([line])) is not None:
+            if (met := self._met_late(line)) is not None:
                 return met
         self._shown.feed(rest)
         return None
 
-    def _readings(self, line: bytes, edited: str) -> Iterator[str]:
+    def resized(self, width: int) -> None:
+        """See `LineWatch`."""
+        self._shown.resized(width)
+
+    def _met_late(self, line: str) -> LineMet | None:
+        if not line:
+            return None
+        met = self._guards.met(lambda guard: guard.speaks_of(line))
+        asking = self._guards.asked(lambda guard: guard.speaks_of(line)) if met is None else ()
+        return LineMet(asking[0].rule, _LATE) if asking else met
+
+    def _kept(self) -> Passing:
+        if isinstance(self._waits_for, LineAsked) and b"\x03" in self._ahead:
+            return Passing(found=LineMet(self._waits_for.guards[0].rule, "a line that was taken back (^C)"))
+        too_much = len(self._ahead) + len(self._held) > MOST_AHEAD
+        return Passing(found=LineMet(self._guards.first, _TOO_MUCH) if too_much else None)
+
+    def _run(self) -> Passing:
+        data, self._ahead = self._ahead, b""
+        passing = bytearray()
+        at = 0
+        for key in _ENTERED.finditer(data):
+            part, end = data[at : key.start()], key[0]
+            self._typed += part
+            at = key.end()
+            found = self._judge(end)
+            match found:
+                case None:
+                    passing += part + end
+                    self._enter(end, edited(self._typed))
+                case LineMet():
+                    return Passing(found=found)
+                case _:
+                    # The keys of a line that has to be shown go on, and nothing of one that people are asked about.
+                    shows = isinstance(found, Unsettled)
+                    passing += part if shows else b""
+                    self._held = end if shows else part + end
+                    self._waits_for, self._ahead = found, data[at:]
+                    kept = self._kept()
+                    return kept if kept.found is not None else Passing(bytes(passing), found)
+        self._typed += data[at:]
+        if len(self._typed) > LONGEST_LINE and self._guards.first:
+            return Passing(found=LineMet(self._guards.first, _TOO_LONG))
+        return Passing(bytes(passing + data[at:]), None, self._has_ended)
+
+    def _enter(self, end: bytes, text: str) -> None:
+        """The line has gone on."""
+        self._before = (self._before + text[:-1])[-LONGEST_LINE:] if text.endswith("\\") else ""
+        self._awaits_echo = True
+        self._is_fetched = end == _FETCHES_NEXT
+        self._typed = b""
+
+    def _judge(self, end: bytes, *, is_settled: bool = False) -> Found | None:
+        """What is to become of the line that is entered with this key."""
+        line, text = self._typed, edited(self._typed)
+        readings = [one for one in dict.fromkeys(self._readings(line, text)) if one]
+        met = self._guards.met(lambda guard: any(guard.speaks_of(one) for one in readings))
+        if met is not None or not self._guards.first:
+            return met
+        is_sure = bool(text) and not self._is_fetched and edited_line.is_plain(line)
+        if not self._shown.is_screen:
+            fetches = self._is_fetched or edited_line.fetches(line)
+            from_history = takes_from_history(text)
+            if (fetches or from_history) and not is_settled:
+                return Unsettled()
+            # What is not shown is no line for a shell: passwords are typed so.
+            if from_history and self._shown.text.rstrip().endswith(text.rstrip()):
+                return LineMet(self._guards.first, _HISTORY)
+        if is_sure:
+            # Whatever else stands on the line is a prompt, and was not typed.
+            readings = [text, self._before + text]
+        asking = self._guards.asked(lambda guard: any(guard.speaks_of(one) for one in readings))
+        return self._asked(asking, text, end, is_sure=is_sure) if asking else None
+
+    def _asked(self, asking: tuple[LineGuard, ...], text: str, end: bytes, *, is_sure: bool) -> LineAsked | LineMet:
+        rule = asking[0].rule
+        if not is_sure and not self._is_shown_as(text):
+            return LineMet(rule, _UNSURE)
+        if self._before or end not in _LINE_ENDS or edited_line.is_in_paste(self._typed) or goes_on(text):
+            return LineMet(rule, _UNFINISHED)
+        return LineAsked(asking, text)
+
+    def _is_shown_as(self, text: str) -> bool:
+        """Whether the terminal shows at the end of its line what the keys say."""
+        is_known = edited_line.is_known(self._typed) and not self._is_fetched
+        shown = not self._shown.is_screen and self._shown.text.rstrip().endswith(text.rstrip())
+        return is_known and shown and bool(text.strip())
+
+    def _readings(self, line: bytes, text: str) -> Iterator[str]:
         """All that the line may say."""
-        yield _CONTROLS.sub("", _KEYS.sub("", line.decode("utf-8", "replace")))
-        yield self._before + edited
+        yield edited_line.as_typed(line)
+        yield self._before + text
         if not self._shown.is_screen:
             yield self._shown.text
             yield self._before + self._shown.text
-
-    def _look(self, lines: Iterable[str]) -> LineMet | None:
-        for line in dict.fromkeys(lines):
-            met = self._speaking_of(line) if line else None
-            if met is not None:
-                return met
-        return None
-
-    def _speaking_of(self, line: str) -> LineMet | None:
-        return _met(self._guards, lambda guard: guard.speaks_of(line))
-
-
-def _met(guards: _Guards, speaks: Callable[[CommandGuard], bool]) -> LineMet | None:
-    rule = next((rule for rule, guard in guards if speaks(guard)), None)
-    return None if rule is None else LineMet(rule, "a line that was typed")
-
-
-def _edited(line: bytes) -> str:
-    """The line once its keys have had their effect, as canonical mode and readline's emacs mode have them."""
-    editing = _Editing()
-    text = line.decode("utf-8", "replace")
-    at = 0
-    while at < len(text):
-        found = _KEYS.match(text, at)
-        key = found[0] if found else text[at]
-        at += len(key)
-        editing.press(key)
-    return editing.text
-
-
-class _Editing:
-    """A line, cut at its cursor."""
-
-    __slots__ = ("_after", "_before")
-
-    def __init__(self) -> None:
-        self._before: list[str] = []
-        self._after: list[str] = []
-
-    @property
-    def text(self) -> str:
-        return "".join((*self._before, *self._after))
-
-    def press(self, key: str) -> None:
-        """A key, or a character; what no editor of lines knows has no effect."""
-        act = _ACTS.get(key)
-        if act is not None:
-            act(self)
-        elif key == "\t":
-            self._before.append(" ")
-        elif key.isprintable():
-            self._before.append(key)
-
-    def rub_out(self) -> None:
-        del self._before[-1:]
-
-    def delete(self) -> None:
-        del self._after[:1]
-
-    def kill_before(self) -> None:
-        self._before.clear()
-
-    def kill_after(self) -> None:
-        self._after.clear()
-
-    def give_up(self) -> None:
-        self.kill_before()
-        self.kill_after()
-
-    def rub_out_word(self) -> None:
-        while self._before and self._before[-1].isspace():
-            self._before.pop()
-        while self._before and not self._before[-1].isspace():
-            self._before.pop()
-
-    def to_begin(self) -> None:
-        self._before, self._after = [], self._before + self._after
-
-    def to_end(self) -> None:
-        self._before, self._after = self._before + self._after, []
-
-    def back(self) -> None:
-        self._after[:0] = self._before[-1:]
-        del self._before[-1:]
-
-    def forward(self) -> None:
-        self._before += self._after[:1]
-        del self._after[:1]
-
-
-_ACTS: Final[Mapping[str, Callable[[_Editing], None]]] = {
-    "\x7f": _Editing.rub_out,
-    "\x08": _Editing.rub_out,
-    "\x1b[3~": _Editing.delete,
-    "\x15": _Editing.kill_before,
-    "\x0b": _Editing.kill_after,
-    "\x03": _Editing.give_up,
-    "\x17": _Editing.rub_out_word,
-    **dict.fromkeys(("\x01", "\x1b[H", "\x1bOH", "\x1b[1~"), _Editing.to_begin),
-    **dict.fromkeys(("\x05", "\x1b[F", "\x1bOF", "\x1b[4~"), _Editing.to_end),
-    **dict.fromkeys(("\x02", "\x1b[D", "\x1bOD"), _Editing.back),
-    **dict.fromkeys(("\x06", "\x1b[C", "\x1bOC"), _Editing.forward),
-}
-
-
-class _Shown:
-    """The line of a terminal that is written to now: enough of one to read what a shell draws while a line is edited.
-
-    Sequences are those of ECMA-48, and of xterm for the screen that editors use.
-    """
-
-    __slots__ = ("_at", "_cells", "_unread", "is_screen")
-
-    def __init__(self, *, is_screen: bool = False, unread: str = "") -> None:
-        self._cells: list[str] = []
-        self._at = 0
-        self._unread = unread
-        """The beginning of a sequence that is not complete."""
-        self.is_screen = is_screen
-        """Whether a program draws on all of it, so that a line on it is no line that was typed."""
-
-    @property
-    def text(self) -> str:
-        return "".join(self._cells)
-
-    def next_line(self, passed: bytes) -> _Shown:
-        """The line behind what has passed without being looked at."""
-        began = max(passed.rfind(sequence.encode()) for sequence in _SCREEN_BEGINS)
-        ended = max(passed.rfind(sequence.encode()) for sequence in _SCREEN_ENDS)
-        return _Shown(is_screen=self.is_screen if began == ended else began > ended)
-
-    def feed(self, data: bytes) -> None:
-        # Of more only the end can be in sight: a line is drawn anew, or goes on for longer than is looked at.
-        text = self._unread + data[-2 * LONGEST_SHOWN :].decode("utf-8", "replace")
-        self._unread = ""
-        at = 0
-        while at < len(text):
-            if text[at] != "\x1b":
-                self._put(text[at])
-                at += 1
-                continue
-            sequence = _SEQUENCE.match(text, at)
-            if sequence is None:
-                rest = text[at:]
-                self._unread = rest if len(rest) <= _LONGEST_SEQUENCE else ""
-                return
-            self._obey(sequence[0])
-            at = sequence.end()
-
-    def _put(self, character: str) -> None:
-        match character:
-            case "\r":
-                self._at = 0
-            case "\b":
-                self._at = max(0, self._at - 1)
-            case _ if character.isprintable() and self._at < LONGEST_SHOWN:
-                self._cells[self._at : self._at + 1] = [character]
-                self._at += 1
-
-    def _obey(self, sequence: str) -> None:
-        if sequence in (*_SCREEN_BEGINS, *_SCREEN_ENDS):
-            self.is_screen = sequence in _SCREEN_BEGINS
-        elif sequence.startswith("\x1b["):
-            digits = sequence[2:-1]
-            self._move(sequence[-1], min(int(digits), LONGEST_SHOWN) if digits.isdecimal() and digits.isascii() else 0)
-
-    def _move(self, final: str, number: int) -> None:
-        count = max(1, number)
-        match final:
-            case "C":
-                self._at = min(len(self._cells), self._at + count)
-            case "D":
-                self._at = max(0, self._at - count)
-            case "G":
-                self._at = min(len(self._cells), count - 1)
-            case "K":
-                self._cells = self._cells[: self._at] if number == 0 else []
-                self._at = min(self._at, len(self._cells))
-            case "J" | "H":
-                self._cells, self._at = [], 0
-            case "P":
-                del self._cells[self._at : self._at + count]
-            case "@":
-                self._cells[self._at : self._at] = [" "] * min(count, LONGEST_SHOWN - len(self._cells))
-
-
-_SCREEN_BEGINS: Final = ("\x1b[?1049h", "\x1b[?1047h", "\x1b[?47h")
-_SCREEN_ENDS: Final = ("\x1b[?1049l", "\x1b[?1047l", "\x1b[?47l")
-"""The alternate screen of xterm, in its three spellings."""
-
-_SEQUENCE: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][\x20-\x7e]|[^\[\]()*+])"
-)
-_LONGEST_SEQUENCE: Final = 1024
-"""Characters of a sequence that has not ended; titles of windows are shorter."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
+from narrowgate.core.typed_lines import Passing
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 from narrowgate.wire.stream_events import Channel, Passed, SessionCodec, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
@@ -56,8 +57,16 @@ class Recorder(Protocol):
 class Lines(Protocol):
     """Looks at what is typed into the session (`proxy.session_lines`)."""
 
-    def judge(self, events: Sequence[StreamEvent]) -> str:
-        """Why the session must end with these; empty where it may go on."""
+    def judge(self, events: Sequence[StreamEvent]) -> None:
+        """Look at what passes. Raises LineRefused where the session must end with it."""
+        ...
+
+    def let_go(self) -> Passing:
+        """What of what is kept back goes on now. Raises LineRefused."""
+        ...
+
+    async def follow(self, hands: SessionRelay) -> None:
+        """See to what is kept back, for as long as the session goes on."""
         ...
 
     def tell(self, why: str) -> Iterable[Channel]:
@@ -176,15 +185,19 @@ class SessionRelay:
             if side.transport.is_closing():
                 # It ended before it was handed over: nobody tells its new protocol any more.
                 side.connection_lost(None)
-        try:
-            while not self._ended.done():
-                await self._until_behind_or_ended()
-        finally:
-            if self._release is not None:
-                self._release.cancel()
-            self.client.transport.close()
-            self.upstream.transport.close()
-            self._keep(self._codec.finish())
+        async with asyncio.TaskGroup() as group:
+            following = None if self._lines is None else group.create_task(self._lines.follow(self))
+            try:
+                while not self._ended.done():
+                    await self._until_behind_or_ended()
+            finally:
+                if following is not None:
+                    following.cancel()
+                if self._release is not None:
+                    self._release.cancel()
+                self.client.transport.close()
+                self.upstream.transport.close()
+                self._keep(self._codec.finish())
 
     async def _until_behind_or_ended(self) -> None:
         await asyncio.wait((self._ended, self._behind), return_when=asyncio.FIRST_COMPLETED)
@@ -270,7 +283,7 @@ class SessionRelay:
             if passed.events and self._recorder is not None:
                 self._recorder.keep(passed.events)
         except LineRefused as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
             return None
         except (Unreadable, Unrecorded) as error:
             self._fail(str(error))
@@ -283,12 +296,32 @@ class SessionRelay:
 
     def _judged(self, passed: Passed) -> Passed:
         """What came, once nothing in it is a line that may not be typed. Raises LineRefused."""
-        if self._lines is not None and (why := self._lines.judge(passed.events)):
-            raise LineRefused(why)
+        if self._lines is not None:
+            self._lines.judge(passed.events)
         return passed
 
-    def _refuse(self, why: str) -> None:
+    def let_type(self) -> None:
+        """Send on what was kept back of what the client typed, and may go on now."""
+        passed = self._passed(self._let_typed)
+        if passed is not None:
+            self.client.send_on(passed.data)
+
+    def _let_typed(self) -> Passed:
+        if self._lines is None:
+            return Passed()
+        passing = self._lines.let_go()
+        return self._codec.type(passing.data, ends=passing.ends)
+
+    def say(self, channel: Channel) -> None:
+        """Send the client what it is to be told on a channel, in between what the pod writes there."""
+        passed = self._passed(lambda: self._codec.flush(channel) if self._masks is None else self._flushed(channel))
+        if passed is not None:
+            self.upstream.send_on(passed.data)
+
+    def refuse(self, why: str) -> None:
         """End the session at a line: nothing of it goes to the pod any more, and the client is told."""
+        if self.failed:
+            return
         self.upstream.transport.abort()
         for channel in self._lines.tell(why) if self._lines is not None else ():
             passed = self._passed(partial(self._codec.flush, channel))

@@ -69,6 +69,10 @@ class Asked(msgspec.Struct, frozen=True):
     """Asked whenever the snapshot is replaced; anything but NeedsApproval ends the wait."""
     see: Callable[[], Awaitable[Seen | None]]
     """What the cluster shows its sender of the object that it is about; asked for where a question is put."""
+    put: Callable[[ApprovalQuestion], None] | None = None
+    """Told of the question once it stands, before anybody is waited for."""
+    waits_on: bool = False
+    """Whether it waits for as long as people may answer: a session stays open, a request is answered."""
 
 
 class Kept(Protocol):
@@ -127,6 +131,8 @@ class Waiting:
             question = await self._put(asked)
             if isinstance(question, Deny) or question.state is not ApprovalState.PENDING:
                 return question
+            if asked.put is not None:
+                asked.put(question)
             holder = str(asked.held.who[-1])
             if not self._has_room(holder, asked.weight):
                 return question
@@ -138,6 +144,10 @@ class Waiting:
     async def spend(self, question: ApprovalQuestion) -> bool:
         """Use an approved question up; False where it cannot be used (any more), and then nothing may be forwarded."""
         return await asyncio.to_thread(self._spend, question, time.time())
+
+    async def take_back(self, approval: str, because: str) -> None:
+        """Withdraw a question that nobody waits for any more, and that nothing else could ever use."""
+        await asyncio.to_thread(self._take_back, approval, because, time.time())
 
     def stop(self) -> None:
         """Hold nothing any longer: the gate is stopping, and the same request sent to the next one finds its answer."""
@@ -186,6 +196,8 @@ class Waiting:
 
     def _until(self, question: ApprovalQuestion, asked: Asked) -> float:
         """Unix seconds at which the hold ends at the latest."""
+        if asked.waits_on:
+            return question.lapses_at
         # kubectl sends an exec that was refused as WebSocket once more as SPDY, at once: both have one time between
         # them, or its user waits twice as long to be told.
         begun = question.asked_at if is_streaming(asked.held.intent.info) else time.time()
@@ -243,8 +255,17 @@ class Waiting:
         return question.state is ApprovalState.PENDING or still_approved(question, self._people(question, now), now)
 
     def _withdraw(self, question: ApprovalQuestion, now: float) -> None:
-        """Make room for a question that asks what has to be asked now. Whoever changed it meanwhile was faster."""
-        because = "the rules that hold the request, or who may answer, have changed since it was asked"
+        """Make room for a question that asks what has to be asked now."""
+        self._end(question, "the rules that hold the request, or who may answer, have changed since it was asked", now)
+
+    def _take_back(self, approval: str, because: str, now: float) -> None:
+        with suppress(NotThere):
+            question = self._store.approvals.get(approval).at(now)
+            if not question.is_final:
+                self._end(question, because, now)
+
+    def _end(self, question: ApprovalQuestion, because: str, now: float) -> None:
+        """Withdraw it. Whoever changed it meanwhile was faster."""
         try:
             withdrawn = after(question, ApprovalEvent.WITHDRAWN, now, because)
             self._store.approvals.change(withdrawn, was=question, by=BY_GATE, at=now)

@@ -15,7 +15,7 @@ from narrowgate.core.target import Target
 from narrowgate.wire.http1 import RequestHead, ResponseHead
 from narrowgate.wire.spdy_channels import spdy_channels
 from narrowgate.wire.spdy_ports import spdy_ports
-from narrowgate.wire.stream_events import Rewrite, SessionCodec
+from narrowgate.wire.stream_events import Rewrite, SessionCodec, Typing
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket_channels import websocket_channels
 from narrowgate.wire.websocket_messages import chosen_subprotocol
@@ -53,8 +53,11 @@ def asked_of(head: RequestHead, subresource: str, target: Target) -> Asked:
     return Asked(subresource, head.upgrade, offered, tuple(value for key, value in target.query if key == "ports"))
 
 
-def session_codec(asked: Asked, answer: ResponseHead, rewrite: Rewrite | None = None) -> SessionCodec:
-    """The codec for what the API server has switched to; `rewrite` changes what exec and attach show.
+def session_codec(
+    asked: Asked, answer: ResponseHead, rewrite: Rewrite | None = None, typing: Typing | None = None
+) -> SessionCodec:
+    """The codec for what the API server has switched to; `rewrite` changes what exec and attach show, `typing` looks at
+    what is sent to them.
 
     Raises Unreadable where that is not what was asked for, or nothing that is known: nothing may be passed on then, the
     101 itself included.
@@ -64,8 +67,8 @@ def session_codec(asked: Asked, answer: ResponseHead, rewrite: Rewrite | None = 
     if asked.subresource in _CHANNELS:
         if asked.upgrade == _SPDY:
             _require_version(asked, answer)
-            return spdy_channels(rewrite)
-        return websocket_channels(_subprotocol(asked, answer), rewrite)
+            return spdy_channels(rewrite, typing)
+        return websocket_channels(_subprotocol(asked, answer), rewrite, typing)
     if asked.subresource == _PORTS:
         if asked.upgrade == _SPDY:
             _require_version(asked, answer)

@@ -16,6 +16,7 @@ from narrowgate.wire.stream_events import (
     Rewrite,
     SessionCodec,
     StreamEvent,
+    Typing,
 )
 from narrowgate.wire.unreadable import Unreadable
 
@@ -57,6 +58,6 @@ class Channels:
         return meaning
 
 
-def spdy_channels(rewrite: Rewrite | None = None) -> SessionCodec:
+def spdy_channels(rewrite: Rewrite | None = None, typing: Typing | None = None) -> SessionCodec:
     """The codec for exec and attach over SPDY/3.1."""
-    return SpdySession(Channels(), rewrite)
+    return SpdySession(Channels(), rewrite, typing)

@@ -6,11 +6,11 @@ here is what spdystream would drop, mix up or wait for in vain: then the pod wou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 from narrowgate.wire.spdy import PIECE, Aside, Data, Frame, FrameReader, Leaving, Opened, Replied, Reset, data_frames
-from narrowgate.wire.stream_events import Channel, ChannelData, Direction, Passed, Rewrite, StreamEvent
+from narrowgate.wire.stream_events import Channel, ChannelData, Direction, Passed, Rewrite, StreamEvent, Typing
 from narrowgate.wire.unreadable import Unreadable
 
 STREAMS_LIMIT: Final = 8_192
@@ -61,9 +61,13 @@ class _Stream(Generic[M]):
 class SpdySession(Generic[M]):
     """See `SessionCodec`. Without a rewriter the bytes pass as they came."""
 
-    def __init__(self, meanings: Meanings[M], rewrite: Rewrite | None = None) -> None:
+    def __init__(self, meanings: Meanings[M], rewrite: Rewrite | None = None, typing: Typing | None = None) -> None:
         self._meanings = meanings
         self._rewrite = rewrite
+        self._typing = typing
+        self._stdin: _Stream[M] | None = None
+        """What is typed on, once that is open."""
+        self._stdin_number = 0
         self._client = FrameReader()
         self._upstream = FrameReader(piece=0 if rewrite is None else PIECE)
         self._streams: dict[int, _Stream[M]] = {}
@@ -74,14 +78,23 @@ class SpdySession(Generic[M]):
 
     def from_client(self, data: bytes) -> Passed:
         """See `SessionCodec`."""
-        return self._passive(self._client, data, Direction.TO_POD)
+        if self._typing is None:
+            return self._passive(self._client, data, Direction.TO_POD)
+        return _together(self._looked_at(self._typing, frame) for frame in self._client.feed(data))
 
     def from_upstream(self, data: bytes) -> Passed:
         """See `SessionCodec`."""
         if self._rewrite is None:
             return self._passive(self._upstream, data, Direction.FROM_POD)
-        passed = [self._rewritten(self._rewrite, frame) for frame in self._upstream.feed(data)]
-        return Passed(b"".join(one.data for one in passed), tuple(event for one in passed for event in one.events))
+        return _together(self._rewritten(self._rewrite, frame) for frame in self._upstream.feed(data))
+
+    def type(self, data: bytes, *, ends: bool) -> Passed:
+        """See `SessionCodec`."""
+        if self._typing is None or self._stdin is None or self._stdin.reset:
+            return Passed()
+        said = (self._meanings.data(self._stdin.meaning, data, Direction.TO_POD),) if data else ()
+        ended = self._meanings.ended(self._stdin.meaning, Direction.TO_POD) if ends else ()
+        return Passed(data_frames(self._stdin_number, data, fin=ends), (*said, *ended))
 
     def flush(self, channel: Channel) -> Passed:
         """See `SessionCodec`."""
@@ -116,6 +129,21 @@ class SpdySession(Generic[M]):
         for frame in reader.feed(data):
             events += self._told(frame, direction)
         return Passed(data, tuple(events))
+
+    def _looked_at(self, typing: Typing, frame: Frame) -> Passed:
+        """A frame of the client's as it is passed on, with what of it may be typed."""
+        if not isinstance(frame, Data):
+            return Passed(frame.raw, tuple(self._told(frame, Direction.TO_POD)))
+        stream = self._carrying(frame, Direction.TO_POD)
+        if self._meanings.channel(stream.meaning) is not Channel.STDIN:
+            raw = data_frames(frame.stream, frame.payload, fin=frame.fin)
+            return Passed(raw, tuple(self._told(frame, Direction.TO_POD)))
+        self._stdin, self._stdin_number = stream, frame.stream
+        passing = typing.typed(frame.payload) if frame.payload else b""
+        ended = self._end(frame.stream, stream, Direction.TO_POD) if frame.fin else ()
+        ends = frame.fin and typing.ended()
+        said = (self._meanings.data(stream.meaning, passing, Direction.TO_POD),) if passing else ()
+        return Passed(data_frames(frame.stream, passing, fin=ends), (*said, *(ended if ends else ())))
 
     def _told(self, frame: Frame, direction: Direction) -> Iterator[StreamEvent]:
         """What a frame says, once it is known that it may be sent."""
@@ -234,3 +262,8 @@ class SpdySession(Generic[M]):
             return Passed()
         text = self._rewrite.flush(channel)
         return Passed(data_frames(number, text), (ChannelData(channel, text),) if text else ())
+
+
+def _together(parts: Iterable[Passed]) -> Passed:
+    passed = list(parts)
+    return Passed(b"".join(one.data for one in passed), tuple(event for one in passed for event in one.events))

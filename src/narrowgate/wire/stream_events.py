@@ -35,6 +35,7 @@ __all__ = [
     "Rewrite",
     "SessionCodec",
     "StreamEvent",
+    "Typing",
 ]
 
 
@@ -58,6 +59,21 @@ class Rewrite(Protocol):
         ...
 
 
+class Typing(Protocol):
+    """Looks at what the client sends on `STDIN`, and keeps back what has to wait; `SessionCodec.type` sends it later.
+
+    May raise what ends the session: nothing of what was just fed is passed on then.
+    """
+
+    def typed(self, data: bytes) -> bytes:
+        """What of it goes to the pod now."""
+        ...
+
+    def ended(self) -> bool:
+        """The client has closed the channel: whether the pod is told now."""
+        ...
+
+
 class SessionCodec(Protocol):
     """Reads both ends of one session. How the bytes were cut never matters.
 
@@ -77,6 +93,12 @@ class SessionCodec(Protocol):
 
         At the end of a channel the codec does that itself. This is for prompts, behind which no line end comes, and
         for a session that the API server ends without closing its channels. Nothing where nothing is rewritten.
+        """
+        ...
+
+    def type(self, data: bytes, *, ends: bool) -> Passed:
+        """What was kept back of `STDIN`, framed for the API server, with the channel's end behind it where that was
+        kept back as well. Nothing where nobody looks at what is typed, or where the client has broken it off.
         """
         ...
 

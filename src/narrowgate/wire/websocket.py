@@ -219,6 +219,15 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x80 | opcode, _LENGTH_64, length) + payload
 
 
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole message or control frame as a client sends it. It is masked with zeros: what masks are for (RFC 6455
+    10.3) is between programs and proxies that do not know them, and this connection is the gate's own.
+    """
+    made = frame(opcode, payload)
+    head = len(made) - len(payload)
+    return bytes((made[0], made[1] | 0x80)) + made[2:head] + bytes(4) + payload
+
+
 def _combined(payload: bytes, key: bytes) -> bytes:
     size = len(payload)
     mask = (key * (size // 4 + 1))[:size]

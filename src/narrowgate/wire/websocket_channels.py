@@ -19,6 +19,7 @@ from narrowgate.wire.stream_events import (
     Rewrite,
     SessionCodec,
     StreamEvent,
+    Typing,
 )
 from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket import CLOSE, Piece
@@ -27,6 +28,8 @@ from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessageReader
 HELD_LIMIT: Final = 64 * 1024
 """Bytes of a message that are held until it is whole, where it is rewritten. Container runtimes write 32 KiB at a time;
 what is longer leaves in several messages."""
+ASIDE_LIMIT: Final = 4096
+"""Bytes of a client's message beside what is typed: the size of a terminal, which has 27."""
 _CHANNELS: Final = (Channel.STDIN, Channel.STDOUT, Channel.STDERR, Channel.ERROR, Channel.RESIZE)
 """By their numbers (k8s.io/apimachinery/pkg/util/remotecommand/constants.go)."""
 _WRITTEN: Final = (Channel.STDOUT, Channel.STDERR, Channel.ERROR)
@@ -44,28 +47,78 @@ _FORMS: Final = {
 """Every subprotocol that Kubernetes serves here. Who names none is served the first one."""
 
 
-def websocket_channels(subprotocol: str, rewrite: Rewrite | None = None) -> SessionCodec:
+def websocket_channels(subprotocol: str, rewrite: Rewrite | None = None, typing: Typing | None = None) -> SessionCodec:
     """The codec for exec and attach over WebSocket. Raises Unreadable for a subprotocol that nobody serves."""
     form = _FORMS.get(subprotocol)
     if form is None:
         raise Unreadable(f"WebSocket: exec and attach have no subprotocol {subprotocol[:60]!r}")
-    return ChannelCodec(form, rewrite)
+    return ChannelCodec(form, rewrite, typing)
 
 
 class ChannelCodec:
-    """A `SessionCodec` for exec and attach. What the client sends always passes unchanged."""
+    """A `SessionCodec` for exec and attach. What the client sends passes unchanged, but where somebody looks at what is
+    typed.
+    """
 
-    def __init__(self, form: Form, rewrite: Rewrite | None) -> None:
+    def __init__(self, form: Form, rewrite: Rewrite | None, typing: Typing | None = None) -> None:
         self._form = form
         self._client = MessageReader(Direction.TO_POD, form)
         self._upstream = MessageReader(Direction.FROM_POD, form)
         self._rewriting = None if rewrite is None else _Rewriting(form, rewrite)
+        self._typing = typing
+        self._aside = bytearray()
+        """Of a client's message on another channel than what is typed, which is not whole."""
         self._open: dict[Channel, bool] = {}
         """Whether a channel that was seen is still open; those that were not seen are absent."""
 
     def from_client(self, data: bytes) -> Passed:
-        """What the client sends, passed on as it is. Raises Unreadable."""
-        return Passed(data, self._told(self._client.feed(data), Direction.TO_POD))
+        """What the client sends, passed on as it is, or in messages made anew. Raises Unreadable."""
+        parts = self._client.feed(data)
+        if self._typing is None:
+            return Passed(data, self._told(parts, Direction.TO_POD))
+        passed = [self._looked_at(self._typing, part) for part in parts]
+        return Passed(b"".join(one.data for one in passed), tuple(event for one in passed for event in one.events))
+
+    def _looked_at(self, typing: Typing, part: Part | Piece) -> Passed:
+        """What the client sends, with what of it may be typed."""
+        events = self._told([part], Direction.TO_POD)
+        if isinstance(part, Piece):
+            return Passed(self._form.typed(part), events)
+        stdin = _CHANNELS.index(Channel.STDIN)
+        if part.channel == stdin:
+            data = typing.typed(part.data) if part.data else b""
+            opened = tuple(event for event in events if isinstance(event, ChannelOpened))
+            typed = self._typed(data)
+            return Passed(typed.data, opened + typed.events)
+        if self._form.closes and part.channel == CLOSE_SIGNAL:
+            if any(isinstance(event, ChannelClosed) for event in events) and not typing.ended():
+                return Passed(b"", tuple(event for event in events if isinstance(event, ChannelOpened)))
+            return Passed(self._form.typed(part), events)
+        self._aside += part.data
+        if len(self._aside) > ASIDE_LIMIT:
+            raise Unreadable(f"WebSocket: the client sends more than {ASIDE_LIMIT} bytes at once beside what is typed")
+        if not part.last:
+            return Passed(b"", events)
+        whole = Part(part.channel, bytes(self._aside), last=True)
+        self._aside.clear()
+        return Passed(self._form.typed(whole), events)
+
+    def type(self, data: bytes, *, ends: bool) -> Passed:
+        """See `SessionCodec`."""
+        if self._typing is None or self._client.is_closed:
+            return Passed()
+        typed = self._typed(data)
+        if not ends or not self._form.closes:
+            return typed
+        stdin = _CHANNELS.index(Channel.STDIN)
+        signal = self._form.typed(Part(CLOSE_SIGNAL, bytes((stdin,)), last=True))
+        return Passed(typed.data + signal, (*typed.events, ChannelClosed(Channel.STDIN)))
+
+    def _typed(self, data: bytes) -> Passed:
+        if not data:
+            return Passed()
+        part = Part(_CHANNELS.index(Channel.STDIN), data, last=True)
+        return Passed(self._form.typed(part), (ChannelData(Channel.STDIN, data),))
 
     def from_upstream(self, data: bytes) -> Passed:
         """What the API server sends, passed on as it is, or rewritten. Raises Unreadable."""

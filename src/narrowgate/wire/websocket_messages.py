@@ -14,7 +14,7 @@ import msgspec
 
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, MAX_LENGTH, TEXT, FrameReader, Piece, frame
+from narrowgate.wire.websocket import BINARY, CLOSE, MAX_LENGTH, TEXT, FrameReader, Piece, client_frame, frame
 
 MAX_CLIENT_FRAME: Final = 32 << 20
 """Bytes of a client's longest message: with a longer one x/net/websocket ends (`DefaultMaxPayloadBytes`)."""
@@ -51,13 +51,24 @@ class Form(msgspec.Struct, frozen=True):
 
     def framed(self, part: Part | Piece) -> bytes:
         """A whole message, or a control frame, as the server sends it."""
+        return frame(*self._message(part))
+
+    def typed(self, part: Part | Piece) -> bytes:
+        """The same as a client sends it."""
+        return client_frame(*self._message(part))
+
+    def _message(self, part: Part | Piece) -> tuple[int, bytes]:
         if isinstance(part, Piece):
-            return frame(part.opcode, part.payload)
+            return part.opcode, part.payload
         if part.channel is None:
-            return frame(self.opcode, b"")
+            return self.opcode, b""
         if self.base64:
-            return frame(TEXT, b"%d" % part.channel + binascii.b2a_base64(part.data, newline=False))
-        return frame(BINARY, bytes((part.channel,)) + part.data)
+            return TEXT, _digit(part.channel) + binascii.b2a_base64(part.data, newline=False)
+        return BINARY, bytes((part.channel,)) + part.data
+
+
+def _digit(channel: int) -> bytes:
+    return bytes((_DIGIT + channel,))
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

@@ -98,6 +98,10 @@ class PortCodec:
         """Nothing: nothing is rewritten."""
         return Passed()
 
+    def type(self, data: bytes, *, ends: bool) -> Passed:  # noqa: ARG002 (whatever it is)
+        """See `SessionCodec`. Nothing is typed into ports."""
+        return Passed()
+
     def last_word(self, _status: bytes) -> Passed:
         """Nothing: connections have no word for the end of all of them."""
         return Passed()
@@ -184,6 +188,10 @@ class TunnelCodec:
 
     def flush(self, channel: Channel) -> Passed:  # noqa: ARG002 (nothing is held back, whatever the channel)
         """Nothing: nothing is rewritten."""
+        return Passed()
+
+    def type(self, data: bytes, *, ends: bool) -> Passed:  # noqa: ARG002 (whatever it is)
+        """See `SessionCodec`. Nothing is typed into ports."""
         return Passed()
 
     def last_word(self, _status: bytes) -> Passed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from narrowgate.core.policy import Rule
+from narrowgate.core.policy import Approval, Approvers, Rule
 from narrowgate.core.policy_file import parse_policies
 from narrowgate.core.yaml_reader import PolicyErrors
 
@@ -116,11 +116,35 @@ def test_lines_that_end_a_session_are_read() -> None:
     assert not made.looks_inside, "who gets in does not hang on it"
 
 
+@pytest.mark.parametrize(("effect", "asks_to_get_in"), [("allow", False), ("grantable", True), ("approve", True)])
+def test_lines_that_people_are_asked_about_are_read(effect: str, asks_to_get_in: bool) -> None:
+    approval = "approval: {from: [{group: sre, count: 2}], within: 5m}"
+    more = "\n      maxDuration: 1h" if effect == "grantable" else ""
+    made = read(f"lines: {{deny: [shutdown], approve: [rm -rf]}}\n      {approval}{more}", effect)
+    assert (made.lines, made.asked_lines) == ((("shutdown",),), (("rm", "-rf"),))
+    assert made.lines_approval == Approval((Approvers("sre", 2),), 300.0)
+    assert (made.approval is not None) is asks_to_get_in, "whom an allow rule asks, it asks about lines alone"
+
+
 @pytest.mark.parametrize(
     ("field", "effect", "resources", "message"),
     [
-        ("lines: {approve: [rm]}", "allow", "pods/exec", "nobody can be asked about a line"),
-        ("lines: {}", "allow", "pods/exec", "has no deny"),
+        ("lines: {approve: [rm]}", "allow", "pods/exec", "has no approval"),
+        ("lines: {approve: [rm]}\n      approval: none", "allow", "pods/exec", "asks somebody"),
+        (
+            "lines: {approve: [rm]}\n      approval: none\n      maxDuration: 1h",
+            "grantable",
+            "pods/exec",
+            "asks somebody",
+        ),
+        ("lines: {approve: []}", "approve", "pods/exec", "is empty"),
+        (
+            "lines: {deny: [rm]}\n      approval: {from: [{group: sre, count: 1}], within: 5m}",
+            "allow",
+            "pods/exec",
+            "goes with",
+        ),
+        ("lines: {}", "allow", "pods/exec", "has neither deny nor approve"),
         ("lines: {deny: []}", "allow", "pods/exec", "is empty"),
         ("lines: [rm]", "allow", "pods/exec", "must be a mapping"),
         ("lines: {deny: [rm]}", "deny", "pods/exec", "and this one denies"),

@@ -6,10 +6,26 @@ import time
 
 import pytest
 
-from narrowgate.core.typed_lines import LONGEST_LINE, LineGuard, LineMet, LineWatch, asks_for, line_watch, reads_lines
+from narrowgate.core.typed_lines import (
+    LONGEST_LINE,
+    LineGuard,
+    LineMet,
+    LineWatch,
+    Passing,
+    Unsettled,
+    asks_for,
+    line_watch,
+    reads_lines,
+)
 
 GUARD = LineGuard("p/in", (("rm", "-rf"), ("shutdown",)))
 MET = LineMet("p/in", "a line that was typed")
+
+
+def met(passing: Passing) -> LineMet | None:
+    """What ended it: then nothing goes on."""
+    assert not isinstance(passing.found, LineMet) or (passing.data, passing.ends) == (b"", False)
+    return passing.found if isinstance(passing.found, LineMet) else None
 
 
 def watch(*, terminal: bool = True) -> LineWatch:
@@ -40,20 +56,20 @@ def watch(*, terminal: bool = True) -> LineWatch:
     ],
 )
 def test_a_line_that_may_not_be_typed_is_met_before_it_is_passed_on(typed: bytes) -> None:
-    assert watch().typed(typed) == MET
+    assert met(watch().typed(typed)) == MET
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_how_it_is_cut_does_not_matter(size: int) -> None:
     typed, watched = b"ls -l\rrm \\\r-r\x7frf /\r", watch()
-    found = [watched.typed(typed[at : at + size]) for at in range(0, len(typed), size)]
+    found = [met(watched.typed(typed[at : at + size])) for at in range(0, len(typed), size)]
     assert any(found)
     assert found.index(MET) == (len(typed) - 1) // size
 
 
 @pytest.mark.parametrize("typed", [b"rm -rf /", b"ls -rf\r", b"rm x\r", b"\r\r\r", b"", b"echo -rf rm\r"])
 def test_other_lines_and_those_that_are_not_entered_are_not(typed: bytes) -> None:
-    assert watch().typed(typed) is None
+    assert watch().typed(typed) == Passing(typed)
 
 
 def test_a_line_from_the_history_is_met_as_the_terminal_shows_it() -> None:
@@ -61,12 +77,13 @@ def test_a_line_from_the_history_is_met_as_the_terminal_shows_it() -> None:
     watched.written(b"$ ")
     watched.typed(b"\x1b[A")
     watched.written(b"rm -rf /tmp/x")
-    assert watched.typed(b"\r") == MET
+    assert met(watched.typed(b"\r")) == MET
 
 
 def test_a_line_that_is_shown_after_it_was_entered_is_met_then() -> None:
     watched = watch()
-    assert watched.typed(b"\x1b[A\r") is None
+    assert watched.typed(b"\x1b[A\r") == Passing(b"\x1b[A", Unsettled())
+    assert watched.go_on() == Passing(b"\r")
     assert watched.written(b"$ rm -r") is None
     assert watched.written(b"f /\r\n") == MET
 
@@ -76,7 +93,7 @@ def test_what_a_program_prints_is_no_line_that_was_typed() -> None:
     assert watched.written(b"$ cat notes\r\nrm -rf /\r\n$ ") is None
     watched.typed(b"cat notes\r")
     assert watched.written(b"cat notes\r\nrm -rf /\r\n$ ") is None
-    assert watched.typed(b"ls\r") is None
+    assert watched.typed(b"ls\r") == Passing(b"ls\r")
 
 
 @pytest.mark.parametrize(
@@ -95,37 +112,37 @@ def test_the_line_is_read_as_it_is_drawn(drawn: bytes) -> None:
         watched = watch()
         for at in range(0, len(drawn), size):
             watched.written(drawn[at : at + size])
-        assert watched.typed(b"\r") == MET
+        assert met(watched.typed(b"\r")) == MET
 
 
 def test_on_the_screen_of_an_editor_nothing_is_a_line_because_it_is_shown() -> None:
     watched = watch()
     watched.written(b"\x1b[?1049hrm -rf /")
-    assert watched.typed(b"\r") is None
+    assert watched.typed(b"\r").found is None
     watched.written(b"\x1b[?1049l\r\x1b[Krm -rf /")
-    assert watched.typed(b"\r") == MET
+    assert met(watched.typed(b"\r")) == MET
 
 
 def test_without_a_terminal_a_line_is_met_before_its_end() -> None:
     # The end of the input enters it as well, and that comes whatever the gate does.
-    assert watch(terminal=False).typed(b"rm -r") is None
-    assert watch(terminal=False).typed(b"rm -rf /") == MET
+    assert watch(terminal=False).typed(b"rm -r") == Passing(b"rm -r")
+    assert met(watch(terminal=False).typed(b"rm -rf /")) == MET
     watched = watch(terminal=False)
-    assert watched.typed(b"rm -r") is None
-    assert watched.typed(b"f /") == MET
+    assert watched.typed(b"rm -r").found is None
+    assert met(watched.typed(b"f /")) == MET
 
 
 def test_a_line_that_nobody_can_look_at_ends_the_session() -> None:
     for terminal in (True, False):
         watched = watch(terminal=terminal)
-        found = [watched.typed(b"x" * 4096) for _ in range(LONGEST_LINE // 4096 + 1)]
+        found = [met(watched.typed(b"x" * 4096)) for _ in range(LONGEST_LINE // 4096 + 1)]
         assert found[:-1] == [None] * (len(found) - 1)
         assert found[-1] == LineMet("p/in", "a line longer than can be looked at")
 
 
 def test_without_guards_nothing_is_met() -> None:
-    assert line_watch([], has_terminal=True).typed(b"rm -rf /\r") is None
-    assert line_watch([], has_terminal=True).typed(b"x" * LONGEST_LINE * 2) is None
+    assert line_watch([], has_terminal=True).typed(b"rm -rf /\r").found is None
+    assert line_watch([], has_terminal=True).typed(b"x" * LONGEST_LINE * 2).found is None
 
 
 def test_no_output_takes_long_or_grows() -> None:
@@ -135,7 +152,7 @@ def test_no_output_takes_long_or_grows() -> None:
         watched.written(b"\x1b[" + b"1;" * 20_000)
         watched.written(b"\x1b]" + b"x" * 50_000)
         watched.written(b"x\x1b[9999@\x1b[99999999999D" * 2_000)
-    assert watched.typed(b"\r") is None
+    assert watched.typed(b"\r").found is None
     assert time.process_time() - begin < 10
 
 
@@ -170,7 +187,7 @@ def test_an_empty_option_is_a_yes_as_the_api_server_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "met"),
+    ("sent", "is_met"),
     [
         (b"true\nrm -rf /", True),
         (b"rm \\\n-rf x", True),
@@ -182,17 +199,17 @@ def test_an_empty_option_is_a_yes_as_the_api_server_has_it() -> None:
         (b"rm" + b" " * 900 + b"-rf", True),
     ],
 )
-def test_what_is_piped_is_read_as_it_is_however_it_is_cut(sent: bytes, met: bool) -> None:
+def test_what_is_piped_is_read_as_it_is_however_it_is_cut(sent: bytes, is_met: bool) -> None:
     for size in (1, 2, 3, len(sent)):
         watched = watch(terminal=False)
-        found = [watched.typed(sent[at : at + size]) for at in range(0, len(sent), size)]
-        assert any(found) is met
+        found = [met(watched.typed(sent[at : at + size])) for at in range(0, len(sent), size)]
+        assert any(found) is is_met
 
 
 def test_neither_small_pieces_nor_much_output_take_long() -> None:
     begin = time.process_time()
     watched = watch(terminal=False)
-    assert not any(watched.typed(b"a ") for _ in range(1000))
+    assert not any(met(watched.typed(b"a ")) for _ in range(1000))
     watched = watch()
     watched.written(b"x" * 100 + b"\x1b[?1049h" + b"line of text\r\n" * 50_000)
     watched.written(b"y" * 400_000)
@@ -202,6 +219,6 @@ def test_neither_small_pieces_nor_much_output_take_long() -> None:
 def test_the_screen_is_known_though_nobody_looked_at_where_it_began() -> None:
     watched = watch()
     watched.written(b"a\n\x1b[?1049hb\nrm -rf /")
-    assert watched.typed(b"\r") is None
+    assert watched.typed(b"\r").found is None
     watched.written(b"\n\x1b[?1049lb\nc\nrm -rf /")
-    assert watched.typed(b"\r") == MET
+    assert met(watched.typed(b"\r")) == MET

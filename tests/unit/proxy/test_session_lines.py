@@ -6,9 +6,14 @@ import json
 
 import pytest
 
+from narrowgate.core.masking.known_values import NOTHING_KNOWN
+from narrowgate.core.masking.masked_value import ValueMasker
+from narrowgate.core.masking.patterns import text_patterns
+from narrowgate.core.masking.stream_text import StreamMasker
 from narrowgate.core.stream_events import Channel, ChannelClosed, ChannelData
 from narrowgate.core.typed_lines import LineGuard
 from narrowgate.proxy.session_lines import SessionLines
+from narrowgate.proxy.session_relay import LineRefused
 from narrowgate.wire.stream_events import SessionCodec
 from narrowgate.wire.websocket_channels import websocket_channels
 
@@ -31,25 +36,43 @@ class Upper:
         held, self.held = self.held, b""
         return held
 
+    def of_input(self) -> StreamMasker:
+        return StreamMasker(text_patterns(frozenset()), ValueMasker(b"k" * 32), {}, NOTHING_KNOWN)
+
+
+async def nobody(*_: object) -> str:
+    return "nobody is asked here"
+
 
 def lines(*, terminal: bool = True, masks: Upper | None = None) -> SessionLines:
-    return SessionLines([GUARD], masks, has_terminal=terminal)
+    return SessionLines([GUARD], masks, nobody, has_terminal=terminal)
 
 
 def test_a_line_that_may_not_be_typed_is_told_with_its_rule_and_without_its_text() -> None:
-    assert lines().judge([ChannelData(Channel.STDIN, b"rm -rf /secret\r")]) == WHY
+    with pytest.raises(LineRefused, match=WHY):
+        lines().typed(b"rm -rf /secret\r")
 
 
 def test_other_channels_are_not_typed() -> None:
     watched = lines()
-    assert watched.judge([ChannelData(Channel.RESIZE, b"rm -rf /\r"), ChannelClosed(Channel.STDIN)]) == ""
-    assert watched.judge([ChannelData(Channel.STDOUT, b"rm -rf /\r\n")]) == ""
+    watched.judge([ChannelData(Channel.RESIZE, b"rm -rf /\r"), ChannelClosed(Channel.STDIN)])
+    watched.judge([ChannelData(Channel.STDOUT, b"rm -rf /\r\n")])
+    assert watched.typed(b"ls\r") == b"ls\r"
 
 
 def test_what_the_terminal_shows_of_a_line_counts() -> None:
     watched = lines()
-    assert watched.judge([ChannelData(Channel.STDOUT, b"$ rm -rf x")]) == ""
-    assert watched.judge([ChannelData(Channel.STDIN, b"\r")]) == WHY
+    watched.judge([ChannelData(Channel.STDOUT, b"$ rm -rf x")])
+    with pytest.raises(LineRefused, match=WHY):
+        watched.typed(b"\r")
+
+
+def test_a_line_over_several_rows_is_read_as_one() -> None:
+    watched = lines()
+    watched.judge([ChannelData(Channel.RESIZE, b'{"Width":20,"Height":5}')])
+    watched.judge([ChannelData(Channel.STDOUT, b"$ echo 34567890123456" + b"78; rm -r" + b"\rx8; rm -rf")])
+    with pytest.raises(LineRefused, match=WHY):
+        watched.typed(b"\r")
 
 
 @pytest.mark.parametrize(("terminal", "shown_on"), [(True, Channel.STDOUT), (False, Channel.STDERR)])

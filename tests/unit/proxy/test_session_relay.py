@@ -39,6 +39,10 @@ def masks(known: Callable[[], KnownValues] | None = None) -> SessionMasks:
     return SessionMasks(text_patterns(frozenset(TEXT_RULES)), ValueMasker(b"k" * 32), known or (lambda: values))
 
 
+async def nobody(*_: object) -> str:
+    return "nobody is asked here"
+
+
 class Kept:
     """Keeps everything, until it is told not to."""
 
@@ -76,7 +80,7 @@ class Joined:
         for end in (client, upstream):
             transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, end)
             ends.append(transport)
-        codec = ChannelCodec(Form(closes=True), self._lines or self._masks)
+        codec = ChannelCodec(Form(closes=True), self._lines or self._masks, self._lines)
         self.relay = SessionRelay(ends[0], ends[1], codec, self._masks, self._recorder, self._lines)
         ends[0].set_protocol(self.relay.client)
         ends[1].set_protocol(self.relay.upstream)
@@ -237,7 +241,7 @@ def typed(text: bytes) -> bytes:
 def test_a_line_that_may_not_be_typed_ends_the_session_before_it_passes() -> None:
     async def main() -> tuple[bytes, bytes, str, list[StreamEvent]]:
         kept = Kept()
-        lines = SessionLines([LineGuard("p/in", (("rm",),))], None, has_terminal=True)
+        lines = SessionLines([LineGuard("p/in", (("rm",),))], None, nobody, has_terminal=True)
         async with Joined(recorder=kept, lines=lines) as joined:
             joined.client_writer.write(typed(b"ls\r"))
             assert await asyncio.wait_for(joined.pod_reader.readexactly(len(typed(b"ls\r"))), PATIENCE)
@@ -264,10 +268,10 @@ def test_a_line_that_may_not_be_typed_ends_the_session_before_it_passes() -> Non
 
 def test_a_line_that_is_shown_too_late_ends_the_session_as_soon_as_it_is_shown() -> None:
     async def main() -> tuple[bytes, str]:
-        lines = SessionLines([LineGuard("p/in", (("rm",),))], masks(), has_terminal=True)
+        lines = SessionLines([LineGuard("p/in", (("rm",),))], masks(), nobody, has_terminal=True)
         async with Joined(masks(), lines=lines) as joined:
             joined.client_writer.write(typed(b"\x1b[A\r"))
-            await joined.pod_reader.readexactly(len(typed(b"\x1b[A\r")))
+            await joined.pod_reader.readexactly(len(typed(b"\x1b[A") + typed(b"\r")))
             await joined.pod_says(STDOUT, b"$ rm x\r\n")
             return await asyncio.wait_for(joined.client_reader.read(), PATIENCE), joined.relay.refused
 
