@@ -37,6 +37,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What people have said yes to."""
     link: str = ""
     """Of its task."""
+    parent: str = ""
+    """The task that its task was delegated from. Such a grant rests on no rule by itself: it is a bound of what that
+    task's holder may do, who is judged beside it (`judging.Grants.bound`)."""
     emergency: bool = False
     """Whether its task is an emergency: it rests on emergency rules alone, and no other grant does."""
     limits: Limits | None = None
@@ -45,6 +48,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
         """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
         same = self.kind is member.kind and self.name == member.name and self.task == member.task
+        same = same and self.parent == member.delegated_by
         return same and self.cluster == cluster and self.begins_at <= now < self.ends_at
 
     def covers(self, question: Question) -> bool:
@@ -53,12 +57,15 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_grantable_by(self, rule: CompiledRule, now: float) -> bool:
         """Whether a grantable rule would still give it: for a shorter time by now, or only if other people say yes.
+        None gives what was delegated.
 
         Nor does an emergency rule give anything to a task that is none, nor any other rule to one that is; nor does
         a rule that limits requests or streams more than the task was limited, or asks for a link that the task
         has not.
         """
         longest, approval = rule.rule.max_duration, rule.rule.approval
+        if self.parent:
+            return False
         if self.emergency is not (rule.rule.review is not None):
             return False
         if approval is not None and approval not in self.approved:

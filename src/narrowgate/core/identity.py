@@ -7,7 +7,7 @@ records and upstream headers are made from.
 from __future__ import annotations
 
 import enum
-from typing import NewType
+from typing import Final, NewType
 
 import msgspec
 
@@ -18,6 +18,11 @@ class Kind(enum.Enum):
     AGENT = "Agent"
     PERSON = "Person"
     WORKLOAD = "ServiceAccount"
+
+
+DELEGATES: Final = "/"
+"""Between an agent's name and those of its delegates: `ci-reviewer/helper`. No agent that is registered has it in its
+name (`names.agent_name_problem`), so that a delegate is called like nobody else."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
@@ -42,6 +47,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     """The one cluster this credential opens; empty where the request must name the cluster."""
     task: str = ""
     """The task whose credential it came with: its grant counts for nothing else. Empty for standing credentials."""
+    delegated_by: str = ""
+    """The task that its own was delegated from: it may do what that task's holder may, as far as its own task goes, and
+    nothing besides. Empty for whoever works on a task of its own, or on none."""
     emergency: bool = False
     """Whether that task is an emergency; it goes into the record with everything that is done with it."""
     expires_at: float | None = None
@@ -55,6 +63,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
 
     def __str__(self) -> str:
         return f"{self.kind.value.lower()}:{self.name}"
+
+    @property
+    def known_as(self) -> str:
+        """The name that policies know it by: a delegate is whom its chain began with, as far as rules go."""
+        return self.name.partition(DELEGATES)[0] if self.delegated_by else self.name
 
 
 Chain = NewType("Chain", tuple[Identity, ...])

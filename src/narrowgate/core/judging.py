@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, assert_never
 
 import msgspec
 
 from narrowgate.core.conditions import Facts, Undecided, awkward
 from narrowgate.core.entering import entries_of, turned_away
-from narrowgate.core.grants import Grant
-from narrowgate.core.identity import Identity
+from narrowgate.core.grants import Grant, held_by
+from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Entry, Intent, Use
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.rule_ref import RuleRef
@@ -39,6 +39,8 @@ class Refused(msgspec.Struct, frozen=True):
     undecided: str = ""
     because: str = ""
     """What of the request the rule that lets it in withholds, where that is not a guard (`held_secrets`)."""
+    hint: str = ""
+    """What to do about `because`; empty where `refusals` knows."""
 
 
 class Uncovered(msgspec.Struct, frozen=True):
@@ -79,6 +81,24 @@ class Grants(msgspec.Struct, frozen=True):
     built_in: tuple[CompiledRule, ...]
     """Discovery and reviews of oneself, which whoever holds anything may ask for."""
     now: float
+    bound: tuple[Grant, ...] | None = None
+    """Of a delegate: what was delegated to it, while `held` is what the root of its chain holds. It may do what is in
+    both, and nothing where this is empty. None for whoever is no delegate."""
+
+
+def grants_of_member(
+    grants: Sequence[Grant], chain: Chain, place: int, cluster: str, now: float, built_in: tuple[CompiledRule, ...]
+) -> Grants | None:
+    """What the member at `place` holds by tasks; None where that is nothing, never for a delegate."""
+    member = chain[place]
+    if not grants and not member.delegated_by:
+        return None
+    if not member.delegated_by:
+        held = held_by(grants, member, cluster, now)
+        return Grants(held, built_in, now) if held else None
+    bound = held_by(grants, member, cluster, now)
+    root = next((one for one in reversed(chain[:place]) if not one.delegated_by), None)
+    return Grants(held_by(grants, root, cluster, now) if root else (), built_in, now, bound if root else ())
 
 
 class Evidence:
@@ -155,7 +175,38 @@ def judge(
 ) -> Answer:
     """Answer one question for one member, from what it holds; `use` is what the question came from, if not the
     request. `grants` are the member's own; None where it has none.
+
+    A delegate is answered as the root of its chain would be, within what was delegated to it.
     """
+    if not member.delegated_by:
+        return _judge(holding, member, question, use, evidence, grants)
+    if grants is None or grants.bound is None:
+        return Uncovered()
+    return _bounded(_judge(holding, member, question, use, evidence, grants), question, grants.bound, grants.built_in)
+
+
+def _bounded(
+    answer: Answer, question: Question, bound: tuple[Grant, ...], built_in: tuple[CompiledRule, ...]
+) -> Answer:
+    """What is left of an answer for the holder of these grants."""
+    match answer:
+        case Refused() | Uncovered():
+            return answer
+        case Held(cover=cover):
+            within = _bounded(cover, question, bound, built_in)
+            return msgspec.structs.replace(answer, cover=within) if isinstance(within, RuleRef | Granted) else within
+        case Granted(ref=ref) | (RuleRef() as ref):
+            if any(ref == rule.ref for rule in built_in):
+                return ref if bound else Uncovered()
+            grant = next((one for one in bound if one.covers(question)), None)
+            return Granted(ref, grant) if grant is not None else Uncovered()
+        case unknown:
+            assert_never(unknown)
+
+
+def _judge(
+    holding: Holding, member: Identity, question: Question, use: Use | None, evidence: Evidence, grants: Grants | None
+) -> Answer:
     found = holding.candidates(question)
     if found.plain is not None:
         return found.plain
@@ -180,6 +231,26 @@ def judge(
     # whose condition is not met says nothing.
     offering = next((rule for rule in guards if _offers(rule, asked, evidence)), None)
     return Held(guards, offering.ref) if offering is not None else cover
+
+
+def covers_of(
+    holding: Holding, member: Identity, question: Question, evidence: Evidence, grants: Grants | None
+) -> Iterator[tuple[CompiledRule, RuleRef | Granted]]:
+    """Every rule that gives the request itself to a member, with what covers it: guards aside, not only the first."""
+    found = holding.candidates(question)
+    for rule in found.allow:
+        if rule.covers_name(question) and evidence.met(rule, member, question, None) is True:
+            yield rule, rule.ref
+    for grant in grants.held if grants is not None else ():
+        if not grant.covers(question):
+            continue
+        for rule in found.grantable:
+            if (
+                rule.covers_name(question)
+                and grant.is_grantable_by(rule, grants.now if grants is not None else 0.0)
+                and evidence.met(rule, member, question, None) is True
+            ):
+                yield rule, Granted(rule.ref, grant)
 
 
 _Asked = tuple[Identity, Question, Use | None]
@@ -259,7 +330,7 @@ def _request_variables(what: Intent, member: Identity, question: Question) -> di
         "request.subResource": question.subresource,
         "request.name": question.name,
         "request.namespace": question.namespace,
-        "request.userInfo.username": member.name,
+        "request.userInfo.username": member.known_as,
         "request.userInfo.groups": list(member.groups),
         "request.userInfo.extra": {"narrowgate.dev/kind": [member.kind.value]},
     }

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.entering import entries_of
 from narrowgate.core.grants import Grant, held_by
-from narrowgate.core.identity import Chain, chain_of
+from narrowgate.core.identity import Chain, Identity, chain_of
 from narrowgate.core.intent import Intent
-from narrowgate.core.judging import Evidence, Granted, Grants, Held, judge
+from narrowgate.core.judging import Evidence, Granted, Held, grants_of_member, judge
 from narrowgate.core.matching import Question, question_of
 from narrowgate.core.rulebook import Candidates, Rulebook
 
@@ -32,6 +32,10 @@ def could_be_allowed(
         found = rulebook.holding(member, what.cluster).candidates(question)
         if _is_plainly_denied(found, question):
             return None
+        if member.delegated_by:
+            if not _is_bound_for(grants, member, what, question, now):
+                return None
+            continue
         covering = next((rule.ref for rule in found.allow if rule.has_name(question)), None)
         if covering is None:
             held = [one for one in held_by(grants, member, what.cluster, now) if one.covers(question)]
@@ -65,11 +69,20 @@ def could_be_entered(
         found = rulebook.holding(member, what.cluster).candidates(question)
         if _is_plainly_denied(found, question):
             return None
+        if member.delegated_by:
+            if not _is_bound_for(grants, member, what, question, now):
+                return None
+            continue
         covering = could_be_allowed(chain_of(member), what, rulebook, grants, now)
         covering = covering or next((rule.ref for rule in found.approve if rule.covers(question)), None)
         if covering is None:
             return None
     return covering
+
+
+def _is_bound_for(grants: Sequence[Grant], member: Identity, what: Intent, question: Question, now: float) -> bool:
+    """Whether what was delegated to a delegate has the question in it."""
+    return any(one.covers(question) for one in held_by(grants, member, what.cluster, now))
 
 
 def _is_plainly_denied(found: Candidates, question: Question) -> bool:
@@ -84,7 +97,7 @@ def cover_if_approved(
     It promises nothing, and is for questions to the cluster in the sender's name.
     """
     sender = chain[-1]
-    own = Grants(held_by(grants, sender, what.cluster, now), rulebook.built_in, now)
+    own = grants_of_member(grants, chain, len(chain) - 1, what.cluster, now, rulebook.built_in)
     holding = rulebook.holding(sender, what.cluster)
     match judge(holding, sender, question_of(what), None, Evidence(what), own):
         case Held(cover=Granted(ref=ref)) | Held(cover=RuleRef() as ref) | Granted(ref=ref) | (RuleRef() as ref):

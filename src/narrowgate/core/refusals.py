@@ -17,7 +17,7 @@ from narrowgate.core.commands import shown
 from narrowgate.core.decision import Deny, NeedsApproval
 from narrowgate.core.denied_request import put_together
 from narrowgate.core.grants import granted_rule
-from narrowgate.core.identity import Chain, Identity, Kind
+from narrowgate.core.identity import DELEGATES, Chain, Identity, Kind
 from narrowgate.core.intent import Use
 from narrowgate.core.judging import Held, Refused, Uncovered
 from narrowgate.core.matching import CompiledRule, Question
@@ -127,9 +127,19 @@ def _let_in_by(asked: Asked, refused: Refused) -> Deny:
     return Deny(message=f"{asked}: {_line(refused.because)}", hint=hint, rule=rule.ref)
 
 
+def delegated_by_nobody(member: Identity) -> Deny:
+    """A delegate came without the one who delegated to it."""
+    return Deny(message=f"{who(member)} comes without the one whose task {member.delegated_by} was delegated to it")
+
+
 def uncovered(asked: Asked, answer: Uncovered, holding: Holding) -> Deny:
     """No rule gives it."""
-    judged = asked.judged
+    judged, member = asked.judged, asked.member
+    if member.delegated_by:
+        giver = quoted(member.name.rpartition(DELEGATES)[0])
+        reason = f"task {member.task}, which {giver} delegated to it, does not cover it{_because(asked)}"
+        hint = f"what {giver} may do for task {member.delegated_by} can be delegated anew: narrowgate tasks delegate"
+        return Deny(message=f"{asked}: {reason}", hint=hint)
     if not holding.holds and not answer.away:
         return _holds_nothing(asked, answer, holding)
     reason = f"no rule allows {answer.away or 'it'}{_because(asked)}"
@@ -170,6 +180,8 @@ def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) ->
     """The refusal with all that its sender lacks, where words can ask for it: who asks for one part is not to be
     refused the next one then.
     """
+    if asked_by_delegate(lacking):
+        return first
     if len(lacking) > MOST_WANTED or any(answer.away for _, answer in lacking):
         # Words name no command: a task for them would be refused the same.
         return first
@@ -184,6 +196,11 @@ def with_all_missing(first: Deny, lacking: Sequence[tuple[Asked, Uncovered]]) ->
             first, missing=missing, hint=_command(lacking[0][0], list(rules.values()), missing)
         )
     return msgspec.structs.replace(first, missing=missing)
+
+
+def asked_by_delegate(lacking: Sequence[tuple[Asked, Uncovered]]) -> bool:
+    """Whether a delegate sent it: no words give it more, and only its root asks for tasks."""
+    return any(asked.chain[-1].delegated_by for asked, _ in lacking)
 
 
 def asked_people(approval: Approval) -> str:

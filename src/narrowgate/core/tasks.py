@@ -97,6 +97,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Requests that it covers in all; None: any number. Never more than the rules that it rests on say."""
     max_streams: int | None = None
     """Streams that it covers at one time; None: any number."""
+    parent: str = ""
+    """The task that it was delegated from (`delegated_task`): it covers nothing by itself, but bounds its delegate to a
+    part of what that one's holder may do, and it ends with it. Empty for a task that was asked for."""
+    ended_with: str = ""
+    """The task, from which it was delegated in some steps, with whose end it ended; empty where it ended by itself."""
     emergency: bool = False
     """Begun at once, told to everybody who is to know, and looked at afterwards (break-glass)."""
     sign_in: str = ""
@@ -169,6 +174,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ends_at=self.ends_at,
             approved=self.approved,
             link=self.link,
+            parent=self.parent,
             emergency=self.emergency,
             limits=limits_of(self.id, self.max_requests, self.max_streams),
         )

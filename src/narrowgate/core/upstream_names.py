@@ -24,8 +24,10 @@ _KIND_WORD = {Kind.AGENT: "agent", Kind.PERSON: "person", Kind.WORKLOAD: "servic
 
 
 def upstream_user(identity: Identity) -> str:
-    """The user name in the cluster: `narrowgate:agent:ci-reviewer`."""
-    return f"{PREFIX}{_KIND_WORD[identity.kind]}:{identity.name}"
+    """The user name in the cluster: `narrowgate:agent:ci-reviewer`. A delegate goes by that of its root, the only one
+    that the gate's account may impersonate; that it was the delegate is in the extra values.
+    """
+    return f"{PREFIX}{_KIND_WORD[identity.kind]}:{identity.known_as}"
 
 
 def upstream_groups(identity: Identity) -> tuple[str, ...]:

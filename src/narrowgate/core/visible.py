@@ -19,7 +19,7 @@ from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Evidence, Granted, Grants, judge
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import EVERYTHING
+from narrowgate.core.policy import EVERYTHING, Approval
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.rulebook import Holding
 
@@ -47,7 +47,7 @@ class Member(msgspec.Struct, frozen=True):
         """Every rule that may say something about an object of the list, those of grants included."""
         yield from (rule for rule in self.holding.on_resource(question) if rule.has_verb(question))
         if self.grants is not None:
-            for grant in self.grants.held:
+            for grant in (*self.grants.held, *(self.grants.bound or ())):
                 yield from grant.rules
 
 
@@ -177,7 +177,7 @@ class Visible:
                     (rule.ref.policy, msgspec.structs.replace(rule.rule, line=0))
                     for rule in member.rules(self._question)
                 ],
-                [(grant.task, grant.approved) for grant in member.grants.held] if member.grants is not None else [],
+                _held(member.grants),
             )
             for member in self._members
         ]
@@ -242,6 +242,11 @@ class Visible:
                 return None
             covers.append(answer)
         return tuple(covers)
+
+
+def _held(grants: Grants | None) -> list[tuple[str, tuple[Approval, ...]]]:
+    """The grants of a member, as far as they make a difference to what is shown."""
+    return [] if grants is None else [(one.task, one.approved) for one in (*grants.held, *(grants.bound or ()))]
 
 
 def _listed(sets: Iterator[frozenset[str] | None] | Sequence[frozenset[str] | None]) -> frozenset[str]:

@@ -101,7 +101,7 @@ def wanted_text(rule: Rule) -> str:
 
 def longest_offered(holding: Holding, wanted: Sequence[Rule], link: str = "", *, emergency: bool = False) -> float:
     """Seconds for which all of `wanted` is offered at the longest to a task with this link; 0 where a part is not."""
-    parts = [question for rule in wanted for question in _parts(rule)][: MOST_PARTS + 1]
+    parts = [question for rule in wanted for question in parts_of(rule)][: MOST_PARTS + 1]
     covering = (_covering(holding.on_resource(part), part, emergency=emergency) for part in parts)
     return min((_longest(_linked(rules, link) or rules) for rules in covering), default=0.0)
 
@@ -117,7 +117,7 @@ def offer_of(
     if not wanted or len(wanted) > MOST_WANTED:
         raise NotOffered(f"a task asks for 1 to {MOST_WANTED} rules")
     rules: dict[str, CompiledRule] = {}
-    questions = [(rule, question) for rule in wanted for question in _parts(rule)]
+    questions = [(rule, question) for rule in wanted for question in parts_of(rule)]
     if len(questions) > MOST_PARTS:
         raise NotOffered("a task that asks for so many verbs and namespaces is not one piece of work")
     for rule, question in questions:
@@ -140,18 +140,18 @@ def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[fl
     near = holding.on_resource(question)
     for rule in near:
         if rule.effect is Effect.DENY and rule.condition is None and rule.inside is None and rule.covers(question):
-            raise NotOffered(f"{_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
+            raise NotOffered(f"{part_in_words(wanted, question)}: rule {rule.ref} denies it, and nothing lifts that")
     covering = _covering(near, question, emergency=emergency)
     if not covering:
         nobody = "no emergency rule" if emergency else "no policy"
-        raise NotOffered(f"{_words(wanted, question)}: {nobody} offers it to you on this cluster")
+        raise NotOffered(f"{part_in_words(wanted, question)}: {nobody} offers it to you on this cluster")
     lasting = [rule for rule in covering if seconds <= (rule.rule.max_duration or 0)]
     if not lasting:
         longest = duration_text(_longest(covering))
-        raise NotOffered(f"{_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
+        raise NotOffered(f"{part_in_words(wanted, question)}: it is granted for {longest} at most; ask for less time")
     linked = _linked(lasting, link)
     if not linked:
-        raise NotOffered(f"{_words(wanted, question)}: {_asks_for_link(min(lasting, key=_by_preference))}")
+        raise NotOffered(f"{part_in_words(wanted, question)}: {_asks_for_link(min(lasting, key=_by_preference))}")
     return min(linked, key=_by_preference)
 
 
@@ -183,7 +183,7 @@ def _longest(rules: Iterable[CompiledRule]) -> float:
     return max((rule.rule.max_duration or 0.0 for rule in rules), default=0.0)
 
 
-def _parts(rule: Rule) -> Iterable[Question]:
+def parts_of(rule: Rule) -> Iterable[Question]:
     """Every single thing that a wanted rule is about, each to be offered by itself."""
     resource, _, subresource = rule.resources[0].partition("/")
     group = rule.api_groups[0]
@@ -193,7 +193,8 @@ def _parts(rule: Rule) -> Iterable[Question]:
         yield Question((verb,), group, resource, subresource, namespace, namespaced, name)
 
 
-def _words(wanted: Rule, question: Question) -> str:
+def part_in_words(wanted: Rule, question: Question) -> str:
+    """One of its parts as it would be asked for: `get pods -n ci`."""
     name = f"/{question.name}" if question.name else ""
     group = f".{question.group}" if question.group else ""
     resource, slash, subresource = wanted.resources[0].partition("/")
