@@ -8,7 +8,8 @@ In this order:
    lifts that, and a condition that cannot be decided counts as met.
 3. Every member must be covered, for the request and for each thing it uses, by an allow rule, or by a grant of its own
    that a grantable rule would still grant now. Discovery and the reviews of oneself are covered by built-in rules for
-   whoever holds anything on the cluster.
+   whoever holds anything on the cluster. A delegate is covered by what covers the root of its chain, within the grant
+   that was delegated to it.
 4. An approve rule that matches holds the request for people, whether it is covered or only offered by that rule, unless
    people have said yes to this very request: one approval that was asked for every rule that holds it, for each as
    demanding as it is now.
@@ -35,12 +36,22 @@ from narrowgate.core import refusals
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval, RuleRef
 from narrowgate.core.entering import OPENED
-from narrowgate.core.grants import Grant, held_by
+from narrowgate.core.grants import Grant
 from narrowgate.core.held_secrets import Member as Entering
 from narrowgate.core.held_secrets import with_held
-from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.identity import DELEGATES, Chain
 from narrowgate.core.intent import Intent, Use
-from narrowgate.core.judging import Answer, Evidence, Granted, Grants, Held, Refused, Uncovered, judge
+from narrowgate.core.judging import (
+    Answer,
+    Evidence,
+    Granted,
+    Grants,
+    Held,
+    Refused,
+    Uncovered,
+    grants_of_member,
+    judge,
+)
 from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
 from narrowgate.core.refusals import Asked
@@ -73,7 +84,7 @@ def decide(
     resting_on: dict[str, Grant] = {}
     for place, member in enumerate(chain):
         holding = policy.holding(member, what.cluster)
-        own = _own(grants, member, policy, what.cluster, now) if grants else None
+        own = grants_of_member(grants, chain, place, what.cluster, now, policy.built_in)
         for question, use in questions:
             answer = judge(holding, member, question, use, evidence, own)
             if use is None and what.held is not None:
@@ -166,21 +177,30 @@ def _shown(policy: Rulebook, chain: Chain, what: Intent) -> MaskChoice | None:
     return policy.masks_of(chain, what.cluster, question_of(what), ())
 
 
-def _own(grants: Sequence[Grant], member: Identity, policy: Rulebook, cluster: str, now: float) -> Grants | None:
-    held = held_by(grants, member, cluster, now)
-    return Grants(held, policy.built_in, now) if held else None
+def _own(judged: _Judged, place: int, cluster: str) -> Grants | None:
+    return grants_of_member(judged.grants, judged.chain, place, cluster, judged.now, judged.policy.built_in)
 
 
 def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
     """Why the chain's credentials open nothing here, whatever is asked."""
     if not chain:
         return refusals.nobody()
-    for member in chain:
+    for place, member in enumerate(chain):
         if member.expires_at is not None and not now < member.expires_at:
             return refusals.expired(chain, member)
         if member.cluster and member.cluster != cluster:
             return refusals.other_cluster(member, cluster)
+        if member.delegated_by and not _is_delegated(chain, place):
+            return refusals.delegated_by_nobody(member)
     return None
+
+
+def _is_delegated(chain: Chain, place: int) -> bool:
+    """Whether the member before a delegate holds the task that this one's was delegated from."""
+    member, giver = chain[place], chain[place - 1] if place else None
+    if giver is None or giver.kind is not member.kind or giver.task != member.delegated_by:
+        return False
+    return member.name.startswith(giver.name + DELEGATES) and member.groups == giver.groups
 
 
 def _lifting(
@@ -207,9 +227,9 @@ def _not_whole(judged: _Judged, questions: Sequence[tuple[Question, Use | None]]
         Member(
             member,
             judged.policy.holding(member, cluster),
-            _own(judged.grants, member, judged.policy, cluster, judged.now) if judged.grants else None,
+            _own(judged, place, cluster),
         )
-        for member in chain
+        for place, member in enumerate(chain)
     ]
     visible = Visible(members, question, evidence.what)
     if not visible.places:
@@ -257,9 +277,9 @@ def _answers(
 ) -> Iterator[tuple[Asked, Answer]]:
     """Everything that was asked, of every member of the chain."""
     cluster, chain = evidence.what.cluster, judged.chain
-    for member in chain:
+    for place, member in enumerate(chain):
         holding = judged.policy.holding(member, cluster)
-        own = _own(judged.grants, member, judged.policy, cluster, judged.now)
+        own = _own(judged, place, cluster)
         for question, use in questions:
             asked = Asked(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
