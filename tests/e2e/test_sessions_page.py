@@ -110,10 +110,30 @@ def test_it_goes_back_to_the_beginning_plays_and_is_found_in(opened: Page) -> No
     assert "green" not in opened.locator("#screen").inner_text()
     opened.select_option("#speed", "16")
     opened.click("#play")
-    opened.wait_for_function("document.querySelector('#screen').innerText.includes('green and plain')")
-    opened.wait_for_function("document.querySelector('#play').textContent === 'Play'")
+    opened.locator("#screen", has_text="green and plain").wait_for()
+    opened.locator("#play", has_text=re.compile("^Play$")).wait_for()
     opened.fill("#search", "green")
     assert opened.locator("#lines .found").count() >= 1
+
+
+def test_while_it_plays_time_goes_on_and_never_back(opened: Page) -> None:
+    opened.locator("#place").fill("0")
+    # A function and no text: the page's own policy lets nobody read scripts from texts, a browser's driver included.
+    shown = opened.evaluate(
+        """() => new Promise((done) => {
+            const play = document.querySelector("#play"), shown = [];
+            new MutationObserver(() => {
+                shown.push(document.querySelector("#time").textContent.split(" / ")[0]);
+                if (play.textContent === "Play") done(shown);
+            }).observe(document.querySelector("#time"), { childList: true });
+            document.querySelector("#speed").value = "16";
+            play.click();
+        })"""
+    )
+    places = [60 * float(minutes) + float(seconds) for minutes, seconds in (text.split(":") for text in shown)]
+    assert not any(text.startswith("-") for text in shown)
+    assert places == sorted(places)
+    assert shown[-1] == opened.locator("#time").inner_text().split(" / ")[1]
 
 
 def test_it_can_be_pictured(opened: Page, tmp_path: Path) -> None:

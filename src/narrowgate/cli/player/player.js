@@ -10,6 +10,8 @@
     "#5c6370", "#ff7b86", "#b5e890", "#ffd98c", "#82c4ff", "#e29bf5", "#7fd6e2", "#ffffff",
   ];
   const LARGEST = 500;
+  // Milliseconds: a slow machine shows fewer frames and keeps time as long as it shows one in that time.
+  const LONGEST_FRAME = 1000;
 
   function colour(number) {
     if (number < 16) return COLOURS[number];
@@ -335,7 +337,10 @@
 
   function step(time) {
     if (!playing) return;
-    let passed = ((time - stamp) / 1000) * Number(at("speed").value);
+    // A frame bears the time at which it was begun, which may be before the button was pressed; and none comes while the
+    // page is hidden, after which it goes on where it was.
+    const since = Math.min(Math.max(time - stamp, 0), LONGEST_FRAME);
+    let passed = (since / 1000) * Number(at("speed").value);
     stamp = time;
     const idle = next < data.events.length ? data.events[next][0] - now : length - now;
     if (at("skip").checked && idle > 2) passed = Math.max(passed, idle - 0.5);
