@@ -60,6 +60,62 @@ def test_active_ones_are_told_until_they_are_changed(store: Store) -> None:
     assert store.tasks.get("t1") == ended
 
 
+def a_child(task_id: str, parent: str, name: str = "bot/helper") -> Task:
+    return a_task(task_id, parent=parent, name=name).after(TaskEvent.ACTIVATED, 1_100.0)
+
+
+def test_what_was_delegated_is_found_by_the_task_that_it_was_delegated_from(store: Store) -> None:
+    store.tasks.add(a_task().after(TaskEvent.ACTIVATED, 1_000.0), by="x", at=1.0)
+    first, second = a_child("t2", "t1"), a_child("t3", "t1", "bot/other")
+    for child in (first, second, a_child("t4", "t2", "bot/helper/second")):
+        store.tasks.add(child, by="agent:bot", at=1_100.0)
+    assert store.tasks.delegated_from("t1") == (first, second)
+    assert [task.id for task in store.tasks.delegated_from("t2")] == ["t4"]
+    assert store.tasks.delegated_from("t4") == store.tasks.delegated_from("") == ()
+    assert next(change.detail for change in store.changes() if change.subject == "t2").count('"parent":"t1"') == 1
+
+
+@pytest.mark.parametrize("parent", ["t1", "t2", "nobody"])
+def test_nothing_is_delegated_from_a_task_that_is_not_active(store: Store, parent: str) -> None:
+    store.tasks.add(a_task(), by="x", at=1.0)
+    active = a_task("t2").after(TaskEvent.ACTIVATED, 1_100.0)
+    store.tasks.add(active, by="x", at=1.0)
+    store.tasks.change(active.after(TaskEvent.REVOKED, 1_101.0), was=active, by="x", at=2.0)
+    with pytest.raises(ChangedMeanwhile):
+        store.tasks.add(a_child("t3", parent), by="x", at=3.0)
+    with pytest.raises(NotThere):
+        store.tasks.get("t3")
+
+
+def test_of_ending_a_task_and_delegating_from_it_at_once_none_is_lost(store: Store) -> None:
+    root = a_task().after(TaskEvent.ACTIVATED, 1_000.0)
+    store.tasks.add(root, by="x", at=1.0)
+
+    def delegate(number: int) -> bool:
+        try:
+            store.tasks.add(a_child(f"c{number}", "t1", f"bot/h{number}"), by="x", at=2.0)
+        except ChangedMeanwhile:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [pool.submit(delegate, number) for number in range(16)]
+        ended = pool.submit(store.tasks.change, root.after(TaskEvent.REVOKED, 1_110.0), was=root, by="x", at=2.0)
+        ended.result()
+        kept = {f"c{number}" for number, one in enumerate(made) if one.result()}
+    assert {task.id for task in store.tasks.delegated_from("t1")} == kept
+    assert delegate(99) is False
+
+
+def test_the_tasks_of_delegates_are_listed_with_those_of_their_agent(store: Store) -> None:
+    store.tasks.add(a_task().after(TaskEvent.ACTIVATED, 1_000.0), by="x", at=1.0)
+    store.tasks.add(a_child("t2", "t1"), by="x", at=1.0)
+    store.tasks.add(a_task("t3", name="bot-2"), by="x", at=1.0)
+    store.tasks.add(a_task("t4", name="bo"), by="x", at=1.0)
+    assert {task.id for task in store.tasks.listed(["bot"])} == {"t1", "t2"}
+    assert {task.id for task in store.tasks.listed(["bo"])} == {"t4"}
+
+
 def test_a_change_undoes_none_that_it_has_not_seen(store: Store) -> None:
     active = a_task().after(TaskEvent.ACTIVATED, 1_100.0)
     store.tasks.add(active, by="x", at=1.0)

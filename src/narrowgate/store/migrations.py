@@ -230,6 +230,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX lineage_writes_by_place ON lineage_writes (cluster, resource, namespace)",
         "CREATE INDEX lineage_writes_by_time ON lineage_writes (at)",
     ),
+    (
+        "ALTER TABLE tasks ADD COLUMN parent TEXT",
+        "CREATE INDEX tasks_by_parent ON tasks (parent)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

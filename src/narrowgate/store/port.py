@@ -177,7 +177,9 @@ class Tasks(Protocol):
     """Tasks, those that are over too. Every change of one is a change that the data plane must hear of."""
 
     def add(self, task: Task, *, by: str, at: float) -> None:
-        """Keep a new one. Raises AlreadyThere when its id or credential is taken."""
+        """Keep a new one. Raises AlreadyThere when its id or credential is taken, ChangedMeanwhile where the task that
+        it is delegated from is not active in that moment.
+        """
         ...
 
     def get(self, task_id: str) -> Task:
@@ -197,7 +199,13 @@ class Tasks(Protocol):
         ...
 
     def listed(self, names: Collection[str] | None = None, *, behind: str = "", limit: int = 100) -> tuple[Task, ...]:
-        """The newest, newest first: of these identities' names alone where they are given; `behind` that id."""
+        """The newest, newest first: of these identities' names and of their delegates' alone where they are given;
+        `behind` that id.
+        """
+        ...
+
+    def delegated_from(self, task_id: str) -> tuple[Task, ...]:
+        """Those that were delegated from that task itself, the oldest first; none for an empty id."""
         ...
 
 

@@ -98,8 +98,10 @@ tasks = Table(
     Column("credential_hash", LargeBinary, unique=True),
     Column("document", Text, nullable=False),
     Column("ended_at", Float),
+    Column("parent", Text),
     Index("tasks_by_name", "name", "requested_at"),
     Index("tasks_by_state", "state"),
+    Index("tasks_by_parent", "parent"),
 )
 """`document` is the task as JSON (`core.tasks.Task`); the other columns repeat what is searched for."""
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.store.changes import Transactions, move_generation, note_change
@@ -28,6 +28,8 @@ class TaskTable:
         with self._database.writing() as connection:
             if connection.execute(select(tasks.c.id).where(same)).first():
                 raise AlreadyThere("there is a task with this id or credential already; make new ones")
+            if task.parent and not self._is_active(connection, task.parent):
+                raise ChangedMeanwhile(f'task "{task.parent}" was ended meanwhile: nothing of it can be delegated')
             connection.execute(insert(tasks).values(_columns(task)))
             note_change(connection, "task.requested", task.id, _told(task), by=by, at=at)
             move_generation(connection)
@@ -64,7 +66,9 @@ class TaskTable:
         """See the port."""
         query = select(tasks).order_by(tasks.c.requested_at.desc(), tasks.c.id).limit(limit)
         if names is not None:
-            query = query.where(tasks.c.name.in_(sorted(names)))
+            # Names of delegates begin with that of the agent and a slash; "0" is the letter behind it.
+            below = (and_(tasks.c.name > f"{name}/", tasks.c.name < f"{name}0") for name in sorted(names))
+            query = query.where(or_(tasks.c.name.in_(sorted(names)), *below))
         with self._database.reading() as connection:
             if behind:
                 last = connection.execute(select(tasks.c.requested_at).where(tasks.c.id == behind)).scalar()
@@ -73,6 +77,18 @@ class TaskTable:
                 later = and_(tasks.c.requested_at == last, tasks.c.id > behind)
                 query = query.where(or_(tasks.c.requested_at < last, later))
             return tuple(_task(row) for row in connection.execute(query).all())
+
+    def delegated_from(self, task_id: str) -> tuple[Task, ...]:
+        """See the port."""
+        if not task_id:
+            return ()
+        query = select(tasks).where(tasks.c.parent == task_id).order_by(tasks.c.requested_at, tasks.c.id)
+        with self._database.reading() as connection:
+            return tuple(_task(row) for row in connection.execute(query).all())
+
+    @staticmethod
+    def _is_active(connection: Connection, task_id: str) -> bool:
+        return connection.execute(select(tasks.c.state).where(tasks.c.id == task_id)).scalar() == TaskState.ACTIVE.value
 
     def _in_state(self, state: TaskState) -> tuple[Task, ...]:
         query = select(tasks).where(tasks.c.state == state.value).order_by(tasks.c.id)
@@ -89,6 +105,7 @@ def _columns(task: Task) -> dict[str, Any]:
         "credential_hash": task.credential_hash or None,
         "document": msgspec.json.encode(task).decode(),
         "ended_at": task.ended_at,
+        "parent": task.parent or None,
     }
 
 
@@ -99,6 +116,8 @@ def _task(row: Row[Any]) -> Task:
 def _told(task: Task) -> str:
     """What the change list says about a task: never the hash of its credential."""
     told = {"name": task.name, "cluster": task.cluster, "state": task.state.value, "purpose": task.purpose}
+    if task.parent:
+        told["parent"] = task.parent
     if task.ended_because:
         told["because"] = task.ended_because
     return msgspec.json.encode(told).decode()
