@@ -22,11 +22,13 @@ from narrowgate.authenticators.task_credential import task_named
 from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.control.console_sessions import CSRF_FIELD, ConsoleSessions, CrossSite, session_secret
 from narrowgate.control.problems import Problem, Trouble
+from narrowgate.core.delegated_task import in_force, root_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.roles import Role, RoleBinding, roles_of
 from narrowgate.core.sign_in import SignIn
 from narrowgate.store.port import NotThere, Store
 from narrowgate.store.presence import people_present
+from narrowgate.store.task_trees import ancestors_of
 
 CSRF_HEADER = "X-CSRF-Token"
 """Where a script of ours puts what a form has in its field (`ConsoleSessions.csrf_token`)."""
@@ -115,8 +117,9 @@ class Callers:
         """What knows this task's credential, from the store as it is now. It blocks."""
         try:
             task = self._store.tasks.get(task_named(bearer))
-            agents = (self._store.agent(task.name),) if task.kind is Kind.AGENT else ()
-            return TaskCredentials((task,), agents, people_present(self._store.sign_ins, (task,), time.time()))
+            agents = (self._store.agent(root_of(task.name)),) if task.kind is Kind.AGENT else ()
+            line = in_force((task, *ancestors_of(self._store.tasks, task)))
+            return TaskCredentials(line, agents, people_present(self._store.sign_ins, (task,), time.time()))
         except NotThere:
             return TaskCredentials((), ())
 

@@ -103,16 +103,23 @@ def as_delegated(task: Task, parent: Task, now: float, by: str = "") -> Task:
 
 
 def in_force(tasks: Iterable[Task]) -> tuple[Task, ...]:
-    """Of the active tasks those that count, each as those that it was delegated from leave it, in their order.
+    """Of these tasks the active ones that count, each as those that it was delegated from leave it, in their order.
 
     A task whose parent is not among them is left out.
     """
-    listed = tuple(tasks)
+    listed = tuple(task for task in tasks if task.state is TaskState.ACTIVE)
     by_id = {task.id: task for task in listed}
     found: dict[str, Task | None] = {}
     for task in listed:
         _settle(task, by_id, found)
     return tuple(one for task in listed if (one := found[task.id]) is not None)
+
+
+def task_hangs_on(task: Task, parent: Task) -> bool:
+    """Whether a task is one that was delegated from that very one: to a delegate of its holder, on its cluster."""
+    same = (task.parent, task.cluster, task.kind) == (parent.id, parent.cluster, parent.kind)
+    below = task.name.removeprefix(parent.name + DELEGATES)
+    return same and task.kind is Kind.AGENT and below != task.name and DELEGATES not in below
 
 
 def _settle(task: Task, by_id: Mapping[str, Task], found: dict[str, Task | None]) -> None:
@@ -135,8 +142,7 @@ def _settle(task: Task, by_id: Mapping[str, Task], found: dict[str, Task | None]
 
 def _within(task: Task, parent: Task) -> Task:
     """What is left of an active task within its parent. Of a rule that is not wholly within it nothing is."""
-    same = (task.parent, task.cluster, task.kind) == (parent.id, parent.cluster, parent.kind)
-    rules = _rules_within(task.rules, parent.rules) if same else ()
+    rules = _rules_within(task.rules, parent.rules) if task_hangs_on(task, parent) else ()
     ends = [end for end in (task.ends_at, parent.ends_at) if end is not None]
     requests, streams = least(task.max_requests, parent.max_requests), least(task.max_streams, parent.max_streams)
     ends_at = min(ends) if len(ends) == 2 else task.began_at

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalState
+from narrowgate.core.delegated_task import in_force
 from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.main.identification import Identification
 from narrowgate.main.policy_folder import rulebook_of
@@ -43,7 +44,9 @@ class Loading:
 
     def _load(self) -> Loaded:
         rulebook = self._current_rulebook()
-        tasks = self._store.tasks.active()
+        if self._also is not None:
+            self._also()
+        tasks = in_force(self._store.tasks.active())
         authenticator, agents = self._identification.load(self._store, tasks, time.time())
         self.agents = {agent.name: agent for agent in agents}
         grants = {task.id: grant for task in tasks if (grant := task.grant()) is not None}

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.answered_task import task_after_answer
-from narrowgate.core.identity import Kind
+from narrowgate.core.delegated_task import as_delegated, root_of
+from narrowgate.core.identity import DELEGATES, Kind
 from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.store.port import ChangedMeanwhile, NotThere, Store, StoreUnavailable
 from narrowgate.store.presence import people_present
@@ -28,12 +30,18 @@ BY = "gate"
 log = logging.getLogger("narrowgate.control")
 
 
-def ended_task(task: Task, agent: AgentRecord | None, now: float, *, present: bool = False) -> Task:
+def ended_task(
+    task: Task, agent: AgentRecord | None, now: float, *, present: bool = False, parent: Task | None = None
+) -> Task:
     """An active task as it is kept at `now` (Unix seconds); itself where it goes on.
 
-    `agent` is its holder's record, `present` whether the person who took an emergency is still signed in.
+    `agent` is its holder's record, or that of the agent that its chain of delegates begins with; `present` whether the
+    person who took an emergency is still signed in; `parent` the task that it was delegated from, as it is kept.
     """
     found = task.at(now)
+    if found.parent and not found.is_final:
+        gone = "the task that it was delegated from is kept no more"
+        found = found.after(TaskEvent.REVOKED, now, gone) if parent is None else as_delegated(found, parent, now)
     if found.is_final:
         return found
     if task.kind is not Kind.AGENT:
@@ -68,12 +76,26 @@ class TaskEnds:
         if tasks := self._store.tasks.active():
             agents = {agent.name: agent for agent in self._store.agents()}
             present = people_present(self._store.sign_ins, tasks, now)
-            for task in tasks:
-                ended = ended_task(task, agents.get(task.name), now, present=task.id in present)
-                self._keep(self._answered(ended, now) if task.emergency else ended, task, now)
+            kept = {task.id: task for task in tasks}
+            # Those of whom others hang come first, so that a whole tree ends in one sweep.
+            for task in sorted(tasks, key=lambda one: (one.name.count(DELEGATES), one.id)):
+                parent = self._parent(task, kept)
+                agent = agents.get(root_of(task.name) if task.parent else task.name)
+                ended = ended_task(task, agent, now, present=task.id in present, parent=parent)
+                kept[task.id] = self._answered(ended, now) if task.emergency else ended
+                self._keep(kept[task.id], task, now)
         for task in self._store.tasks.waiting():
             # What people said comes first: a no that was written down in time is why it ended.
             self._keep(self._answered(task, now).at(now), task, now)
+
+    def _parent(self, task: Task, kept: Mapping[str, Task]) -> Task | None:
+        """The task that it was delegated from, by what is known now; None where it is not kept any more, or none."""
+        if not task.parent or task.parent in kept:
+            return kept.get(task.parent)
+        try:
+            return self._store.tasks.get(task.parent)
+        except NotThere:
+            return None
 
     def _answered(self, task: Task, now: float) -> Task:
         for question in self._store.approvals.about_task(task.id):

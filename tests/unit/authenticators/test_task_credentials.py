@@ -135,3 +135,74 @@ def test_an_emergency_ends_with_the_sign_in_that_it_was_taken_with(now: float) -
 @pytest.mark.parametrize("change", [{"emergency": False}, {"kind": Kind.WORKLOAD}])
 def test_nobody_else_comes_by_a_task_without_an_agent(change: dict[str, object]) -> None:
     assert isinstance(taken(msgspec.structs.replace(EMERGENCY, **change)), Rejected)
+
+
+MADE_CHILD, MADE_SECOND = new_task_credential(), new_task_credential()
+CHILD = msgspec.structs.replace(
+    ACTIVE, id=MADE_CHILD.task, name="bot/helper", parent=MADE.task, credential_hash=MADE_CHILD.hash, ends_at=1_500.0
+)
+SECOND = msgspec.structs.replace(
+    CHILD, id=MADE_SECOND.task, name="bot/helper/second", parent=MADE_CHILD.task, credential_hash=MADE_SECOND.hash
+)
+
+
+def delegate(*tasks: Task, text: str = MADE_SECOND.text, now: float = 1_100.0, record: AgentRecord = RECORD) -> Answer:
+    return asyncio.run(TaskCredentials(tasks, (record,)).authenticate(Presented(text), now))
+
+
+def test_a_delegate_speaks_for_everybody_whose_task_it_hangs_on() -> None:
+    answer = delegate(ACTIVE, CHILD, SECOND)
+    assert isinstance(answer, Identity)
+    assert (answer.name, answer.task, answer.delegated_by) == ("bot/helper/second", MADE_SECOND.task, MADE_CHILD.task)
+    assert [(one.name, one.task, one.delegated_by) for one in answer.on_behalf_of] == [
+        ("bot", MADE.task, ""),
+        ("bot/helper", MADE_CHILD.task, MADE.task),
+    ]
+    assert all(one.on_behalf_of == () for one in answer.on_behalf_of)
+    assert (answer.groups, answer.owner, answer.cluster) == (("bots",), "person:alice", "prod")
+    assert answer.expires_at == 1_500.0
+
+
+def test_its_root_is_as_the_credential_of_the_roots_task_would_say() -> None:
+    answer = delegate(ACTIVE, CHILD, text=MADE_CHILD.text)
+    assert isinstance(answer, Identity)
+    assert answer.on_behalf_of == (ask(),)
+
+
+def test_a_delegate_is_worth_nothing_without_each_of_those_tasks() -> None:
+    everything = (ACTIVE, CHILD, SECOND)
+    for missing in everything:
+        answer = delegate(*(one for one in everything if one is not missing))
+        assert isinstance(answer, Rejected)
+    for over in (ACTIVE, CHILD):
+        ended = over.after(TaskEvent.REVOKED, 1_050.0)
+        answer = delegate(*(ended if one is over else one for one in everything))
+        assert isinstance(answer, Rejected)
+        assert "is over" in answer.reason
+
+
+@pytest.mark.parametrize("now", [1_400.0, 1_450.0])
+def test_a_delegate_ends_with_the_first_of_them_to_end(now: float) -> None:
+    short = msgspec.structs.replace(CHILD, ends_at=1_400.0)
+    assert isinstance(delegate(ACTIVE, short, SECOND, now=now), Rejected)
+    assert isinstance(delegate(ACTIVE, short, SECOND, now=1_399.0), Identity)
+
+
+def test_an_end_of_the_agent_is_one_of_its_delegates() -> None:
+    for change in ({"paused": True}, {"ends_at": 1_050.0}, {"created_at": 1_050.0}):
+        assert isinstance(delegate(ACTIVE, CHILD, SECOND, record=msgspec.structs.replace(RECORD, **change)), Rejected)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"name": "other/helper/second"},
+        {"name": "bot/helper/second/third"},
+        {"name": "bot/helper"},
+        {"cluster": "dev"},
+        {"parent": MADE_SECOND.task},
+        {"parent": "t9"},
+    ],
+)
+def test_a_task_that_hangs_on_none_that_fits_is_nobodys(strange: dict[str, str]) -> None:
+    assert isinstance(delegate(ACTIVE, CHILD, msgspec.structs.replace(SECOND, **strange)), Rejected)

@@ -14,7 +14,7 @@ from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter
 from narrowgate.core.identity import Kind
 from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.sign_in import Client, SignIn
-from narrowgate.core.tasks import Task, TaskState
+from narrowgate.core.tasks import Task, TaskEvent, TaskState
 from narrowgate.core.wanted import read_wanted
 from narrowgate.main.task_ends import TaskEnds, ended_task
 from narrowgate.store.open import open_store
@@ -187,3 +187,38 @@ def test_tasks_that_wait_lapse_in_the_store_and_what_people_said_is_made_good(st
     for now in (1001.0, 0.0, 9999.0, 1001.0):
         ends.sweep(now)
     assert store.change_stamp() == stamp
+
+
+def delegated(task_id: str, parent: str, name: str, **other: Any) -> Task:
+    return task(id=task_id, parent=parent, name=name, **other)
+
+
+def test_what_hangs_on_a_task_that_ended_unnoticed_ends_in_one_sweep(store: Store) -> None:
+    store.add_agent(AGENT, by="x", at=900.0)
+    line = [task(id="z"), delegated("m", "z", "bot/a"), delegated("a", "m", "bot/a/b")]
+    for one in line:
+        store.tasks.add(one, by="x", at=1_000.0)
+    over = line[0].after(TaskEvent.COMPLETED, 1_010.0)
+    store.tasks.change(over, was=line[0], by="agent:bot", at=1_010.0)
+    TaskEnds(store).sweep(1_011.0)
+    for task_id in ("m", "a"):
+        kept = store.tasks.get(task_id)
+        assert (kept.state, kept.ended_with) == (TaskState.REVOKED, "z")
+        assert kept.ended_because == "task z, which it was delegated from, was completed"
+
+
+def test_a_pause_of_the_agent_ends_what_it_delegated(store: Store) -> None:
+    store.add_agent(msgspec.structs.replace(AGENT, paused=True), by="x", at=900.0)
+    store.tasks.add(task(), by="x", at=1_000.0)
+    store.tasks.add(delegated("c", "t", "bot/a"), by="x", at=1_000.0)
+    TaskEnds(store).sweep(1_001.0)
+    assert (
+        store.tasks.get("c").ended_because == "task t, which it was delegated from, was revoked: the agent was paused"
+    )
+
+
+def test_what_hangs_on_nothing_that_is_kept_ends() -> None:
+    child = delegated("c", "t", "bot/a")
+    assert "kept no more" in ended_task(child, AGENT, 1_001.0).ended_because
+    assert ended_task(child, AGENT, 1_001.0, parent=task()) == child
+    assert ended_task(child, None, 1_001.0, parent=task()).ended_because == "the agent was removed"
