@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalState
@@ -25,8 +25,18 @@ log = logging.getLogger("narrowgate")
 class Loading:
     """What `proxy.state.State.follow` asks, answered from a store."""
 
-    def __init__(self, store: Store, identification: Identification, *, needs_policies: bool = True) -> None:
-        """`needs_policies` False: before the first revision there are none, rather than nothing to judge by."""
+    def __init__(
+        self,
+        store: Store,
+        identification: Identification,
+        *,
+        needs_policies: bool = True,
+        also: Callable[[], None] | None = None,
+    ) -> None:
+        """`needs_policies` False: before the first revision there are none, rather than nothing to judge by. `also` is
+        called at each reading, before what was read is in force; it may raise what reading raises.
+        """
+        self._also = also
         self._store = store
         self._needs_policies = needs_policies
         self._identification = identification

@@ -29,13 +29,12 @@ def rules(*words: str) -> tuple[Rule, ...]:
     return tuple(read_wanted(text, number) for number, text in enumerate(words, 1))
 
 
-def task(
-    task_id: str, *words: str, parent: str = "", name: str = "bot", seconds: float = 600.0, **more: object
-) -> Task:
+def task(task_id: str, *words: str, parent: str = "", seconds: float = 600.0, **more: object) -> Task:
+    """`t1` is the agent's own, `t2` its delegate's, and so on."""
     made = Task(
         id=task_id,
         kind=Kind.AGENT,
-        name=name,
+        name="bot" + "/a" * int(parent[1:] or 0),
         requested_by="agent:bot",
         cluster="prod",
         purpose="x",
@@ -188,8 +187,9 @@ def test_what_hangs_on_another_cluster_or_a_person_covers_nothing() -> None:
 
 
 def test_chains_that_are_too_long_to_be_judged_count_for_nothing() -> None:
-    line = [task("t0")] + [task(f"t{number}", parent=f"t{number - 1}") for number in range(1, LONGEST_CHAIN + 2)]
+    line = [task("t1")] + [task(f"t{number}", parent=f"t{number - 1}") for number in range(2, LONGEST_CHAIN + 3)]
     assert line[-1] not in in_force(line[::-1])
+    assert line[LONGEST_CHAIN - 1] in in_force(line[:LONGEST_CHAIN])
 
 
 def test_limits_are_no_wider_than_the_parents() -> None:
