@@ -21,7 +21,7 @@ from narrowgate.core.task_limits import TELL_SECONDS
 from narrowgate.core.typed_lines import asks_for, reads_lines
 from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.core.visible import Part
-from narrowgate.proxy.body_recorder import BodyRecorder
+from narrowgate.proxy.body_recorder import BodyRecorder, Brake
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.joined_list import JoinedList
@@ -434,23 +434,29 @@ class Answering:
         client, connection = self._client, self._connection
         sink = self._begin()
         plain: Sink = client
+        brake: Brake | None = None
         if self._recorder is not None:
             plain = self._recorder.through(client, self._head.framing, connection.break_off)
-        client.bind(connection)
+            brake = self._recorder.slowing(connection)
+        client.bind(brake or connection)
         try:
             await connection.relay_to(plain if sink is None else sink)
             if sink is not None:
                 sink.finish()
+            if self._recorder is not None:
+                await self._recorder.caught_up()
             # The connection stays ours until the client has caught up: a slow client may have paused it, and `end` may
             # still break it off. Given back sooner, both would hit whoever has it next.
             await client.flushed()
-        except UpstreamBroken as error:
+        except (UpstreamBroken, Unrecorded) as error:
             if sink is not None and not sink.is_begun and not self._ended_because:
                 # Nothing has left: the caller is told in a Status.
                 raise
             return self._broken_off(str(error))
         finally:
             client.bind(None)
+            if brake is not None:
+                brake.come_off()
         connection.release()
         return self._done()
 

@@ -85,6 +85,24 @@ class LiveRecording:
             await self._recorder.sync(self)
             self.file.seal()
 
+    def catch_up(self, limit: int, then: Callable[[str], None]) -> None:
+        """Put it on the disk until no more than `limit` bytes wait for that, for whoever cannot wait here. `then` is
+        called from the event loop, with what went wrong, empty where nothing did.
+        """
+
+        def synced(problem: str) -> None:
+            if not problem:
+                try:
+                    self.file.seal()
+                except RecordingUnwritable as error:
+                    problem = str(error)
+            if problem or self.file.waiting <= limit:
+                then(problem)
+            else:
+                self._recorder.sync_soon(self, synced)
+
+        self._recorder.sync_soon(self, synced)
+
     async def end(self, reason: str, *what: What) -> RecordingHead:
         """Record the end, finish the file and have it sent. Whoever began must come here, however the session ended.
 
@@ -180,7 +198,24 @@ class Recorder:
     async def sync(self, live: LiveRecording) -> None:
         """Put one recording on the disk and tell the trail of its new blocks. Raises RecordingUnwritable."""
         live.is_dirty = False
-        head = await asyncio.get_running_loop().run_in_executor(self._disk, live.file.sync)
+        self._synced(live, await asyncio.get_running_loop().run_in_executor(self._disk, live.file.sync))
+
+    def sync_soon(self, live: LiveRecording, then: Callable[[str], None]) -> None:
+        """As `sync`, and `then` is called with what went wrong, empty where nothing did."""
+        live.is_dirty = False
+        syncing = asyncio.wrap_future(self._disk.submit(live.file.sync))
+
+        def done(syncing: asyncio.Future[RecordingHead]) -> None:
+            if syncing.cancelled():
+                return
+            error = syncing.exception()
+            if error is None:
+                self._synced(live, syncing.result())
+            then("" if error is None else str(error))
+
+        syncing.add_done_callback(done)
+
+    def _synced(self, live: LiveRecording, head: RecordingHead) -> None:
         if head.blocks > live.told_blocks:
             live.told_blocks = head.blocks
             self._told(head)

@@ -10,7 +10,7 @@ import pytest
 from tests.recorded_sessions import header, read
 
 from narrowgate.core.recording import BodyData, Ended, Entry
-from narrowgate.proxy.body_recorder import BodyRecorder
+from narrowgate.proxy.body_recorder import BodyRecorder, Brake
 from narrowgate.proxy.recordings import LiveRecording, Recorder
 from narrowgate.proxy.session_relay import Unrecorded
 from narrowgate.recordings.folder import FolderStore
@@ -109,3 +109,85 @@ def test_what_cannot_be_kept_breaks_the_answer_off_and_does_not_pass(tmp_path: P
         await recorder.close()
 
     asyncio.run(main())
+
+
+class Source:
+    """What can be slowed down."""
+
+    def __init__(self) -> None:
+        self.is_read = True
+        self.turns = 0
+
+    def pause(self) -> None:
+        assert self.is_read
+        self.is_read = False
+        self.turns += 1
+
+    def resume(self) -> None:
+        assert not self.is_read
+        self.is_read = True
+
+
+def test_nothing_is_read_while_too_much_waits_for_the_disk_and_all_of_it_is_kept(tmp_path: Path) -> None:
+    sent = bytes(range(256)) * 4096
+
+    async def main() -> None:
+        recorder = Recorder(Spool.open(tmp_path / "spool", "w0", ()), FolderStore(tmp_path / "kept"), lambda _: None)
+        body = BodyRecorder(recorder.begin(header()), limit=100_000)
+        source, client = Source(), Client()
+        through = body.through(client, Framing(until_close=True), fail)
+        brake = body.slowing(source)
+        for at in range(0, len(sent), 32_768):
+            through.write(sent[at : at + 32_768])
+            if not source.is_read:
+                await body.caught_up()
+            assert source.is_read
+        assert source.turns > 1
+        assert client.sent == sent
+        brake.come_off()
+        await body.end("over")
+        await recorder.close()
+
+    asyncio.run(main())
+    (path,) = (tmp_path / "spool").rglob("*.recording")
+    assert payload(read(path)[1:]) == sent
+
+
+def test_what_could_not_be_put_on_the_disk_lets_nothing_more_pass(tmp_path: Path) -> None:
+    failed: list[str] = []
+
+    async def main() -> Client:
+        recorder = Recorder(Spool.open(tmp_path / "spool", "w0", ()), FolderStore(tmp_path / "kept"), lambda _: None)
+        live = recorder.begin(header())
+        body = BodyRecorder(live, limit=1_000)
+        client = Client()
+        through = body.through(client, Framing(until_close=True), failed.append)
+        body.slowing(Source())
+        through.write(b"a" * 2_000)
+        # As a disk does that has gone: the file is closed under whoever syncs it.
+        live.file.close()
+        with pytest.raises(Unrecorded):
+            await body.caught_up()
+        through.write(b"b")
+        assert client.sent == b"a" * 2_000
+        await recorder.close()
+        return client
+
+    asyncio.run(main())
+    assert failed
+    assert "cannot be recorded" in failed[0]
+
+
+def test_a_source_is_read_again_when_neither_client_nor_recorder_hold_it() -> None:
+    source = Source()
+    brake = Brake(source)
+    brake.pause()
+    brake.hold()
+    brake.resume()
+    assert not source.is_read
+    brake.let_go()
+    assert source.is_read
+    brake.hold()
+    brake.come_off()
+    brake.let_go()
+    assert not source.is_read
