@@ -34,6 +34,7 @@ from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.keys.saml_key import SAMLKey
+from narrowgate.recordings.port import RecordingStore
 from narrowgate.store.port import Store
 
 
@@ -63,6 +64,8 @@ class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
     modes: Mapping[str, UpstreamMode] = {}
     trail: Path | None = None
     """The folder of the record."""
+    recordings: RecordingStore | None = None
+    """Where finished recordings are kept."""
     slack: Sequence[SlackReceiver] = ()
     """Channels in which people may answer by buttons."""
 
@@ -101,6 +104,7 @@ def control_app(parts: ControlParts) -> Starlette:
         modes=parts.modes,
         providers=providers,
         trail=parts.trail,
+        recordings=parts.recordings,
     )
     routes = [
         *pages.routes(),

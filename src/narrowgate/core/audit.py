@@ -56,6 +56,12 @@ OWN_API = {"apiGroup": "narrowgate.dev", "apiVersion": "v1alpha1"}
 _EMERGENCY = "narrowgate.dev/emergency"
 """The annotation of everything that is done in an emergency, and of taking it."""
 
+_ASKED_BECAUSE = "narrowgate.dev/asked-because"
+"""The annotation of a reason that came with a call to the gate's own API."""
+
+BECAUSE_LIMIT = 500
+"""Characters of it that are kept: more than any call takes."""
+
 REDACTED = "[redacted]"
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
@@ -93,6 +99,8 @@ class ActsOn(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     emergency: bool = False
     """Whether an emergency is taken by it."""
+    because: str = ""
+    """Why, in the words of whoever asks for it."""
 
 
 Verdict = Decision | Malformed | Failed | Permitted
@@ -169,6 +177,8 @@ class RequestEvents:
         self._head = self._lead % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
         if asked.acts_on is not None and asked.acts_on.emergency:
             self._annotations += _members({_EMERGENCY: "true"})
+        if asked.acts_on is not None and asked.acts_on.because:
+            self._annotations += _members({_ASKED_BECAUSE: redact(asked.acts_on.because)[:BECAUSE_LIMIT]})
         verb, reference = _what(asked)
         self._common = b'"requestURI":%b,"verb":%b,"user":%b,"sourceIPs":[%b]%b%b' % (
             request_uri(asked.target),

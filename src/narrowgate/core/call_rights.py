@@ -51,6 +51,7 @@ class Action(enum.Enum):
     COMPLETE_TASK = "complete tasks"
     REVOKE_TASK = "revoke tasks"
     NARROW_TASK = "narrow tasks"
+    DELEGATE_TASK = "delegate tasks"
     GET_DENIED = "look at refused requests"
     LIST_APPROVALS = "list approvals"
     GET_APPROVAL = "look at an approval"
@@ -64,6 +65,8 @@ class Action(enum.Enum):
     GET_RECORD = "look at the record"
     LIST_SESSIONS = "list sessions"
     END_SESSION = "end sessions"
+    HOLD_RECORDING = "put recordings on hold"
+    LIFT_HOLD = "lift holds"
 
 
 class Reach(enum.IntEnum):
@@ -125,6 +128,8 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.COMPLETE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.REVOKE_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.NARROW_TASK: _row(member=Reach.OWN, admin=Reach.ALL),
+        # Whoever works on a task, and nobody in their place: it is their own access that they hand on.
+        Action.DELEGATE_TASK: _row(member=Reach.OWN),
         Action.GET_DENIED: _row(member=Reach.OWN, admin=Reach.ALL),
         Action.LIST_APPROVALS: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
         Action.GET_APPROVAL: _row(member=Reach.OWN, approver=Reach.ALL, auditor=Reach.ALL, admin=Reach.ALL),
@@ -142,12 +147,17 @@ RIGHTS: Mapping[Action, Mapping[Role, Reach]] = MappingProxyType(
         Action.LIST_SESSIONS: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
         # Whoever may watch a session may stop it: what it does wrong cannot wait for somebody with another role.
         Action.END_SESSION: _row(member=Reach.OWN, auditor=Reach.ALL, admin=Reach.ALL),
+        # Not to those whom a recording may speak against: they could let retention remove it.
+        Action.HOLD_RECORDING: _row(auditor=Reach.ALL, admin=Reach.ALL),
+        Action.LIFT_HOLD: _row(auditor=Reach.ALL, admin=Reach.ALL),
     }
 )
 
-AT_WORK: frozenset[Action] = frozenset({Action.WHOAMI, Action.GET_TASK, Action.COMPLETE_TASK, Action.GET_APPROVAL})
-"""What a task's own credential may do here: look at its task and end it, and see what its requests wait for. It never
-gets anything more by itself."""
+AT_WORK: frozenset[Action] = frozenset(
+    {Action.WHOAMI, Action.GET_TASK, Action.COMPLETE_TASK, Action.GET_APPROVAL, Action.DELEGATE_TASK}
+)
+"""What a task's own credential may do here: look at its task and end it, see what its requests wait for, hand on a part
+of it, and look at and end what it handed on. It never gets anything more by itself."""
 
 
 def right_of(action: Action, roles: Collection[Role]) -> Right | None:

@@ -35,6 +35,8 @@ from narrowgate.main.recordings import RecordingRetention
 from narrowgate.main.retention import Retention
 from narrowgate.main.search_index import SearchIndex
 from narrowgate.main.task_ends import TaskEnds
+from narrowgate.main.text_filling import text_filling
+from narrowgate.main.text_following import TextFollowing
 from narrowgate.main.trails import open_trail
 from narrowgate.proxy.listener import server_context
 from narrowgate.proxy.state import State, StateStale
@@ -62,7 +64,9 @@ class ControlProcess:
         self._identification = Identification(config.authentication, keys, Port.CONTROL, self._clusters.by_name)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
-        self._recordings = RecordingRetention(recording_store(config), config.recordings_kept)
+        self._recordings = recording_store(config)
+        self._retention = RecordingRetention(self._recordings, config.recordings_kept)
+        self._texts = TextFollowing(text_filling(config))
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
 
     async def run(self, parent_lives: int) -> None:
@@ -89,8 +93,9 @@ class ControlProcess:
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
                     tasks.create_task(SearchIndex(self._config.data_dir / "trail").follow()),
+                    tasks.create_task(self._texts.follow()),
                     tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
-                    tasks.create_task(self._recordings.follow()),
+                    tasks.create_task(self._retention.follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
@@ -125,6 +130,7 @@ class ControlProcess:
             saml_key=saml_key(config),
             bindings=config.roles,
             trail=config.data_dir / "trail",
+            recordings=self._recordings,
             modes={cluster.name: cluster.mode for cluster in config.clusters},
             slack=[receiver for receiver in config.receivers if isinstance(receiver, SlackReceiver)],
         )

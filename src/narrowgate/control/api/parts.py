@@ -17,6 +17,7 @@ from narrowgate.control.sign_in import Provider
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.roles import RoleBinding
 from narrowgate.core.rulebook import Rulebook
+from narrowgate.recordings.port import RecordingStore
 from narrowgate.store.port import Store
 
 MOST_SEARCHES = 2
@@ -45,6 +46,8 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True):
     """Since when rules stand."""
     requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
     """Held while a task is counted and kept, so that two at once are not both the last one allowed."""
+    recordings: RecordingStore | None = None
+    """Where finished recordings are kept, for holds; without it there are none."""
     trail: Path | None = None
     """The folder of the record, for searches; without it there are none."""
     searching: threading.Semaphore = msgspec.field(default_factory=lambda: threading.Semaphore(MOST_SEARCHES))

@@ -159,7 +159,8 @@ def _permitted(call: Call, caller: Caller) -> Right:
     if caller.identity.task and call.action not in AT_WORK:
         raise Problem(
             Trouble.FORBIDDEN,
-            f"a task's credential cannot {call.action.value}: it may look at its task and complete it; use your own",
+            f"a task's credential cannot {call.action.value}: it may look at its task, delegate of it and complete it; "
+            "use your own",
         )
     right = right_of(call.action, caller.roles)
     if right is None:
@@ -187,6 +188,7 @@ def _acts_on(call: Call, request: Request, body: object) -> ActsOn:
         resource=call.resource,
         name=redact(name)[:_MOST_NAME],
         emergency=call.action is Action.TAKE_EMERGENCY,
+        because=getattr(body, "because", ""),
     )
 
 

@@ -39,6 +39,7 @@ from narrowgate.core.roles import Role, RoleBinding
 from narrowgate.core.rulebook import Rulebook, compile_policies
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import read_wanted
+from narrowgate.recordings.folder import FolderStore
 from narrowgate.store.open import open_store
 
 SETTINGS = ControlSettings(
@@ -128,6 +129,7 @@ class Api:
         self.folder = folder
         self.store = open_store("", folder)
         (folder / "trail").mkdir()
+        self.recordings = FolderStore(folder / "recordings")
         self.memory = Journal()
         key = Ed25519PrivateKey.generate()
         self._genuine = Genuine(key.public_key())
@@ -147,6 +149,7 @@ class Api:
             modes={"dev": UpstreamMode.CREDENTIAL, "prod": UpstreamMode.IMPERSONATE},
             providers=(Provider(source="oidc:corp", title="Corp"),),
             trail=folder / "trail",
+            recordings=self.recordings,
         )
         self.app = Starlette(routes=api_routes(self.parts))
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
+from tests.recorded_sessions import PACKING, a_session, header, sealing
 from tests.unit.trail.sealed import SIGNER
 
 from narrowgate.main.search_index import SearchIndex
+from narrowgate.recordings.live_file import LiveFile
+from narrowgate.recordings.port import RecordingStore
 from narrowgate.trail.journal import Journal
+
+BEGAN = 1_767_312_000_000_000
+"""2026-01-02, when the sessions of `began` began; Unix microseconds."""
 
 
 def did(folder: Path, *done: tuple[str, str, str]) -> None:
@@ -59,3 +66,14 @@ def began(folder: Path, *begun: tuple[str, str, str, str, bool]) -> None:
     journal.write()
     journal.close()
     SearchIndex(folder).take_in()
+
+
+def keep(folder: Path, store: RecordingStore, session: str, at: int = BEGAN) -> str:
+    """Put a recording of that session into its store, by way of `folder`; its name."""
+    folder.mkdir(exist_ok=True)
+    live = LiveFile.begin(folder, msgspec.structs.replace(header(session), began=at), sealing(), PACKING)
+    live.write(a_session())
+    name = live.finish().name
+    (path,) = folder.glob(f"*.{session}.recording")
+    store.put(name, path)
+    return name

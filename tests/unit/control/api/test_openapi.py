@@ -10,7 +10,7 @@ import pytest
 from starlette.routing import Route
 from tests.unit.control.api.calling import PEOPLE, POLICY, Api, document
 from tests.unit.control.api.questions import asked, bearer_of, signed_in, waiting_and_approved
-from tests.unit.control.api.recorded import began, did
+from tests.unit.control.api.recorded import began, did, keep
 
 from narrowgate.control.api import api_routes
 from narrowgate.control.api.calls import PREFIX
@@ -151,6 +151,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.store.denied_requests.tell([denied], now=now)
     did(api.folder / "trail", ("hers-did", "agent:hers", "person:olga"))
     began(api.folder / "trail", ("hers-runs", "agent:hers", "person:olga", "exec", True))
+    keep(api.folder / "spool", api.recordings, "hers-runs")
     bot = waiting_and_approved(api, "waitswaitswaitsw")
     asked(api)
     asked(api, id="q2", digest="other")
@@ -198,6 +199,8 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("getRecord", "owner", "/records/hers-did", None),
         ("listSessions", "owner", "/sessions?running=true", None),
         ("endSession", "owner", "/sessions/hers-runs/end", {"because": "odd"}),
+        ("holdSession", "auditor", "/sessions/hers-runs/hold", {"because": "case 12"}),
+        ("liftHold", "auditor", "/sessions/hers-runs/lift", None),
         ("listApprovals", approver, "/approvals", None),
         ("getApproval", approver, "/approvals/q1", None),
         ("approve", approver, "/approvals/q1/approve", {"comment": "fine"}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
-from tests.unit.control.api.recorded import began, did
+from tests.unit.control.api.recorded import began, did, keep
 
 from narrowgate.authenticators.access_credential import Port
 from narrowgate.control.api.calls import PREFIX
@@ -80,6 +80,8 @@ EXPECTED = {
     "listSessions":        "401 401 401  403 403 403  200 200 200 200 200  200 200",
     # Whoever may watch one may stop it.
     "endSession":          "401 401 401  403 403 403  404 404 404 200 200  200 200",
+    "holdSession":         "401 401 401  403 403 403  403 403 403 200 200  403 403",
+    "liftHold":            "401 401 401  403 403 403  403 403 403 200 200  403 403",
     # Delegating takes a sign-in that runs, like answering: see test_delegations. The one that is ended is zoe's.
     "listDelegations":     "401 401 401  200 200 200  200 200 200 200 200  200 200",
     "delegate":            "401 401 401  403 403 403  403 403 403 403 403  403 403",
@@ -102,6 +104,7 @@ BODIES: dict[str, Any] = {
     "narrowTask": {"keep": ["allow-1"]},
     "deny": {"reason": "tests"},
     "endSession": {"because": "tests"},
+    "holdSession": {"because": "tests"},
     "answerApprovals": {"ids": ["hers-asks"], "answer": "yes"},
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
@@ -162,6 +165,8 @@ def prepare(api: Api) -> None:
         ("hers-runs", "agent:hers", "person:olga", "exec", True),
         ("theirs-runs", "agent:theirs", "group:sre", "exec", True),
     )
+    for session in ("hers-runs", "theirs-runs"):
+        keep(api.folder / "spool", api.recordings, session)
     question = ApprovalQuestion(
         id="hers-asks",
         asks=(Approval((Approvers("sre", 1),), 600.0),),
