@@ -57,6 +57,10 @@ def _here(place: SessionPlace, session: str, because: str) -> str:
         found, is_over = recording.header.session, recording.finished
     if is_over:
         raise Failed(f"session {found} is over already", "", f"see `narrowgate sessions show {found}`")
+    if not place.is_live(name):
+        raise Failed(
+            f"session {found} ended with its gate, which was killed", "", "the next start finishes its recording"
+        )
     with opened_store(place.config) as store:
         store.session_ends.end(found, because, by=local_operator(), at=time.time())
     give_up = time.monotonic() + LONGEST_WAIT

@@ -18,8 +18,8 @@ from narrowgate.core.recording import Ended, Exited, Header, RecordingHead
 from narrowgate.core.session_story import MICROSECONDS
 from narrowgate.recordings.errors import NewerRecording, RecordingDamaged, RecordingKeyMissing
 from narrowgate.recordings.finding import open_recording
-from narrowgate.recordings.listing import days_of, live_names, session_of
-from narrowgate.recordings.port import NoSuchRecording, RecordingStore
+from narrowgate.recordings.listing import days_of, session_of, written_names
+from narrowgate.recordings.port import Hold, NoSuchRecording, RecordingStore
 from narrowgate.recordings.reading import Recording
 from narrowgate.recordings.sealing import RecordingKey
 from narrowgate.trail.recording_heads import heads_of
@@ -43,11 +43,22 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     exited: Exited | None = None
     ended: Ended | None = None
     problem: str = ""
+    hold: Hold | None = None
 
     @property
     def session(self) -> str:
         """The id of its session."""
         return session_of(self.name)
+
+
+def hold_text(hold: Hold) -> str:
+    """Who holds a recording, since when and why, in one line."""
+    return " ".join(filter(None, (hold.by, hold.at[:10] and f"since {hold.at[:10]}:", hold.reason)))
+
+
+def hold_document(hold: Hold | None) -> dict[str, str] | None:
+    """The same for programs; None where nobody holds it."""
+    return None if hold is None else {"by": hold.by, "because": hold.reason, "at": hold.at}
 
 
 class SessionPlace:
@@ -57,20 +68,20 @@ class SessionPlace:
         """Raises ConfigError."""
         self.config = config
         self.trail: Path = config.data_dir / "trail"
-        self._store: RecordingStore = recording_store(config)
+        self.store: RecordingStore = recording_store(config)
         self._spools: Path = config.data_dir / "spool"
         self._keys: Sequence[RecordingKey] = recording_keys(config)
 
     def listed(self) -> Iterator[Listed]:
         """All of them, newest first, few more opened than are asked for. Raises RecordingsUnavailable, OSError."""
-        for _, latest in days_of(self._store, self._spools):
-            live = live_names(self._spools)
+        for _, latest in days_of(self.store, self._spools):
+            live = written_names(self._spools)
             looked: list[tuple[float, str, Listed]] = []
             for name in sorted(latest, key=lambda each: latest[each], reverse=True):
                 # Nothing that is not opened yet began later than this; the newest of the others can be told.
                 while looked and -looked[0][0] > latest[name] + CLOCK_SECONDS:
                     yield heappop(looked)[2]
-                one = self._look(name, is_live=name in live)
+                one = msgspec.structs.replace(self._look(name, is_live=name in live), hold=self.store.held(name))
                 began = one.header.began / MICROSECONDS if one.header else 0.0
                 heappush(looked, (-began, name, one))
             while looked:
@@ -82,7 +93,7 @@ class SessionPlace:
         Sessions of one process have one beginning, and count at their end.
         """
         found: list[str] = []
-        for _, names in days_of(self._store, self._spools):
+        for _, names in days_of(self.store, self._spools):
             for name in names:
                 known = session_of(name)
                 if known == session:
@@ -99,11 +110,11 @@ class SessionPlace:
 
     def open(self, name: str) -> AbstractContextManager[Recording]:
         """The recording as it is now. Raises what `open_recording` raises."""
-        return open_recording(name, self._store, self._spools, self._keys)
+        return open_recording(name, self.store, self._spools, self._keys)
 
     def is_live(self, name: str) -> bool:
-        """Whether it is being written, or was when its gate was killed. Raises OSError."""
-        return name in live_names(self._spools)
+        """Whether a process of the gate writes it now. Raises OSError."""
+        return name in written_names(self._spools)
 
     def vouched(self, name: str, header: Header) -> list[RecordingHead]:
         """What the record says of it. Raises OSError."""

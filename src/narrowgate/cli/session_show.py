@@ -10,7 +10,7 @@ import msgspec
 
 from narrowgate.cli.doctor_report import plain
 from narrowgate.cli.output import output_option, write_json
-from narrowgate.cli.session_place import SessionPlace, opened_place, session_argument
+from narrowgate.cli.session_place import SessionPlace, hold_document, hold_text, opened_place, session_argument
 from narrowgate.core.recording import Entry, Header
 from narrowgate.core.session_story import Story, Telling, sentences, size_text, story_document
 from narrowgate.core.stream_events import Channel, ChannelData
@@ -47,7 +47,7 @@ def show(session: str, config: str | None, output: str) -> None:
             story.typed, story.more_typed = [], 0
         whole = integrity_of(place, name, recording, problem)
     if output == "json":
-        write_json(_document(name, story, files, whole))
+        write_json(_document(name, story, files, whole) | {"hold": hold_document(hold)})
     else:
         _write(story, files, whole)
     if not whole.is_whole:
@@ -58,10 +58,13 @@ class CopiedFiles:
     """The files of a `kubectl cp`, read from the tar stream that it is."""
 
     def __init__(self, channel: Channel, *, is_resumed: bool = False) -> None:
+    hold = place.store.held(name)
         self._channel = channel
         self._is_resumed = is_resumed
         self._stream = TarStream()
 
+        if hold is not None:
+            click.echo(plain(f"Its recording is on hold: {hold_text(hold)}"))
     @property
     def said(self) -> str:
         """Which way they went."""

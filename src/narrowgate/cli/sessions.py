@@ -14,7 +14,8 @@ from narrowgate.cli.output import config_option, note, output_option, write_json
 from narrowgate.cli.session_end import end
 from narrowgate.cli.session_export import export
 from narrowgate.cli.session_follow import follow
-from narrowgate.cli.session_place import Listed, opened_place
+from narrowgate.cli.session_hold import hold, lift
+from narrowgate.cli.session_place import Listed, hold_document, hold_text, opened_place
 from narrowgate.cli.session_replay import replay
 from narrowgate.cli.session_show import show
 from narrowgate.core.audit_query import KINDS, moment_before
@@ -28,7 +29,7 @@ DEFAULT_LIMIT = 50
 WIDEST_COMMAND = 40
 """Characters of a command in the table; `show` has all of it."""
 
-_HEADS = ("ID", "BEGAN", "LENGTH", "WHO", "KIND", "CLUSTER", "POD", "COMMAND", "END")
+_HEADS = ("ID", "BEGAN", "LENGTH", "WHO", "KIND", "CLUSTER", "POD", "COMMAND", "END", "HOLD")
 
 
 @click.group()
@@ -36,7 +37,7 @@ def sessions() -> None:
     """Recorded sessions: list them, tell what happened, play them again, watch and end those that run."""
 
 
-for command in (show, replay, export, follow, end):
+for command in (show, replay, export, follow, end, hold, lift):
     sessions.add_command(command)
 
 
@@ -115,7 +116,7 @@ def _fits(header: Header, wanted: dict[str, Any]) -> bool:
 def _row(one: Listed) -> list[str]:
     header = one.header
     if header is None:
-        return [one.session, one.name[:10], "-", "-", "-", "-", "-", "-", "cannot be read"]
+        return [one.session, one.name[:10], "-", "-", "-", "-", "-", "-", "cannot be read", _hold(one)]
     return [
         one.session,
         moment_text(header.began / MICROSECONDS),
@@ -126,6 +127,7 @@ def _row(one: Listed) -> list[str]:
         place_text(header),
         _cut(what_text(header)),
         _end(one),
+        _hold(one),
     ]
 
 
@@ -137,6 +139,10 @@ def _end(one: Listed) -> str:
     return one.ended.reason if one.ended is not None else "cut"
 
 
+def _hold(one: Listed) -> str:
+    return "" if one.hold is None else _cut(hold_text(one.hold))
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= WIDEST_COMMAND else text[: WIDEST_COMMAND - 3] + "..."
 
@@ -144,7 +150,7 @@ def _cut(text: str) -> str:
 def _document(one: Listed) -> dict[str, Any]:
     header = one.header
     if header is None:
-        return {"session": one.session, "recording": one.name, "live": one.is_live, "problem": one.problem}
+        return {"session": one.session, "recording": one.name, "live": one.is_live, "problem": one.problem} | _held(one)
     return {
         "session": one.session,
         "recording": one.name,
@@ -162,4 +168,9 @@ def _document(one: Listed) -> dict[str, Any]:
         "task": header.task,
         "exitCode": one.exited.code if one.exited is not None else None,
         "ended": one.ended.reason if one.ended is not None else None,
-    }
+        "cut": not one.is_live and one.ended is None,
+    } | _held(one)
+
+
+def _held(one: Listed) -> dict[str, Any]:
+    return {"hold": hold_document(one.hold)}

@@ -8,11 +8,18 @@ from pathlib import Path
 
 from narrowgate.recordings.names import FINISHED, LIVE, name_in_spool
 from narrowgate.recordings.port import RecordingStore
+from narrowgate.recordings.spool import is_written
 
 
 def live_names(spools: Path) -> set[str]:
     """Those that are being written, or that a killed gate left. `spools` is `<dataDir>/spool`. Raises OSError."""
     return _names(spools, LIVE)
+
+
+def written_names(spools: Path) -> set[str]:
+    """Those that a process of this machine writes now: without what a killed gate left. Raises OSError."""
+    written = [folder for folder in spools.glob("*/") if is_written(folder)]
+    return {name for folder in written for name in _names_in(folder, LIVE)}
 
 
 def days_of(store: RecordingStore, spools: Path) -> Iterator[tuple[str, dict[str, float]]]:
@@ -39,5 +46,9 @@ def _day(name: str) -> str:
 
 
 def _names(spools: Path, suffix: str) -> set[str]:
-    found = (name_in_spool(path) for path in spools.glob(f"*/*{suffix}"))
+    return {name for folder in spools.glob("*/") for name in _names_in(folder, suffix)}
+
+
+def _names_in(folder: Path, suffix: str) -> set[str]:
+    found = (name_in_spool(path) for path in folder.glob(f"*{suffix}"))
     return {name for name in found if name is not None}

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -39,6 +40,11 @@ _PROBE_BYTES = 64 * 1024
 
 _HEADER_BYTES = 16 * 1024
 """Of a recording with a long command line; what `begin` writes."""
+
+_LOCK = "lock"
+_LOOKS = 100
+_LOOK_SECONDS = 0.02
+"""For as long, all in all, a starting process waits for those who look whether anybody writes."""
 
 _RESERVE = "reserve"
 _RESERVE_BYTES = 1024 * 1024
@@ -196,15 +202,43 @@ class Spool:
                 path.rename(self._folder / path.name)
 
 
+def is_written(folder: Path) -> bool:
+    """Whether a process of this machine writes in a spool now; what is live in others, a killed gate has left.
+
+    Raises OSError.
+    """
+    try:
+        file = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _has(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
+
+
 def _locked(folder: Path) -> int | None:
     """The lock of a spool; None where another process holds it. Raises OSError."""
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
+        for _ in range(_LOOKS):
+            if _has(file, fcntl.LOCK_EX):
+                return file
+            # A writer keeps others from sharing it. Somebody who only looks (`is_written`) shares, for microseconds.
+            if not _has(file, fcntl.LOCK_SH):
+                break
+            fcntl.flock(file, fcntl.LOCK_UN)
+            time.sleep(_LOOK_SECONDS)
     except OSError:
         os.close(file)
         raise
-    return file
+    os.close(file)
+    return None
+
+
+def _has(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

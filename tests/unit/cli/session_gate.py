@@ -65,6 +65,10 @@ class SessionGate:
         self._journal.append_recording(head)
         self._journal.write()
 
+    def reopen(self) -> None:
+        """Hold the spool again, after its `close`, without taking up what is in it."""
+        self.spool = Spool.open(self.data / "spool", "gate-0", self._keys)
+
     def close(self) -> None:
         self.spool.close()
         self._journal.close()

@@ -43,12 +43,25 @@ def test_the_table_says_who_did_what_where_and_how_it_ended(recorded: SessionGat
     code, out, err = recorded.sessions("list")
     lines = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
-    assert lines[0] == ["ID", "BEGAN", "LENGTH", "WHO", "KIND", "CLUSTER", "POD", "COMMAND", "END"]
+    assert lines[0] == ["ID", "BEGAN", "LENGTH", "WHO", "KIND", "CLUSTER", "POD", "COMMAND", "END", "HOLD"]
     assert lines[1][-1] == "LIVE"
     assert lines[3] == [
         FIRST, "2026-11-18T11:06:40Z", "1.7s", "agent:ci", "exec", "prod", "ci/web-0", "sh", "-c", "ls",
         "exit", "0",
     ]  # fmt: skip
+
+
+def test_what_a_killed_gate_left_is_cut_and_not_live(recorded: SessionGate) -> None:
+    recorded.spool.close()
+    _, out, _ = recorded.sessions("list")
+    assert out.splitlines()[1].split()[-1] == "cut"
+    assert listed(recorded, "--live") == []
+    (left,) = [one for one in json.loads(recorded.sessions("list", "-o", "json")[1]) if one["session"] == RUNNING]
+    assert (left["live"], left["cut"]) == (False, True)
+    code, _, err = recorded.sessions("end", RUNNING, "--because", "x")
+    assert (code, "ended with its gate, which was killed" in err) == (1, True)
+    recorded.reopen()
+    assert listed(recorded, "--live") == [RUNNING]
 
 
 def test_that_there_are_more_is_said(recorded: SessionGate) -> None:

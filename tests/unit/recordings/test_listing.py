@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.recorded_sessions import a_session, header
 
 from narrowgate.recordings.folder import FolderStore
-from narrowgate.recordings.listing import days_of, live_names, session_of
+from narrowgate.recordings.listing import days_of, live_names, session_of, written_names
 from narrowgate.recordings.spool import Spool
 
 DAY = "2026-11-18"
@@ -33,7 +33,7 @@ def test_each_is_listed_once_on_all_its_way(tmp_path: Path) -> None:
     assert listed(store, spools) == [(DAY, names)]
     store.put(names[1], next(each.path for each in spool.finished() if each.name == names[1]))
     assert listed(store, spools) == [(DAY, names)]
-    assert live_names(spools) == {names[0]}
+    assert live_names(spools) == written_names(spools) == {names[0]}
     for each in spool.finished():
         spool.send(each, store)
     ((_, latest),) = days_of(store, spools)
@@ -41,6 +41,8 @@ def test_each_is_listed_once_on_all_its_way(tmp_path: Path) -> None:
     assert {latest[name] for name in names[1:]} == {each.modified for each in store.of_day(DAY)}
     assert [session_of(name) for name in names] == ["s0", "s1", "s2"]
     spool.close()
+    assert live_names(spools) == {names[0]}
+    assert written_names(spools) == set()
 
 
 def test_the_newest_day_comes_first_and_other_files_do_not(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from tests.recorded_sessions import KEY, a_session, header, read
 from narrowgate.core.recording import Ended
 from narrowgate.recordings.errors import RecordingUnwritable
 from narrowgate.recordings.folder import FolderStore
-from narrowgate.recordings.spool import Spool
+from narrowgate.recordings.spool import Spool, SpoolInUse, is_written
 
 NAME = "2026-11-18/6b2a1f9e-0001.recording"
 
@@ -86,3 +88,18 @@ def test_without_its_folder_there_is_no_room(tmp_path: Path) -> None:
     with pytest.raises(RecordingUnwritable, match="cannot be written"):
         spool.probe()
     spool.close()
+
+
+def test_whoever_looks_whether_anybody_writes_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    assert not is_written(tmp_path / "gate-0")
+    spool = Spool.open(tmp_path, "gate-0", ())
+    assert is_written(tmp_path / "gate-0")
+    with pytest.raises(SpoolInUse):
+        Spool.open(tmp_path, "gate-0", ())
+    spool.close()
+    assert not is_written(tmp_path / "gate-0")
+    with (tmp_path / "gate-0/lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        threading.Timer(0.3, fcntl.flock, (look, fcntl.LOCK_UN)).start()
+        # The look is over after a moment, as all of them are.
+        Spool.open(tmp_path, "gate-0", ()).close()
