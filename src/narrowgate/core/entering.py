@@ -154,12 +154,24 @@ def _container(entry: Entry, pod: PodSeen | None) -> str:
     return pod.only_container if pod is not None and not pod.unknown else ""
 
 
+def new_debug_containers(what: Intent) -> tuple[tuple[Entry, str], ...]:
+    """The debug containers that a request would add to a pod, each with its image; none where that is not known."""
+    if what.info.subresource != DEBUG or not isinstance(what.object, dict):
+        return ()
+    added = _added(what.object, what.old_object)
+    return tuple((_debug_container(one), str(_mapping(one).get("image", ""))) for one in added)
+
+
 def _debug_containers(now: Any, before: Any) -> tuple[Entry, ...]:
     """The ephemeral containers that were not there before; one of which nothing is known where nobody can tell."""
     if not isinstance(now, dict):
         return (Entry(is_debug=True),)
+    return tuple(_debug_container(one) for one in _added(now, before))
+
+
+def _added(now: Any, before: Any) -> list[Any]:
     had = {_mapping(one).get("name") for one in _ephemeral(before)}
-    return tuple(_debug_container(one) for one in _ephemeral(now) if _mapping(one).get("name") not in had)
+    return [one for one in _ephemeral(now) if _mapping(one).get("name") not in had]
 
 
 def _debug_container(written: Any) -> Entry:

@@ -5,7 +5,7 @@ impossible, or more than it says.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -19,12 +19,15 @@ from narrowgate.core.commands import (
     has_wildcard,
     pattern_of_text,
 )
-from narrowgate.core.policy import Effect
+from narrowgate.core.policy import Approval, Effect
 from narrowgate.core.yaml_reader import Field, Reader
 
 KEYS: Final = ("containers", "commands", "podSelector", "lines")
 
-_SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
+ReadApproval = Callable[[Reader, Field, Effect], Approval | None]
+"""Reads who must say yes (`rule_file.read_approval`)."""
+
+SHELLS: Final = ("pods/exec", "pods/attach", "pods/ephemeralcontainers")
 _MOST_LABELS: Final = 16
 """Labels of one selector; nobody tells pods apart by more."""
 
@@ -38,15 +41,19 @@ _LABEL_KEY: Final = re.compile(
 
 
 def read_inside(
-    reader: Reader, entries: Mapping[str, Field], effect: Effect, resources: Sequence[str]
+    reader: Reader,
+    entries: Mapping[str, Field],
+    effect: Effect,
+    resources: Sequence[str],
+    read_approval: ReadApproval,
 ) -> dict[str, Any]:
     """The fields of a `Rule` that are about ways into pods; those that are not written are left out."""
     written = [key for key in KEYS if key in entries]
-    others = [resource for resource in resources if resource not in _SHELLS]
+    others = [resource for resource in resources if resource not in SHELLS]
     for key in written:
         if not resources or others:
             which = f", and {others[0]} is another thing: write two rules" if others else ""
-            reader.refuse(entries[key], f"is about getting into pods{which}", f"name some of {', '.join(_SHELLS)}")
+            reader.refuse(entries[key], f"is about getting into pods{which}", f"name some of {', '.join(SHELLS)}")
     found: dict[str, Any] = {}
     if "containers" in entries:
         found["containers"] = _containers(reader, entries["containers"])
@@ -55,16 +62,8 @@ def read_inside(
     if "podSelector" in entries:
         found["pod_labels"] = _labels(reader, entries["podSelector"])
     if "lines" in entries:
-        found.update(_lines(reader, entries["lines"], effect, resources))
+        found.update(_lines(reader, entries["lines"], effect, resources, read_approval))
     return found
-
-
-def asks_about_lines(entries: Mapping[str, Field]) -> bool:
-    """Whether the rule says that people are asked about lines. What is wrong with that, `read_inside` says."""
-    node = entries["lines"].node if "lines" in entries else None
-    if not isinstance(node, yaml.MappingNode):
-        return False
-    return any(isinstance(key, yaml.ScalarNode) and key.value == "approve" for key, _ in node.value)
 
 
 def _containers(reader: Reader, field: Field) -> tuple[str, ...]:
@@ -98,16 +97,27 @@ def _commands(reader: Reader, field: Field, effect: Effect, resources: Sequence[
     return tuple(pattern for _, pattern in found)
 
 
-def _lines(reader: Reader, field: Field, effect: Effect, resources: Sequence[str]) -> dict[str, tuple[Pattern, ...]]:
-    entries = reader.mapping(field, ("deny", "approve"))
+def _lines(
+    reader: Reader, field: Field, effect: Effect, resources: Sequence[str], read_approval: ReadApproval
+) -> dict[str, Any]:
+    entries = reader.mapping(field, ("deny", "approve", "approval"))
     if effect is Effect.DENY:
         reader.refuse(field, "goes with a rule that lets somebody in, and this one denies")
     if "pods/exec" not in resources and "pods/attach" not in resources:
         reader.refuse(field, "nothing is typed into pods/ephemeralcontainers", "name pods/exec and pods/attach")
-    if not entries and isinstance(field.node, yaml.MappingNode):
-        reader.refuse(field, "has neither deny nor approve", 'write lines: {deny: ["rm -rf", shutdown]}')
     named = {"deny": "lines", "approve": "asked_lines"}
-    return {named[key]: tuple(pattern for _, pattern in _patterns(reader, item)) for key, item in entries.items()}
+    if named.keys().isdisjoint(entries) and isinstance(field.node, yaml.MappingNode):
+        reader.refuse(field, "has neither deny nor approve", 'write lines: {deny: ["rm -rf", shutdown]}')
+    found: dict[str, Any] = {
+        name: tuple(pattern for _, pattern in _patterns(reader, entries[key]))
+        for key, name in named.items()
+        if key in entries
+    }
+    if "approval" in entries:
+        if "approve" not in entries:
+            reader.refuse(entries["approval"], "is about lines that people are asked about, and there are none")
+        found["lines_approval"] = read_approval(reader, entries["approval"], Effect.APPROVE)
+    return found
 
 
 def _patterns(reader: Reader, field: Field) -> list[tuple[Field, Pattern]]:

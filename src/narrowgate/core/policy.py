@@ -20,6 +20,7 @@ judging with it `decide`. What the fields of a rule mean, once and for all:
 * **nonResourceURLs** match as RBAC's do: exactly, or as a prefix when they end in `*`.
 * **containers, commands, podSelector** are about getting into pods (`entering`). What is not known of a request covers
   nothing where the rule gives, and is within what the rule guards.
+* **pods** narrows what a rule gives to pods that are as it says (`pod_judging`).
 * **when** is a condition on the request and the object (`conditions`). One that cannot be decided covers nothing where
   the rule gives, and refuses where it guards.
 """
@@ -29,6 +30,8 @@ from __future__ import annotations
 import enum
 
 import msgspec
+
+from narrowgate.core.pod_rules import PodRules
 
 API_VERSION = "narrowgate.dev/v1alpha1"
 
@@ -148,7 +151,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     asked_lines: tuple[tuple[str, ...], ...] | None = None
     """Patterns of lines that are held until people say yes (`lines.approve`); None: none are."""
     lines_approval: Approval | None = None
-    """Who those people are; set where `asked_lines` is."""
+    """Who those people are (`lines.approval`, else the rule's own); set where `asked_lines` is."""
+    pods: PodRules | None = None
+    """What the pods may be that are made, or entered, by what the rule gives; None: nothing is said of them."""
     reveals: bool = False
     """Whether this is what a reveal asks people: it holds the `get` of one object that is covered, and offers nothing.
     """

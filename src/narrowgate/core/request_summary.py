@@ -16,6 +16,7 @@ import orjson
 
 from narrowgate.core.documents import parse_yaml
 from narrowgate.core.duration import duration_text
+from narrowgate.core.entering import new_debug_containers
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.moment import moment_of
@@ -59,7 +60,7 @@ def summary_of(intent: Intent, target: Target, body: bytes, seen: Seen | None, n
     elif info.verb == "delete":
         lines = chain(_deleted(seen, now), _as_sent(intent, body))
     else:
-        lines = _changed(intent, seen, body)
+        lines = chain(_debugged(intent), _changed(intent, seen, body))
     return _bounded(lines)
 
 
@@ -143,6 +144,19 @@ def _stream(target: Target) -> Iterator[str]:
         yield from in_pieces(f"argument {number}", value)
     for value in (value for key, value in target.query if key == "ports"):
         yield f"port: {value}"
+
+
+def _debugged(intent: Intent) -> Iterator[str]:
+    """What a debug container would run, before all else that the write sets."""
+    for entry, image in new_debug_containers(intent):
+        yield f"debug container: {entry.container}"
+        yield from in_pieces("image", image)
+        if entry.target:
+            yield f"sees the processes of: {entry.target}"
+        if not entry.command:
+            yield "runs what its image says, or what is not told"
+        for number, word in enumerate(entry.command, 1):
+            yield from in_pieces(f"argument {number}", word)
 
 
 def in_pieces(title: str, text: str) -> Iterator[str]:

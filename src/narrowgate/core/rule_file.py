@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from narrowgate.core import entry_file
+from narrowgate.core import entry_file, pod_rules_file
 from narrowgate.core.conditions import ConditionInvalid, compile_condition
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, NAMESPACED, PLURAL_OF
 from narrowgate.core.policy import (
@@ -32,7 +32,7 @@ from narrowgate.core.yaml_reader import Field, Reader, meant
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
     "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency", "mountedSecrets",
-    *entry_file.KEYS,
+    *entry_file.KEYS, pod_rules_file.KEY,
 )  # fmt: skip
 
 RESOURCE_VERBS: Final = (
@@ -108,7 +108,12 @@ def read_rule(reader: Reader, field: Field) -> Rule | None:
     when = _condition(reader, entries["when"]) if "when" in entries else ""
     terms = _terms(reader, field, entries, effect, what.get("resources", ())) if effect else {}
     if effect and not urls:
-        terms.update(entry_file.read_inside(reader, entries, effect, what.get("resources", ())))
+        inside = entry_file.read_inside(reader, entries, effect, what.get("resources", ()), read_approval)
+        if "asked_lines" in inside and "lines_approval" not in inside:
+            inside["lines_approval"] = _asked_about_lines(reader, entries["lines"], terms.get("approval"))
+        terms.update(inside)
+        if pod_rules_file.KEY in entries:
+            terms["pods"] = pod_rules_file.read_pods(reader, entries[pod_rules_file.KEY], effect, what)
     if len(reader.errors) > mistakes or effect is None:
         return None
     return Rule(id=identifier, effect=effect, when=when, line=field.line, **what, **terms)
@@ -217,7 +222,7 @@ def _verbs(reader: Reader, field: Field, entries: Mapping[str, Field], known: tu
 
 
 def _read_urls(reader: Reader, field: Field, entries: Mapping[str, Field]) -> dict[str, Any]:
-    for key in ("resources", "apiGroups", "namespaces", "names", *entry_file.KEYS):
+    for key in ("resources", "apiGroups", "namespaces", "names", *entry_file.KEYS, pod_rules_file.KEY):
         if key in entries:
             reader.refuse(entries[key], "does not go with nonResourceURLs", "write two rules")
     found = reader.texts(entries["nonResourceURLs"], "paths")
@@ -365,17 +370,16 @@ def _terms(
     if "maxDuration" not in entries and grantable:
         reader.refuse(field, "has no maxDuration, and what is granted must end", "write maxDuration: 1h, for example")
     mounted = _mounted_secrets(reader, entries, effect, resources)
-    asks_about_lines = entry_file.asks_about_lines(entries)
-    asks = grantable or effect is Effect.APPROVE or mounted is MountedSecrets.APPROVE or asks_about_lines
+    asks_people = mounted is MountedSecrets.APPROVE or pod_rules_file.asks(entries)
+    asks = grantable or effect is Effect.APPROVE or asks_people
     if "approval" in entries and not asks:
         reader.refuse(
             entries["approval"],
-            "goes with effect: approve or grantable, or with mountedSecrets: approve or lines: {approve: ...}, "
+            "goes with effect: approve or grantable, or with mountedSecrets: approve or pods: {...: approve}, "
             f"and this rule's effect is {effect.value}",
         )
     if "approval" not in entries and asks:
-        must_ask = mounted is MountedSecrets.APPROVE or asks_about_lines
-        none = "approval: none or " if grantable and not must_ask else ""
+        none = "approval: none or " if grantable and mounted is not MountedSecrets.APPROVE else ""
         reader.refuse(
             field, "has no approval", f"write {none}approval: {{from: [{{group: sre, count: 1}}], within: 10m}}"
         )
@@ -389,22 +393,17 @@ def _terms(
     }
     if mounted is MountedSecrets.APPROVE and terms["approval"] is None and "approval" in entries:
         reader.refuse(entries["approval"], "mountedSecrets: approve asks somebody", "name who must answer")
-    if asks_about_lines:
-        terms.update(_asked_about_lines(reader, entries, effect, terms))
     if grantable and "emergency" in entries:
         terms["review"] = _review(reader, entries, terms)
     return terms
 
 
-def _asked_about_lines(
-    reader: Reader, entries: Mapping[str, Field], effect: Effect, terms: Mapping[str, Any]
-) -> dict[str, Any]:
-    approval = terms["approval"]
-    if approval is None and "approval" in entries:
-        reader.refuse(entries["approval"], "lines: {approve: ...} asks somebody", "name who must answer")
-    # On an allow rule it is written for lines, and asks nobody about getting in.
-    asks_to_get_in = effect is not Effect.ALLOW or terms["mounted_secrets"] is MountedSecrets.APPROVE
-    return {"lines_approval": approval, "approval": approval if asks_to_get_in else None}
+def _asked_about_lines(reader: Reader, field: Field, approval: Approval | None) -> Approval | None:
+    """Who is asked about lines where that is not written with them: whoever the rule asks anyway."""
+    if approval is None:
+        ask = "approval: {from: [{group: sre, count: 1}], within: 10m}"
+        reader.refuse(field, "asks about lines, and does not say whom", f"write lines: {{approve: [...], {ask}}}")
+    return approval
 
 
 def _mounted_secrets(

@@ -34,6 +34,9 @@ and the session is ended.
 MOST_AHEAD: Final = 64 * 1024
 """Bytes that are kept of what is typed while a line is held: a script. With more the session is ended."""
 
+MOST_AGREED: Final = 64
+"""Lines that were agreed to and are not shown yet; more than are typed ahead at one time."""
+
 _NO: Final = frozenset({"0", "false"})
 """What the API server takes for a no; an empty value is a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""
 
@@ -295,6 +298,8 @@ class _TerminalWatch:
         """Of the line that has not been entered."""
         self._before = ""
         """What a backslash at the end of earlier lines makes part of this one."""
+        self._agreed: list[str] = []
+        """Lines that people said yes to and that have not been shown as entered."""
         self._is_fetched = False
         """Whether the line began with what the one before it fetched."""
         self._awaits_echo = False
@@ -321,9 +326,8 @@ class _TerminalWatch:
         waited, self._waits_for = self._waits_for, None
         data, self._held = self._held, b""
         if isinstance(waited, LineAsked):
+            self._agreed = [*self._agreed[1 - MOST_AGREED :], waited.text.rstrip()]
             self._enter(data[-1:], edited(self._typed))
-            # What people said yes to is shown now.
-            self._awaits_echo = False
         elif (found := self._judge(data[-1:], is_settled=True)) is not None:
             if isinstance(found, LineMet):
                 return Passing(found=found)
@@ -359,7 +363,13 @@ class _TerminalWatch:
             return None
         met = self._guards.met(lambda guard: guard.speaks_of(line))
         asking = self._guards.asked(lambda guard: guard.speaks_of(line)) if met is None else ()
-        return LineMet(asking[0].rule, _LATE) if asking else met
+        if not asking:
+            return met
+        agreed = next((text for text in self._agreed if line.rstrip().endswith(text)), None)
+        if agreed is None:
+            return LineMet(asking[0].rule, _LATE)
+        self._agreed.remove(agreed)
+        return None
 
     def _kept(self) -> Passing:
         if isinstance(self._waits_for, LineAsked) and b"\x03" in self._ahead:

@@ -18,7 +18,7 @@ from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow
 from narrowgate.core.documents import parse_json
 from narrowgate.core.entering import pod_seen
-from narrowgate.core.held_secrets import is_minded, secrets_of
+from narrowgate.core.held_secrets import goes_into_pod, is_minded, secrets_of
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import HeldSecrets, Intent, PodSeen
 from narrowgate.core.malformed import Malformed
@@ -77,7 +77,9 @@ class Facts:
         covering = None
         if wants_old:
             grants = snapshot.grants_of(who)
-            covering = could_be_allowed(who, intent, snapshot.rulebook, grants, time.time())
+            # What a debug container would run is known from the pod with it alone, and people are asked about that.
+            could_be = could_be_entered if goes_into_pod(intent.info) else could_be_allowed
+            covering = could_be(who, intent, snapshot.rulebook, grants, time.time())
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body

@@ -91,7 +91,8 @@ class LineApprovals:
         if isinstance(question, Deny):
             return question.message
         if question.state is not ApprovalState.APPROVED:
-            return self._why_not(question, needs)
+            unchanged = question.state is not ApprovalState.PENDING or self._is_unchanged(await self._decide_again())
+            return self._why_not(question, needs) if unchanged else NO_LONGER
         if why := await self._spent(question, needs):
             return why
         self._open = ""

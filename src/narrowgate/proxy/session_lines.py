@@ -111,13 +111,13 @@ class SessionLines:
                 return
             hands.let_type()
 
-    def tell(self, why: str) -> tuple[Channel, ...]:
-        """Have the client told; these channels are to be flushed for it, in this order."""
+    def tell(self, why: str) -> tuple[Channel, bytes]:
+        """See `session_relay.Lines`."""
         # As `metav1.Status`, what remotecommand ends with since v4: kubectl prints its message.
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 403}
         status |= {"reason": "Forbidden", "message": f"narrowgate: {why}"}
-        self._words = {self._shown_on: _notice(why), Channel.ERROR: json.dumps(status).encode()}
-        return self._shown_on, Channel.ERROR
+        self._words = {self._shown_on: _notice(why)}
+        return self._shown_on, json.dumps(status).encode()
 
     def _passing(self, passing: Passing) -> Passing:
         if isinstance(passing.found, LineMet):

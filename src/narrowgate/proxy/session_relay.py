@@ -69,8 +69,8 @@ class Lines(Protocol):
         """See to what is kept back, for as long as the session goes on."""
         ...
 
-    def tell(self, why: str) -> Iterable[Channel]:
-        """Have the client told; these channels are to be flushed for it, in this order."""
+    def tell(self, why: str) -> tuple[Channel, bytes]:
+        """Have the client told: this channel is to be flushed for it, and this `metav1.Status` to be the last word."""
         ...
 
 
@@ -323,10 +323,12 @@ class SessionRelay:
         if self.failed:
             return
         self.upstream.transport.abort()
-        for channel in self._lines.tell(why) if self._lines is not None else ():
-            passed = self._passed(partial(self._codec.flush, channel))
-            if passed is not None:
-                self.upstream.send_on(passed.data)
+        if self._lines is not None:
+            channel, status = self._lines.tell(why)
+            for said in (partial(self._codec.flush, channel), partial(self._codec.last_word, status)):
+                passed = self._passed(said)
+                if passed is not None:
+                    self.upstream.send_on(passed.data)
         self.refused = self.failed = why
         self.client.transport.close()
 

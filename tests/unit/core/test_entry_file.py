@@ -116,34 +116,35 @@ def test_lines_that_end_a_session_are_read() -> None:
     assert not made.looks_inside, "who gets in does not hang on it"
 
 
-@pytest.mark.parametrize(("effect", "asks_to_get_in"), [("allow", False), ("grantable", True), ("approve", True)])
-def test_lines_that_people_are_asked_about_are_read(effect: str, asks_to_get_in: bool) -> None:
-    approval = "approval: {from: [{group: sre, count: 2}], within: 5m}"
-    more = "\n      maxDuration: 1h" if effect == "grantable" else ""
-    made = read(f"lines: {{deny: [shutdown], approve: [rm -rf]}}\n      {approval}{more}", effect)
+ASKS = "approval: {from: [{group: sre, count: 2}], within: 5m}"
+OTHERS = "approval: {from: [{group: dev, count: 1}], within: 1m}"
+
+
+@pytest.mark.parametrize("effect", ["allow", "grantable", "approve"])
+def test_lines_that_people_are_asked_about_are_read(effect: str) -> None:
+    more = {"allow": "", "grantable": "\n      maxDuration: 1h\n      approval: none", "approve": f"\n      {OTHERS}"}
+    made = read(f"lines: {{deny: [shutdown], approve: [rm -rf], {ASKS}}}{more[effect]}", effect)
     assert (made.lines, made.asked_lines) == ((("shutdown",),), (("rm", "-rf"),))
     assert made.lines_approval == Approval((Approvers("sre", 2),), 300.0)
-    assert (made.approval is not None) is asks_to_get_in, "whom an allow rule asks, it asks about lines alone"
+    assert made.approval == (Approval((Approvers("dev", 1),), 60.0) if effect == "approve" else None)
+
+
+def test_who_is_asked_about_lines_is_whoever_the_rule_asks_anyway() -> None:
+    made = read(f"lines: {{approve: [rm]}}\n      {ASKS}", "approve")
+    assert made.lines_approval == made.approval == Approval((Approvers("sre", 2),), 300.0)
+    assert read(f"lines: {{deny: [rm]}}\n      {ASKS}", "approve").lines_approval is None
 
 
 @pytest.mark.parametrize(
     ("field", "effect", "resources", "message"),
     [
-        ("lines: {approve: [rm]}", "allow", "pods/exec", "has no approval"),
-        ("lines: {approve: [rm]}\n      approval: none", "allow", "pods/exec", "asks somebody"),
-        (
-            "lines: {approve: [rm]}\n      approval: none\n      maxDuration: 1h",
-            "grantable",
-            "pods/exec",
-            "asks somebody",
-        ),
-        ("lines: {approve: []}", "approve", "pods/exec", "is empty"),
-        (
-            "lines: {deny: [rm]}\n      approval: {from: [{group: sre, count: 1}], within: 5m}",
-            "allow",
-            "pods/exec",
-            "goes with",
-        ),
+        ("lines: {approve: [rm]}", "allow", "pods/exec", "does not say whom"),
+        ("lines: {approve: [rm]}\n      approval: none\n      maxDuration: 1h", "grantable", "pods/exec", "say whom"),
+        ("lines: {approve: [rm], approval: none}", "allow", "pods/exec", "asks nobody"),
+        ("lines: {deny: [rm], approval: none}", "allow", "pods/exec", "there are none"),
+        (f"lines: {{approve: [], {ASKS}}}", "allow", "pods/exec", "is empty"),
+        (f"lines: {{approve: [rm]}}\n      {ASKS}", "allow", "pods/exec", "goes with"),
+        (f"lines: {{{ASKS}}}", "allow", "pods/exec", "has neither deny nor approve"),
         ("lines: {}", "allow", "pods/exec", "has neither deny nor approve"),
         ("lines: {deny: []}", "allow", "pods/exec", "is empty"),
         ("lines: [rm]", "allow", "pods/exec", "must be a mapping"),

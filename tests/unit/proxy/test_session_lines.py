@@ -78,11 +78,12 @@ def test_a_line_over_several_rows_is_read_as_one() -> None:
 @pytest.mark.parametrize(("terminal", "shown_on"), [(True, Channel.STDOUT), (False, Channel.STDERR)])
 def test_the_client_is_told_where_it_looks_and_in_a_status(terminal: bool, shown_on: Channel) -> None:
     watched = lines(terminal=terminal)
-    assert tuple(watched.tell(WHY)) == (shown_on, Channel.ERROR)
+    channel, word = watched.tell(WHY)
+    assert channel is shown_on
     assert watched.flush(shown_on) == f"\r\nnarrowgate: {WHY}\r\n".encode()
-    status = json.loads(watched.flush(Channel.ERROR))
+    status = json.loads(word)
     assert (status["status"], status["message"]) == ("Failure", f"narrowgate: {WHY}")
-    assert watched.flush(shown_on) == watched.flush(Channel.ERROR) == b"", "once"
+    assert watched.flush(shown_on) == b"", "once"
 
 
 def test_masks_go_on_masking() -> None:
@@ -101,7 +102,8 @@ def test_without_masks_nothing_is_changed() -> None:
 def test_the_words_leave_as_frames_of_the_session() -> None:
     watched = lines()
     codec: SessionCodec = websocket_channels("v5.channel.k8s.io", watched)
-    events = [event for channel in watched.tell(WHY) for event in codec.flush(channel).events]
+    channel, word = watched.tell(WHY)
+    events = [*codec.flush(channel).events, *codec.last_word(word).events]
     said = [event for event in events if isinstance(event, ChannelData)]
     assert [one.channel for one in said] == [Channel.STDOUT, Channel.ERROR]
     assert WHY.encode() in said[0].data
