@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,11 +28,14 @@ from narrowgate.core.audit_query import SeesAll, query_of
 from narrowgate.core.decision import Allow, Deny, NeedsApproval, RuleRef
 from narrowgate.core.identity import Identity, Kind, chain_of
 from narrowgate.core.intent import Intent
+from narrowgate.core.recorded_text import Passage, Stream
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.trail.index import Index
 from narrowgate.trail.journal import Journal
 from narrowgate.trail.signing import Signer
-from narrowgate.trail.text_index import TextIndex
+from narrowgate.trail.text_file import State
+from narrowgate.trail.text_search import text_search, with_places
+from narrowgate.trail.text_writer import TextWriter
 
 SIZES: Final = (1_000_000, 3_000_000, 10_000_000)
 """Requests; each has two events or more."""
@@ -113,7 +117,7 @@ class Record:
         self._things = [self._thing(number) for number in range(OBJECTS)]
         self._workers: list[Worker] = []
         self._ends: list[tuple[float, int, int, bytes]] = []
-        self._texts = TextIndex.open(folder)
+        self._texts = TextWriter.open(folder, "bench")
         self._recorded = 0
 
     def grow(self, requests: int) -> None:
@@ -212,7 +216,11 @@ class Record:
         words = self._random.choices(WORDS, k=50)
         if self._recorded % RARE_EVERY == 0:
             words[25] = RARE
-        self._texts.add_text(recording, 0, " ".join(words) + f" {self._random.getrandbits(64):x}\n")
+        name = f"{timestamp(self.at).decode()[:10]}/{recording}.recording"
+        self._texts.expect([name])
+        growing = self._texts.begin(name, round(self.at * 1_000_000), is_encrypted=False)
+        growing.add([Passage(0, Stream.OUTPUT, " ".join(words) + f" {self._random.getrandbits(64):x}\n")])
+        self._texts.settle(growing, State.WHOLE)
 
 
 def audit_id(number: int) -> str:
@@ -255,16 +263,12 @@ def asked(folder: Path, words: dict[str, str], rounds: int = ROUNDS) -> Answer:
     found = 0
     for _ in range(rounds):
         began, worked = time.perf_counter(), time.process_time()
-        index = Index.open(folder)
         query = query_of(words, time.time())
-        texts = None
-        if query.text:
-            text_index = TextIndex.open(folder)
-            texts = list(text_index.holding(query.text))
-            text_index.close()
-        answers = index.search(query, SeesAll(), texts=texts)
-        found = sum(1 for _ in zip(range(PAGE), answers, strict=False))
-        index.close()
+        with ExitStack() as opened:
+            index = opened.enter_context(closing(Index.open(folder)))
+            texts = opened.enter_context(text_search(folder, query.text)) if query.text else None
+            answers = index.search(query, SeesAll(), texts=None if texts is None else texts.sessions)
+            found = sum(1 for _ in zip(range(PAGE), with_places(answers, texts), strict=False))
         took.append(time.perf_counter() - began)
         used.append(time.process_time() - worked)
     return Answer(found, statistics.median(took), statistics.median(used))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from narrowgate.cli.output import config_option
-from narrowgate.config import find_config
+from narrowgate.config import Config, find_config
 from narrowgate.core.audit_chain import NewerFormat
 from narrowgate.trail.index_file import IndexUnusable
 from narrowgate.trail.signing import NoSuchKey
@@ -37,12 +37,21 @@ def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def trail_folder(config: str | None, data_dir: Path | None) -> Path:
     """The folder of the record that the options name."""
+    return record_of(config, data_dir)[0]
+
+
+def record_of(config: str | None, data_dir: Path | None) -> tuple[Path, Config | None]:
+    """The folder of the record, and the configuration of its gate where that is what the options name."""
     if config is not None and data_dir is not None:
         raise click.UsageError("--config and --data-dir both say where the record is; give one of them")
-    folder = (data_dir if data_dir is not None else find_config(config).data_dir) / "trail"
+    known = None
+    if data_dir is None:
+        known = find_config(config)
+        data_dir = known.data_dir
+    folder = data_dir / "trail"
     if not folder.is_dir():
         raise click.ClickException(f"{folder}: no record here; start the gate once, or name its data folder")
-    return folder
+    return folder, known
 
 
 @contextmanager
@@ -55,8 +64,8 @@ def worded() -> Iterator[None]:
 
 
 @contextmanager
-def progress_of(doing: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Progress on one line of a terminal; nothing where nobody looks."""
+def progress_of(doing: str, *, of: str = "MB", size: float = 1e6) -> Iterator[Callable[[int, int], None] | None]:
+    """Progress on one line of a terminal, counted in `of`, each of which has this size; nothing where nobody looks."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -67,7 +76,7 @@ def progress_of(doing: str) -> Iterator[Callable[[int, int], None] | None]:
         now = time.monotonic()
         if now - shown >= PROGRESS_EVERY:
             shown = now
-            click.echo(f"\r{doing}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", nl=False, err=True)
+            click.echo(f"\r{doing}: {done / size:.0f} of {total / size:.0f} {of}", nl=False, err=True)
 
     try:
         yield show

@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from narrowgate.cli.audit_place import place_options, progress_of, trail_folder, worded
+from narrowgate.cli.audit_place import place_options, progress_of, record_of, trail_folder, worded
+from narrowgate.cli.audit_texts import line_below, opened_texts, rebuild_texts
 from narrowgate.cli.doctor_report import plain
 from narrowgate.cli.output import note, write_json, write_table
 from narrowgate.core.audit_entry import AuditEntry
 from narrowgate.core.audit_query import AuditQuery, SeesAll, Unsearchable, query_of
-from narrowgate.trail.index import Found, Index
-from narrowgate.trail.text_index import MOST_RECORDINGS, TEXT, TextIndex
+from narrowgate.core.found_text import FoundEntry
+from narrowgate.trail.index import Index
+from narrowgate.trail.text_search import FoundRequest, with_places
 
 DEFAULT_LIMIT = 100
 """Requests that a search shows when nothing is said: some screens, and what a person reads."""
@@ -55,7 +57,7 @@ _OPTIONS = {"audit_id": "id", "continue_": "continue"}
     "--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="The latest so many; 0: all."
 )
 @click.option("--continue", "continue_", type=click.IntRange(0), metavar="N", help="Go on behind what was shown.")
-@click.option("--rebuild", is_flag=True, help="Make the search index anew from the record first.")
+@click.option("--rebuild", is_flag=True, help="Make the search indexes anew first, of the record and of text.")
 @click.option(
     "-o",
     "--output",
@@ -76,10 +78,13 @@ def search(
 ) -> None:
     """Show requests, newest first: who asked what when, and what was decided."""
     query = _query(wanted)
-    folder = trail_folder(config, data_dir)
-    with worded(), _opened(folder, rebuild=rebuild) as index:
-        texts = _recordings(folder, query)
-        found = index.search(query, SeesAll(), behind=continue_, texts=texts)
+    folder, known = record_of(config, data_dir)
+    with worded(), _opened(folder, rebuild=rebuild) as index, ExitStack() as opened:
+        if rebuild and known is not None:
+            rebuild_texts(known)
+        texts = opened.enter_context(opened_texts(folder, known, query.text))
+        answers = index.search(query, SeesAll(), behind=continue_, texts=None if texts is None else texts.sessions)
+        found = with_places(answers, texts)
         shown = itertools.islice(found, limit) if limit else found
         last = _write_lines(shown) if output == "jsonl" else _write_all(list(shown), output, noticed=wanted["noticed"])
         if last is not None and limit and next(found, None) is not None:
@@ -140,20 +145,6 @@ def _opened(folder: Path, *, rebuild: bool) -> Iterator[Index]:
         yield index
 
 
-def _recordings(folder: Path, query: AuditQuery) -> Sequence[str] | None:
-    """The recordings that hold the text of the question; None where it has none."""
-    if not query.text:
-        return None
-    if not (folder / TEXT).exists():
-        note("no text of recordings is kept for searching here")
-        return ()
-    with closing(TextIndex.open(folder)) as texts:
-        holding = tuple(texts.holding(query.text))
-    if len(holding) == MOST_RECORDINGS:
-        note(f"only the newest {MOST_RECORDINGS} recordings that hold this text are looked at; write more of it")
-    return holding
-
-
 def _note_astray(index: Index) -> None:
     if index.astray:
         note(
@@ -162,14 +153,14 @@ def _note_astray(index: Index) -> None:
         )
 
 
-def _write_lines(found: Iterable[Found]) -> Found | None:
+def _write_lines(found: Iterable[FoundRequest]) -> FoundRequest | None:
     last = None
     for last in found:
         click.echo(msgspec.json.encode(last.entry).decode())
     return last
 
 
-def _write_all(found: Sequence[Found], output: str, *, noticed: bool) -> Found | None:
+def _write_all(found: Sequence[FoundRequest], output: str, *, noticed: bool) -> FoundRequest | None:
     entries = [one.entry for one in found]
     if output == "json":
         write_json(entries)
@@ -178,7 +169,7 @@ def _write_all(found: Sequence[Found], output: str, *, noticed: bool) -> Found |
     return found[-1] if found else None
 
 
-def _write_table(found: Sequence[AuditEntry], *, wide: bool, noticed: bool) -> None:
+def _write_table(found: Sequence[FoundEntry], *, wide: bool, noticed: bool) -> None:
     heads = ["TIME", "WHO", "VERB", "WHAT", "CODE", "DECISION", "NOTICED" if noticed else "RULE OR REASON"]
     rows = [[*_cells(entry), entry.noticed if noticed else entry.rule or entry.reason] for entry in found]
     if wide:
@@ -193,7 +184,8 @@ def _write_table(found: Sequence[AuditEntry], *, wide: bool, noticed: bool) -> N
         used = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(limits))]
         last = TABLE_WIDTH - sum(used) - 2 * len(limits)
         rows = [[*row[:-1], _cut(row[-1], last)] for row in rows]
-    write_table(heads, [list(map(plain, row)) for row in rows], "nothing in the record matches")
+    below = [line_below(entry) for entry in found]
+    write_table(heads, [list(map(plain, row)) for row in rows], "nothing in the record matches", below)
 
 
 def _cells(entry: AuditEntry) -> list[str]:

@@ -37,7 +37,7 @@ WORDED = (
     "narrowgate.store.port:NotThere",
     "narrowgate.store.port:StoreUnavailable",
     "narrowgate.trail.index_file:IndexUnusable",
-    "narrowgate.trail.text_index:TextUnusable",
+    "narrowgate.trail.text_file:TextUnusable",
     "narrowgate.trail.journal:JournalInUse",
     "narrowgate.trail.journal:TrailDamaged",
     "narrowgate.trail.segment_file:TrailUnwritable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,8 +37,9 @@ def write_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def write_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
-    """Print rows under their heads, or on stderr the sentence `empty` where there are none.
+def write_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str, below: Sequence[str] = ()) -> None:
+    """Print rows under their heads, or on stderr the sentence `empty` where there are none. `below`: a line more for
+    each row, or an empty one for none.
 
     Plain text on purpose: columns that survive `grep`, `awk` and a log file, the same on a terminal and in a pipe.
     """
@@ -46,8 +48,10 @@ def write_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: s
         return
     cells = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
+    for row, more in itertools.zip_longest(cells, ("", *below)):
         click.echo(GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if more:
+            click.echo(more)
 
 
 def note(text: str) -> None:

@@ -29,6 +29,7 @@ from narrowgate.config.values import (
     Limits,
     Listen,
     ReadLevel,
+    SearchedText,
     SessionLevel,
 )
 from narrowgate.keys import TLSFiles
@@ -46,6 +47,7 @@ __all__ = [
     "Limits",
     "Listen",
     "ReadLevel",
+    "SearchedText",
     "SessionLevel",
     "TLSFiles",
     "cluster_access",

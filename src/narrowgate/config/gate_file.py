@@ -28,6 +28,7 @@ from narrowgate.config.values import (
     Limits,
     Listen,
     ReadLevel,
+    SearchedText,
     SessionLevel,
     SignInRules,
 )
@@ -59,7 +60,7 @@ _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 """RFC 1123, section 2.1, and RFC 6125's wildcard in the leftmost label."""
 
-_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, SessionLevel, Role)
+_Choice = TypeVar("_Choice", UpstreamMode, ReadLevel, SearchedText, SessionLevel, Role)
 
 LONGEST_HOLD = 600
 """Seconds. No client waits longer for an answer without a sign of life."""
@@ -145,6 +146,10 @@ class _Retention(_Shape, frozen=True):
     recordings: str = ""
 
 
+class _Search(_Shape, frozen=True):
+    text: str = "Plain"
+
+
 class _Audit(_Shape, frozen=True):
     segment_bytes: int = Audit().segment_bytes
     retention: str = ""
@@ -188,6 +193,7 @@ class _Config(_Shape, frozen=True):
     approvals: _Approvals = _Approvals()
     retention: _Retention = _Retention()
     notifications: NotificationsEntry = NotificationsEntry()
+    search: _Search = _Search()
     audit: _Audit = _Audit()
     limits: _Limits = _Limits()
 
@@ -261,6 +267,7 @@ class _Reader:
             hold=self._hold(written.approvals.hold),
             tasks_kept=self._kept(written.retention.tasks),
             recordings_kept=self._recordings_kept(written.retention.recordings),
+            searched_text=self._choice(SearchedText, written.search.text, ("search", "text")),
             receivers=read_receivers(self._document, written.notifications, self._folder),
             audit=self._audit(written.audit, [each.name for each in written.clusters]),
             limits=self._limits(written.limits),

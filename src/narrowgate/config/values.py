@@ -72,6 +72,15 @@ class SessionLevel(enum.Enum):
     """All that passed, both ways."""
 
 
+class SearchedText(enum.Enum):
+    """Of which recordings the text is kept for searches, readable beside the record."""
+
+    PLAIN = "Plain"
+    """Those that are not encrypted: whoever reads the index could read them as well."""
+    ALL = "All"
+    NONE = "None"
+
+
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """How the trail is kept."""
 
@@ -160,6 +169,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Files with keys that older recordings were encrypted with."""
     recordings_kept: float | None = None
     """Seconds for which recordings are kept; None keeps all."""
+    searched_text: SearchedText = SearchedText.PLAIN
     policies: Path
     clusters: tuple[ClusterConfig, ...] = ()
     authentication: Authentication = Authentication()

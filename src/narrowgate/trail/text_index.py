@@ -1,51 +1,46 @@
-"""Full text of what was recorded: which recordings hold these characters, in SQLite beside the journals.
+"""Full text of what was recorded: which recordings hold these characters, and where; in SQLite beside the journals.
 
-Here belongs everything about `text.db`. Whoever records hands over the text that it has stored, after masking and in
-order (`add`), and takes it back when the recording is removed (`forget`); a search asks for recordings (`holding`). It
-is a file of its own, because it is made from the recordings and not from the journals: the index of the record can be
-made anew without it. What stands here can be read by whoever reads the file: text of recordings that are kept encrypted
-must not be handed over unless that is wanted.
+Here belongs what searches `text.db`; `trail/text_writer.py` fills it. It is a file of its own, because it is made from
+the recordings and not from the journals, and goes with them. What stands in it can be read by whoever reads the file.
 """
 
 from __future__ import annotations
 
-import os
+import bisect
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from narrowgate.core.audit_query import LONGEST_TEXT, SHORTEST_TEXT
-
-TEXT = "text.db"
-
-SCHEMA_VERSION = 1
-"""Of this file alone: one of another version is refused by name, for it cannot be made anew from the journals."""
-
-PIECE = 16 * 1024
-"""Characters of a piece at most, besides what it repeats of the one before: what a hit is found to."""
-
-OVERLAP = LONGEST_TEXT - 1
-"""Characters that a piece repeats of the one before it, so that no text is missed where it was cut."""
+from narrowgate.core.found_text import FoundText
+from narrowgate.core.text_matching import folded, line_around
+from narrowgate.trail.text_file import PIECE_BITS, Piece, State, opened, unpacked, unusable
+from narrowgate.trail.text_file import TEXT as TEXT
+from narrowgate.trail.text_file import TextUnusable as TextUnusable
 
 MOST_RECORDINGS = 10_000
 """Recordings that one search looks through, newest first; whoever gets as many should say more of what they want."""
 
-LOCK_WAIT = 10.0
-"""Seconds to wait for another writer, each of which holds the file for one piece."""
+MOST_RUNS = 64
+"""Runs of three characters that are looked up: more do not make the candidates fewer, and each costs a list."""
 
 
-class TextUnusable(Exception):
-    """The text index cannot be used."""
+class TextCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many recordings are in the text index, and how many are not."""
 
-
-class Hit(msgspec.Struct, frozen=True):
-    """Where a text was found: the recording (the audit id of its request), and where its piece begins in it."""
-
-    recording: str
-    offset: int
-    """As it was given to `add_text`."""
+    searched: int = 0
+    """In it whole, or as far as they are recorded by now."""
+    cut: int = 0
+    """Of which only the beginning is in it: they held more text than is taken of one."""
+    waiting: int = 0
+    """Not in it yet."""
+    encrypted: int = 0
+    """Not in it, because text of encrypted recordings is not wanted there."""
+    unreadable: int = 0
+    """Not in it, or in part, because they could not be read."""
 
 
 class TextIndex:
@@ -58,123 +53,101 @@ class TextIndex:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Open or make the text index in the trail's folder. Raises TextUnusable."""
-        path = folder / TEXT
-        try:
-            # Before SQLite does, which would let others read it.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            database = sqlite3.connect(path, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(path, error) from error
-        try:
-            _prepare(path, database)
-        except sqlite3.Error as error:
-            database.close()
-            raise _unusable(path, error) from error
-        except BaseException:
-            database.close()
-            raise
-        return cls(path, database)
+        return cls(folder / TEXT, opened(folder))
 
-    def add_text(self, recording: str, offset: int, text: str) -> None:
-        """Take in text that a recording holds at `offset`, a place whose unit is the recorder's (it grows).
+    def holding(self, text: str, limit: int = MOST_RECORDINGS) -> Mapping[str, int]:
+        """Sessions whose recordings may hold the text, the newest so many of them first, each with its number here.
 
-        What is added to one recording is taken as one text, in the order of the calls.
+        Those that do hold it are among them; `find` tells. Raises ValueError for a text that is too short or too long.
         """
+        match = _matching(text)
+        found: dict[str, int] = {}
+        last = -1
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                before = self._end_of(recording)
-                for start in range(0, len(text), PIECE):
-                    piece = text[start : start + PIECE].replace("\0", " ")
-                    self._add_piece(recording, offset, before + piece)
-                    before = (before + piece)[-OVERLAP:]
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise _unusable(self._path, error) from error
+            for (piece,) in self._database.execute(
+                "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC", (match,)
+            ):
+                number = piece >> PIECE_BITS
+                if number == last:
+                    continue
+                if len(found) == limit:
+                    break
+                last = number
+                if session := self._session_of(number):
+                    found[session] = number
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            raise self._unusable(error) from error
+        return found
 
-    def forget(self, recording: str) -> None:
-        """Forget all text of a recording that is removed."""
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                pieces = self._database.execute("SELECT id, text FROM pieces WHERE recording = ?", (recording,))
-                self._database.executemany(
-                    "INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)", pieces.fetchall()
-                )
-                self._database.execute("DELETE FROM pieces WHERE recording = ?", (recording,))
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise _unusable(self._path, error) from error
-
-    def holding(self, text: str, limit: int = MOST_RECORDINGS) -> dict[str, Hit]:
-        """The recordings that hold the text, whatever the case of its letters: the newest so many, each with its first
-        hit. Raises ValueError for a text that is too short or too long to be looked for.
+    def find(self, number: int, text: str) -> FoundText | None:
+        """Where the recording of that number first holds the text: of its output, its errors, its input; None where it
+        does not.
         """
-        if not SHORTEST_TEXT <= len(text) <= LONGEST_TEXT or "\0" in text:
-            raise ValueError(f"a text to look for has {SHORTEST_TEXT} to {LONGEST_TEXT} characters")
-        found: dict[str, Hit] = {}
-        quoted = '"' + text.replace('"', '""') + '"'
+        sought = folded(text)
+        first = number << PIECE_BITS
         try:
             rows = self._database.execute(
-                "SELECT recording, offset FROM words CROSS JOIN pieces ON pieces.id = words.rowid "
-                "WHERE words MATCH ? ORDER BY words.rowid DESC",
-                (quoted,),
+                "SELECT pieces.id, content FROM words CROSS JOIN pieces ON pieces.id = words.rowid "
+                "WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? ORDER BY words.rowid",
+                (_matching(text), first, first + (1 << PIECE_BITS) - 1),
             )
-            for recording, offset in rows:
-                if recording not in found and len(found) == limit:
-                    break
-                found[recording] = Hit(recording, offset)
+            hits = (_hit(content, sought) for _, content in rows)
+            return next((hit for hit in hits if hit is not None), None)
         except sqlite3.Error as error:
-            raise _unusable(self._path, error) from error
-        return found
+            raise self._unusable(error) from error
+
+    def counts(self) -> TextCounts:
+        """How many recordings are in it, and how many are not."""
+        try:
+            rows = self._database.execute("SELECT state, count(*) FROM recordings GROUP BY state")
+            by_state = {State(state): count for state, count in rows}
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return TextCounts(
+            searched=sum(by_state.get(each, 0) for each in (State.PARTLY, State.WHOLE, State.CUT)),
+            cut=by_state.get(State.CUT, 0),
+            waiting=by_state.get(State.WAITING, 0),
+            encrypted=by_state.get(State.ENCRYPTED, 0),
+            unreadable=by_state.get(State.UNREADABLE, 0),
+        )
 
     def close(self) -> None:
         """Let go of the file."""
         self._database.close()
 
-    def _end_of(self, recording: str) -> str:
-        """The last characters of what is known of a recording."""
-        row = self._database.execute(
-            "SELECT text FROM pieces WHERE recording = ? ORDER BY id DESC LIMIT 1", (recording,)
-        ).fetchone()
-        return "" if row is None else str(row[0])[-OVERLAP:]
+    def _session_of(self, number: int) -> str:
+        """The session of a recording; empty where it was forgotten a moment ago."""
+        row = self._database.execute("SELECT name FROM recordings WHERE number = ?", (number,)).fetchone()
+        return "" if row is None else str(row[0]).rpartition("/")[2].partition(".")[0]
 
-    def _add_piece(self, recording: str, offset: int, text: str) -> None:
-        (number,) = self._database.execute(
-            "INSERT INTO pieces (recording, offset, text) VALUES (?, ?, ?) RETURNING id", (recording, offset, text)
-        ).fetchone()
-        self._database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, text))
+    def _unusable(self, error: sqlite3.Error | UnicodeEncodeError) -> TextUnusable:
+        if isinstance(error, sqlite3.Error):
+            return unusable(self._path, error)
+        return TextUnusable("a text that is no Unicode stands in no recording; write another one")
 
 
-_SCHEMA = f"""
-CREATE TABLE pieces (id INTEGER PRIMARY KEY, recording TEXT, offset INTEGER, text TEXT);
-CREATE INDEX pieces_by_recording ON pieces (recording);
-CREATE VIRTUAL TABLE words USING fts5(text, content='pieces', content_rowid='id', columnsize=0, tokenize='trigram');
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
+def _matching(text: str) -> str:
+    """What pieces that hold the text must hold: its runs of three characters. Raises ValueError."""
+    if not SHORTEST_TEXT <= len(text) <= LONGEST_TEXT or "\0" in text:
+        raise ValueError(f"a text to look for has {SHORTEST_TEXT} to {LONGEST_TEXT} characters")
+    sought = folded(text)
+    runs = dict.fromkeys(sought[start : start + 3] for start in range(len(sought) - 2))
+    return " AND ".join('"' + run.replace('"', '""') + '"' for run, _ in zip(runs, range(MOST_RUNS), strict=False))
 
 
-def _prepare(path: Path, database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.execute("BEGIN IMMEDIATE")
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in _SCHEMA.split(";"):
-            database.execute(statement)
-    database.execute("COMMIT")
-    if version not in (0, SCHEMA_VERSION):
-        raise TextUnusable(
-            f"{path}: its format is {version}, this version of narrowgate reads {SCHEMA_VERSION}: "
-            "use the version that wrote it, or delete the file and go without a search for text"
-        )
+def _hit(content: bytes, sought: str) -> FoundText | None:
+    try:
+        piece = unpacked(content)
+    except ValueError:
+        # Somebody changed the file; what it held is found again when it is made anew.
+        return None
+    at = folded(piece.text).find(sought)
+    if at < 0:
+        return None
+    line = line_around(piece.text, at, len(sought))
+    return FoundText(seconds=_time_of(piece, at) / 1_000_000, stream=piece.stream.value, line=line)
 
 
-def _unusable(path: Path, error: sqlite3.Error | OSError) -> TextUnusable:
-    return TextUnusable(f"{path}: the text index cannot be used: {error}; free some space, or delete the file")
+def _time_of(piece: Piece, place: int) -> int:
+    mark = bisect.bisect_right(piece.marks, place, key=lambda each: each[0]) - 1
+    return piece.marks[mark][1] if mark >= 0 else 0

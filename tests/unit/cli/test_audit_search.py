@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tests.unit.trail.recorded import NOTICED, a_record
 from tests.unit.trail.sealed import SIGNER
+from tests.unit.trail.texts import put_text
 
 from narrowgate.cli.program import run
 from narrowgate.trail.index_file import filling_lock
 from narrowgate.trail.journal import Journal
-from narrowgate.trail.text_index import TextIndex
 
 
 @pytest.fixture
@@ -130,13 +130,21 @@ def test_what_is_not_of_a_terminal_does_not_reach_one(capsys: pytest.CaptureFixt
 def test_text_of_recordings_is_found(capsys: pytest.CaptureFixture[str], data: Path) -> None:
     code, out, err = audit(capsys, "search", "--data-dir", data, "--text", "panic", "-o", "json")
     assert (code, json.loads(out), err) == (0, [], "no text of recordings is kept for searching here\n")
-    texts = TextIndex.open(data / "trail")
-    texts.add_text("r4", 0, "a kernel pa")
-    texts.add_text("r4", 11, "nic\n")
-    texts.close()
+    put_text(data / "trail", "r4", "a kernel pa", "nic\n")
     assert found(capsys, data, "--text", "Kernel PANIC") == ["r4"]
     assert found(capsys, data, "--text", "kernel panic", "--who", "alice") == ["r4"]
     assert found(capsys, data, "--text", "kernel panic", "--who", "bob") == []
+
+
+def test_a_text_is_shown_with_its_time_and_its_line(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    put_text(data / "trail", "r4", "at first\n", "a kernel\tpanic\n")
+    code, out, err = audit(capsys, "search", "--data-dir", data, "--text", "panic")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2] == "    at 1.0s, output: a kernel panic"
+    for form in ("json", "jsonl"):
+        _, out, _ = audit(capsys, "search", "--data-dir", data, "--text", "panic", "-o", form)
+        (entry,) = json.loads(out) if form == "json" else [json.loads(out)]
+        assert entry["recorded"] == {"seconds": 1.0, "stream": "output", "line": "a kernel panic"}
 
 
 def test_an_index_made_anew_tells_the_same(capsys: pytest.CaptureFixture[str], data: Path) -> None:

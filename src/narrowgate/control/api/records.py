@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +20,13 @@ from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.audit_entry import AuditEntry
 from narrowgate.core.audit_query import AuditQuery, SeesAll, SeesOwn, Sight, Unsearchable, query_of
+from narrowgate.core.found_text import FoundEntry
 from narrowgate.core.identity import Kind
 from narrowgate.trail.index import Found, Index
 from narrowgate.trail.index_file import IndexUnusable
-from narrowgate.trail.text_index import TEXT, TextIndex, TextUnusable
+from narrowgate.trail.text_file import TextUnusable
+from narrowgate.trail.text_index import TextCounts
+from narrowgate.trail.text_search import TextSearch, text_search, with_places
 
 _LIST = "records"
 
@@ -51,19 +54,30 @@ class RecordQuery(Page, frozen=True, forbid_unknown_fields=True):
     task: Annotated[str, msgspec.Meta(description="The task it belongs to.")] = ""
     approval: Annotated[str, msgspec.Meta(description="The approval that it had, or waits for.")] = ""
     source: Annotated[str, msgspec.Meta(description="The address it came from.")] = ""
-    text: Annotated[str, msgspec.Meta(description="Text in what was recorded of it.")] = ""
+    text: Annotated[str, msgspec.Meta(description="Text that programs wrote or read in its recording.")] = ""
     noticed: Annotated[
         bool, msgspec.Meta(description="Only what revealed a credential in two places, or in others' hands.")
     ] = False
 
 
+class TextsSearched(TextCounts, frozen=True, kw_only=True, rename="camel"):
+    """How many recordings of this gate a search for a text looked through, whoever may see them."""
+
+    is_kept: bool
+    """Whether this gate keeps text of recordings to search in."""
+    is_cut_off: bool
+    """Whether more recordings hold it than a search looks at: only the newest were, so write more of it."""
+
+
 class RecordList(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A page of requests, newest first."""
 
-    items: tuple[AuditEntry, ...]
+    items: tuple[FoundEntry, ...]
     metadata: ListMeta
     bytes_behind: int
     """Bytes of the record that the search does not know yet; they grow where the gate is busier than it."""
+    texts: TextsSearched | msgspec.UnsetType = msgspec.UNSET
+    """Where a text was looked for: in how many recordings, and in how many not."""
 
 
 class RecordDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,14 +98,15 @@ def list_records(parts: ApiParts, sent: Sent) -> Answered:
     words["noticed"] = "true" if asked.noticed else ""
     query = _query(words, sent.now)
     behind = _number(read_token(asked, _LIST))
-    with opened_index(parts) as (index, folder):
-        texts = _recordings(folder, query)
-        answers = index.search(query, sight, behind=behind, texts=texts)
-        found = list(itertools.islice(answers, asked.limit + 1))
+    with opened_index(parts) as (index, folder), ExitStack() as opened:
+        texts = opened.enter_context(text_search(folder, query.text)) if query.text else None
+        answers = index.search(query, sight, behind=behind, texts=None if texts is None else texts.sessions)
+        found = list(itertools.islice(with_places(answers, texts), asked.limit + 1))
         lag = index.behind()
+        searched = msgspec.UNSET if texts is None else _searched(texts)
     shown, meta = page_of(found, asked, _LIST, lambda one: str(one.number))
     items = tuple(one.entry for one in shown)
-    return Answered(document=RecordList(items=items, metadata=meta, bytes_behind=lag))
+    return Answered(document=RecordList(items=items, metadata=meta, bytes_behind=lag, texts=searched))
 
 
 def get_record(parts: ApiParts, sent: Sent) -> Answered:
@@ -155,11 +170,7 @@ def opened_index(parts: ApiParts) -> Iterator[tuple[Index, Path]]:
         parts.searching.release()
 
 
-def _recordings(folder: Path, query: AuditQuery) -> tuple[str, ...] | None:
-    """The recordings that hold the text of the question; None where it has none."""
-    if not query.text:
-        return None
-    if not (folder / TEXT).exists():
-        return ()
-    with closing(TextIndex.open(folder)) as texts:
-        return tuple(texts.holding(query.text))
+def _searched(texts: TextSearch) -> TextsSearched:
+    counts = texts.counts()
+    known = {} if counts is None else msgspec.structs.asdict(counts)
+    return TextsSearched(**known, is_kept=counts is not None, is_cut_off=texts.is_full)

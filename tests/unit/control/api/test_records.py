@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, document, person
 from tests.unit.control.api.recorded import did
+from tests.unit.trail.texts import put_text
 
 from narrowgate.core.identity import Identity
 from narrowgate.trail.index_file import filling_lock
-from narrowgate.trail.text_index import TextIndex
 
 DONE = (
     ("a1", "agent:hers", "person:olga"),
@@ -44,10 +44,8 @@ def test_a_person_sees_their_own_and_what_agents_did_for_them_and_nothing_else(r
 
 
 def test_no_question_reaches_beyond_what_a_person_may_see(recorded: Api) -> None:
-    texts = TextIndex.open(recorded.folder / "trail")
     for audit_id, _, _ in DONE:
-        texts.add_text(audit_id, 0, "the password of the database")
-    texts.close()
+        put_text(recorded.folder / "trail", audit_id, "the password of the database")
     for query in (
         "?who=agent:theirs",
         "?owner=group:sre",
@@ -59,6 +57,42 @@ def test_no_question_reaches_beyond_what_a_person_may_see(recorded: Api) -> None
     assert found(recorded, PEOPLE["owner"], "?text=password") == ["a3", "a1"]
     for audit_id, status in (("a1", 200), ("a3", 200), ("a2", 404), ("a4", 404), ("a5", 404), ("a9", 404)):
         assert recorded.call("GET", f"/records/{audit_id}", who=PEOPLE["owner"]).status == status
+
+
+def test_a_text_is_found_with_its_place_and_its_line(recorded: Api) -> None:
+    put_text(recorded.folder / "trail", "a1", "at first\n", "the password of the database\n")
+    put_text(recorded.folder / "trail", "a2", "the password\n", "of the database\n")
+    shown = document(recorded.call("GET", "/records?text=Password+of", who=PEOPLE["auditor"]))
+    assert [(one["auditId"], one["recorded"]) for one in shown["items"]] == [
+        ("a1", {"seconds": 1.0, "stream": "output", "line": "the password of the database"})
+    ]
+    assert shown["texts"] == {
+        "isKept": True, "isCutOff": False, "searched": 2, "cut": 0, "waiting": 0, "encrypted": 0, "unreadable": 0
+    }  # fmt: skip
+
+
+def test_without_a_text_nothing_is_said_of_recordings(recorded: Api) -> None:
+    put_text(recorded.folder / "trail", "a1", "the password of the database\n")
+    shown = document(recorded.call("GET", "/records"))
+    assert "texts" not in shown
+    assert not any("recorded" in one for one in shown["items"])
+
+
+def test_where_no_text_is_kept_that_is_told(recorded: Api) -> None:
+    shown = document(recorded.call("GET", "/records?text=password"))
+    assert (shown["items"], shown["texts"]["isKept"]) == ([], False)
+
+
+def test_pages_of_a_text_go_on_where_the_one_before_ended(recorded: Api) -> None:
+    for audit_id in ("a1", "a3", "a5"):
+        put_text(recorded.folder / "trail", audit_id, "a password\n")
+    put_text(recorded.folder / "trail", "a4", "a pas ass ssw swo wor ord\n")
+    pages, more = [], ""
+    for _ in range(3):
+        answer = document(recorded.call("GET", f"/records?text=password&limit=1{more}"))
+        pages.append([entry["auditId"] for entry in answer["items"]])
+        more = f"&continue={answer['metadata']['continue']}"
+    assert (pages, more) == ([["a5"], ["a3"], ["a1"]], "&continue=")
 
 
 def test_what_may_not_be_seen_is_refused_in_the_words_of_what_is_not_there(recorded: Api) -> None:
