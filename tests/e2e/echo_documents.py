@@ -118,6 +118,12 @@ def content_type_of(document: Mapping[str, Any]) -> str:
     return "application/json"
 
 
+ROLES_AND_BINDINGS = frozenset(
+    f"/apis/rbac.authorization.k8s.io/v1/{resource}"
+    for resource in ("clusterroles", "roles", "clusterrolebindings", "rolebindings")
+)
+
+
 def discovery(target: str, accept: str) -> dict[str, Any] | None:
     """The discovery document at a target, aggregated where the caller takes that (KEP-3352), or nothing."""
     path = target.partition("?")[0].rstrip("/")
@@ -135,6 +141,9 @@ def discovery(target: str, accept: str) -> dict[str, Any] | None:
         return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
     if path == "/apis":
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(v) for v in RESOURCES if "/" in v]}
+    if path in ROLES_AND_BINDINGS and target.endswith("?limit=500"):
+        # Asked by the gate for itself: nobody's ServiceAccount may do anything here.
+        return {"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []}
     version = path.removeprefix("/apis/") if path.startswith("/apis/") else path.removeprefix("/api/")
     return _resource_list(version) if version in RESOURCES else None
 

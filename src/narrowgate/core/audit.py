@@ -387,7 +387,7 @@ def _decided(verdict: Verdict) -> bytes:
     """The annotations that say what was decided, and by which rule."""
     match verdict:
         case Allow():
-            return _allowed(verdict.rule) + _approval(verdict.approval)
+            return _allowed(verdict.rule) + _approval(verdict.approval) + _mended(verdict.mends)
         case Deny():
             return _refused("deny", verdict.message, verdict.rule)
         case NeedsApproval():
@@ -409,6 +409,14 @@ def _allowed(rule: RuleRef) -> bytes:
 
 def _approval(approval: str) -> bytes:
     return _members({"narrowgate.dev/approval": approval}) if approval else b""
+
+
+def _mended(mends: tuple[tuple[str, ...], ...]) -> bytes:
+    """Where the body that was sent on is not as it came."""
+    if not mends:
+        return b""
+    places = ", ".join(".".join((*steps, "automountServiceAccountToken")) for steps in mends)
+    return _members({"narrowgate.dev/mended": _text(places)})
 
 
 def _refused(decision: str, message: str, rule: RuleRef | None) -> bytes:

@@ -54,8 +54,10 @@ from narrowgate.core.judging import (
 )
 from narrowgate.core.masking.choosing import MaskChoice
 from narrowgate.core.matching import CompiledRule, Question, question_of, question_of_use
+from narrowgate.core.pod_judging import mended, with_pods
 from narrowgate.core.refusals import Asked
 from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.stronger import Holder
 from narrowgate.core.typed_lines import LineGuard
 from narrowgate.core.visible import VISIBLE_VERBS, Member, Visible
 
@@ -87,8 +89,8 @@ def decide(
         own = grants_of_member(grants, chain, place, what.cluster, now, policy.built_in)
         for question, use in questions:
             answer = judge(holding, member, question, use, evidence, own)
-            if use is None and what.held is not None:
-                answer = with_held(answer, Entering(member, holding, own), question, what, _shown(policy, chain, what))
+            if use is None:
+                answer = _with_pods(answer, Holder(member, holding, own), (chain, policy), question, evidence)
             if isinstance(answer, Held) and approvals:
                 held += answer.rules
                 answer = answer.cover
@@ -103,24 +105,29 @@ def decide(
         return _not_whole(_Judged(chain, policy, grants, now), questions, evidence)
     masks = policy.masks_of(chain, what.cluster, questions[0][0], [rule.ref for rule in held])
     allowed = _allow(chain, covers, resting_on, lifting, masks)
-    lines = _lines(_Judged(chain, policy, grants, now), what, allowed.covers, held)
-    return msgspec.structs.replace(allowed, lines=lines) if lines else allowed
+    covering = _covering(_Judged(chain, policy, grants, now), what, allowed.covers)
+    lines, mends = _lines(what, covering, held), mended(covering, what)
+    return msgspec.structs.replace(allowed, lines=lines, mends=mends) if lines or mends else allowed
 
 
-def _lines(
-    judged: _Judged, what: Intent, covers: Sequence[RuleRef], held: Sequence[CompiledRule]
-) -> tuple[LineGuard, ...]:
+def _covering(judged: _Judged, what: Intent, covers: Sequence[RuleRef]) -> list[CompiledRule]:
+    """The rules that cover the request itself for each member, where it matters what they say of pods."""
+    question = question_of(what)
+    rules: list[CompiledRule] = []
+    if question.subresource in OPENED or what.pods is not None:
+        for member, ref in zip(judged.chain, covers, strict=True):
+            found = judged.policy.holding(member, what.cluster).candidates(question)
+            rules += [rule for rule in (*found.allow, *found.grantable) if rule.ref == ref]
+    return rules
+
+
+def _lines(what: Intent, covering: Sequence[CompiledRule], held: Sequence[CompiledRule]) -> tuple[LineGuard, ...]:
     """What may not, or not yet, be typed into a session, by what covers each member of the chain and by what people
     said yes to.
     """
-    question = question_of(what)
-    if question.subresource not in OPENED:
+    if what.info.subresource not in OPENED:
         return ()
-    rules = list(held)
-    for member, ref in zip(judged.chain, covers, strict=True):
-        found = judged.policy.holding(member, what.cluster).candidates(question)
-        rules += [rule for rule in (*found.allow, *found.grantable) if rule.ref == ref]
-    return tuple(dict.fromkeys(guard for rule in rules for guard in _line_guards(rule)))
+    return tuple(dict.fromkeys(guard for rule in (*held, *covering) for guard in _line_guards(rule)))
 
 
 def _line_guards(rule: CompiledRule) -> Iterator[LineGuard]:
@@ -285,8 +292,20 @@ def _answers(
                 chain=chain, cluster=cluster, request=questions[0][0], member=member, judged=question, use=use
             )
             answer = judge(holding, member, question, use, evidence, own)
-            if use is None and evidence.what.held is not None:
-                entering = Entering(member, holding, own)
-                shown = _shown(judged.policy, chain, evidence.what)
-                answer = with_held(answer, entering, question, evidence.what, shown)
+            if use is None:
+                whole = (chain, judged.policy)
+                answer = _with_pods(answer, Holder(member, holding, own), whole, question, evidence)
             yield asked, answer
+
+
+def _with_pods(
+    answer: Answer, holder: Holder, whole: tuple[Chain, Rulebook], question: Question, evidence: Evidence
+) -> Answer:
+    """The answer about the request itself, once the pods that it makes, or gets into, have their say."""
+    (chain, policy), what = whole, evidence.what
+    if what.pods is not None:
+        answer = with_pods(answer, holder, chain, question, evidence)
+    if what.held is not None:
+        entering = Entering(holder.identity, holder.holding, holder.grants)
+        answer = with_held(answer, entering, question, what, _shown(policy, chain, what))
+    return answer

@@ -39,6 +39,8 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[LineGuard, ...] = ()
     """What ends the session that it opens, or waits for people, when it is typed there, by each rule that lets it
     in."""
+    mends: tuple[tuple[str, ...], ...] = ()
+    """The pod specs of the body that are sent on with `automountServiceAccountToken: false`, by their paths."""
     visible: Visible | None = None
     """What of a list or watch may be seen, and must be all that leaves; None where all of it may."""
 

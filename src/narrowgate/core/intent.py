@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from narrowgate.core.pods_seen import PodsSeen
 from narrowgate.core.request_info import RequestInfo
 
 GATE_GROUP = "narrowgate.dev"
@@ -90,3 +91,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """What an exec or attach enters, as its query tells; None for all else. `entering.entries_of` knows the rest."""
     pod: PodSeen | None = None
     """What was seen of the pod that a request goes into; None where nobody has looked."""
+    pods: PodsSeen | None = None
+    """What was found out about the pods that a request makes or gets into; None where nobody has looked, and for all
+    else."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -237,20 +237,29 @@ def covers_of(
     holding: Holding, member: Identity, question: Question, evidence: Evidence, grants: Grants | None
 ) -> Iterator[tuple[CompiledRule, RuleRef | Granted]]:
     """Every rule that gives the request itself to a member, with what covers it: guards aside, not only the first."""
-    found = holding.candidates(question)
-    for rule in found.allow:
-        if rule.covers_name(question) and evidence.met(rule, member, question, None) is True:
-            yield rule, rule.ref
-    for grant in grants.held if grants is not None else ():
-        if not grant.covers(question):
+    for rule, cover in _all_covers(holding.candidates(question), member, question, evidence, grants):
+        if grants is None or grants.bound is None:
+            yield rule, cover
             continue
-        for rule in found.grantable:
-            if (
-                rule.covers_name(question)
-                and grant.is_grantable_by(rule, grants.now if grants is not None else 0.0)
-                and evidence.met(rule, member, question, None) is True
-            ):
-                yield rule, Granted(rule.ref, grant)
+        within = _bounded(cover, question, grants.bound, grants.built_in)
+        if isinstance(within, RuleRef | Granted):
+            yield rule, within
+
+
+def _all_covers(
+    found: Candidates, member: Identity, question: Question, evidence: Evidence, grants: Grants | None
+) -> Iterator[tuple[CompiledRule, RuleRef | Granted]]:
+    def gives(rule: CompiledRule) -> bool:
+        return rule.covers_name(question) and evidence.met(rule, member, question, None) is True
+
+    yield from ((rule, rule.ref) for rule in found.allow if gives(rule))
+    if grants is None:
+        return
+    for grant in grants.held:
+        if grant.covers(question):
+            for rule in found.grantable:
+                if grant.is_grantable_by(rule, grants.now) and gives(rule):
+                    yield rule, Granted(rule.ref, grant)
 
 
 _Asked = tuple[Identity, Question, Use | None]

@@ -49,7 +49,7 @@ POD_FIELDS = frozenset(
 )
 """Every field in which `pod_fields`, `container_fields` and the choice of a node look for uses."""
 
-_DEFAULT_CAPABILITIES = frozenset(
+DEFAULT_CAPABILITIES = frozenset(
     {
         "AUDIT_WRITE",
         "CHOWN",
@@ -66,8 +66,8 @@ _DEFAULT_CAPABILITIES = frozenset(
         "SYS_CHROOT",
     }
 )
-_SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
-_SAFE_SYSCTLS = frozenset(
+SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
+SAFE_SYSCTLS = frozenset(
     {
         "kernel.shm_rmid_forced",
         "net.ipv4.ip_local_port_range",
@@ -210,12 +210,12 @@ def _security_context(context: Any, at: str, namespace: str) -> Iterator[Use]:
     if context.get("privileged"):
         yield host_access("privileged", namespace, f"{at}.privileged")
     added = mapping_at(context, ("capabilities",)).get("add")
-    if isinstance(added, list) and not all(name in _DEFAULT_CAPABILITIES for name in added if isinstance(name, str)):
+    if isinstance(added, list) and not all(name in DEFAULT_CAPABILITIES for name in added if isinstance(name, str)):
         yield host_access("capabilities", namespace, f"{at}.capabilities.add")
     if mapping_at(context, ("windowsOptions",)).get("hostProcess"):
         yield host_access("hostProcess", namespace, f"{at}.windowsOptions.hostProcess")
     for index, sysctl in _items(context.get("sysctls")):
-        if sysctl.get("name") not in _SAFE_SYSCTLS:
+        if sysctl.get("name") not in SAFE_SYSCTLS:
             yield host_access("sysctls", namespace, f"{at}.sysctls[{index}].name")
     for field in _unconfined(context):
         yield host_access("unconfined", namespace, f"{at}.{field}")
@@ -229,7 +229,7 @@ def _unconfined(context: dict[str, Any]) -> Iterator[str]:
     if context.get("procMount", "Default") not in ("Default", "", None):
         yield "procMount"
     labels = mapping_at(context, ("seLinuxOptions",))
-    if labels.get("user") or labels.get("role") or (labels.get("type") or "") not in _SELINUX_TYPES:
+    if labels.get("user") or labels.get("role") or (labels.get("type") or "") not in SELINUX_TYPES:
         yield "seLinuxOptions"
 
 

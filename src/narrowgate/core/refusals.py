@@ -28,6 +28,9 @@ from narrowgate.core.wanted import MOST_WANTED, WantedRefused, read_wanted
 MAX_QUOTED: Final = 256
 """Characters of a name or path in a message; names of objects have at most 253."""
 
+MAX_REASON: Final = 512
+"""Characters of what is said about pods: an account, two of its rights with their bindings, and who lacks them."""
+
 MAX_NEAR: Final = 3
 """Rules mentioned in a hint; more would not be read."""
 
@@ -117,6 +120,8 @@ def _let_in_by(asked: Asked, refused: Refused) -> Deny:
     """The rule that would let it into a pod does not let it in to what the pod holds."""
     rule = refused.rule
     would = f"rule {rule.rule.id} of policy {rule.ref.policy}"
+    if refused.hint:
+        return Deny(message=f"{asked}: {_line(refused.because, MAX_REASON)}", hint=refused.hint, rule=rule.ref)
     if rule.rule.mounted_secrets is MountedSecrets.DENY:
         hint = f"{would} says mountedSecrets: deny; a pod without those Secrets can be entered"
     else:
@@ -407,9 +412,9 @@ def _where(question: Question) -> str:
     return f" in namespace {quoted(question.namespace)}"
 
 
-def _line(text: str) -> str:
+def _line(text: str, most: int = MAX_QUOTED) -> str:
     """A sentence of our own about something of the caller's, on one printable line."""
-    return "".join(character if character.isprintable() else "?" for character in text[:MAX_QUOTED])
+    return "".join(character if character.isprintable() else "?" for character in text[:most])
 
 
 def _word(text: str) -> str:

@@ -68,6 +68,26 @@ SECRET_READING = (Right("list", "", "secrets"), Right("watch", "", "secrets"))
 """To know the values that are masked in text. The gate's account has it where a cluster is registered so."""
 
 
+LINEAGE_FOLLOWED = (("", "pods"), ("apps", "replicasets"), ("batch", "jobs"))
+"""What the gate's account reads and watches where pods are placed in the chain that had them made."""
+
+LINEAGE_OWNERS = (
+    ("", "replicationcontrollers"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+)
+"""What it gets, one at a time, because it owns something of those."""
+
+
+def lineage_rights(owners: Iterable[tuple[str, str]] = ()) -> tuple[Right, ...]:
+    """What the gate's account needs to know who had pods made; `owners` are an operator's resources that own
+    workloads, as (group, plural)."""
+    followed = [Right(verb, group, name) for group, name in LINEAGE_FOLLOWED for verb in ("get", "list", "watch")]
+    return (*followed, *(Right("get", group, name) for group, name in (*LINEAGE_OWNERS, *owners)))
+
+
 def rights_of(rules: Iterable[Any]) -> list[Right]:
     """Spell out rules as RBAC and SelfSubjectRulesReview write them, each combination as one right."""
     found: list[Right] = []
@@ -86,7 +106,7 @@ def rights_of(rules: Iterable[Any]) -> list[Right]:
 
 def beyond(rights: Iterable[Right], needed: Sequence[Right]) -> list[Right]:
     """The rights that nothing needed covers and that not everybody has anyhow, in their order, each once."""
-    return [one for one in dict.fromkeys(rights) if not _is_baseline(one) and not any(_covers(n, one) for n in needed)]
+    return [one for one in dict.fromkeys(rights) if not is_baseline(one) and not any(_covers(n, one) for n in needed)]
 
 
 _EXTRAS = "userextras/"
@@ -132,7 +152,8 @@ def _path_covers(wide: str, narrow: str) -> bool:
     return wide == narrow or (wide.endswith("*") and narrow.startswith(wide[:-1]))
 
 
-def _is_baseline(right: Right) -> bool:
+def is_baseline(right: Right) -> bool:
+    """Whether every authenticated account has this right."""
     if right.path:
         return right.verb == "get" and right.path in BASELINE_PATHS
     known = right.resource in BASELINE_RESOURCES.get(right.group, set())

@@ -305,6 +305,8 @@ class Rulebook:
             for rule in (*found.deny, *found.approve, *found.allow, *found.grantable):
                 if rule.inside is not None and rule.inside.wants_containers() and question.subresource == DEBUG:
                     needs_object = needs_old_object = True
+                if rule.rule.pods is not None and rule.rule.pods.reads_templates:
+                    needs_object = True
                 if rule.condition is not None:
                     needs_object |= rule.condition.needs.object
                     needs_old_object |= rule.condition.needs.old_object

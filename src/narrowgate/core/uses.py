@@ -62,14 +62,25 @@ BUILT_IN_GROUPS = frozenset(
 """Groups whose kinds are known: those of them that use something are listed below. Kinds of any other group may hold a
 pod template anywhere, so each of their mappings is read as if it were a pod's spec and a container."""
 
-__all__ = ["BUILT_IN_GROUPS", "HOST_ACCESS", "JSON_PATCH", "is_unseen", "may_use", "uses_of", "uses_of_patch"]
+__all__ = [
+    "BUILT_IN_GROUPS",
+    "HOST_ACCESS",
+    "JSON_PATCH",
+    "POD_SPECS",
+    "is_unseen",
+    "may_use",
+    "uses_of",
+    "uses_of_patch",
+]
 
 _POD = ("spec",)
 _TEMPLATE = ("spec", "template", "spec")
-_POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {
+POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "pods"): _POD,
     ("", "podtemplates"): ("template", "spec"),
     ("", "replicationcontrollers"): _TEMPLATE,
+    # Rolling back makes pods of what a revision holds (k8s.io/kubernetes/pkg/controller/history).
+    ("apps", "controllerrevisions"): ("data", "spec", "template", "spec"),
     ("apps", "daemonsets"): _TEMPLATE,
     ("apps", "deployments"): _TEMPLATE,
     ("apps", "replicasets"): _TEMPLATE,
@@ -86,7 +97,7 @@ _RBAC = "rbac.authorization.k8s.io"
 _ROLES = frozenset({(_RBAC, "roles"), (_RBAC, "clusterroles")})
 _BINDINGS = frozenset({(_RBAC, "rolebindings"), (_RBAC, "clusterrolebindings")})
 _PLACES: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
-    **{key: (path,) for key, path in _POD_SPECS.items()},
+    **{key: (path,) for key, path in POD_SPECS.items()},
     ("", "secrets"): (("type",), ("metadata", "annotations")),
     ("", "persistentvolumes"): (("spec",),),
     ("", "persistentvolumeclaims"): (("spec",),),
@@ -174,8 +185,8 @@ def _once(uses: Iterator[Use]) -> tuple[Use, ...]:
 def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     """Read one object, or one fragment of it, as the kind that `info` names."""
     key = (info.api_group, info.resource)
-    if key in _POD_SPECS:
-        place = _POD_SPECS[key]
+    if key in POD_SPECS:
+        place = POD_SPECS[key]
         uses = pod_spec(mapping_at(written, place), ".".join(place), info.namespace, shown_whole)
         if info.resource == "pods" and info.verb == "update":
             # The API server lets no update of a pod change its node, and every pod that runs has one.

@@ -27,6 +27,7 @@ from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.look import Look, pinned, whole_target
 from narrowgate.proxy.masking import Masking
+from narrowgate.proxy.pods import Pods
 from narrowgate.proxy.state import Snapshot
 from narrowgate.proxy.write_back import WriteBack
 from narrowgate.wire.protobuf import read_names
@@ -42,11 +43,12 @@ OPTIONS_VERBS = frozenset({"delete", "deletecollection"})
 
 
 class Facts:
-    """Completes what is understood of a request. Keeps nothing between requests."""
+    """Completes what is understood of a request. Keeps nothing between requests but what accounts may do."""
 
     def __init__(self, masking: Masking, write_back: WriteBack) -> None:
         self._masking = masking
         self._write_back = write_back
+        self._pods = Pods(masking)
 
     async def read(self, exchange: Exchange, who: Chain, what: Understood) -> tuple[Understood, bytes]:
         """Read the body and everything that conditions will look at; the body comes back as it is to be sent.
@@ -65,7 +67,13 @@ class Facts:
 
         Raises as `read`.
         """
-        body = exchange.body if body is None else body
+        given = exchange.body if body is None else body
+        complete, body = await self._complete(exchange, who, what, given)
+        return await self._pods.of_write(exchange, who, complete, given), body
+
+    async def _complete(
+        self, exchange: Exchange, who: Chain, what: Understood, body: bytes
+    ) -> tuple[Understood, bytes]:
         content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
         intent = _with_body(what.intent, content_type, body)
         snapshot = what.snapshot
@@ -100,6 +108,9 @@ class Facts:
 
         Raises what asking the API server raises.
         """
+        what = await self._pods.of_entry(exchange, who, what)
+        if not goes_into_pod(what.intent.info):
+            return what
         seen = await self._seen(exchange, who, what)
         if seen is not None:
             what = msgspec.structs.replace(what, intent=msgspec.structs.replace(what.intent, pod=seen))

@@ -54,6 +54,11 @@ class Look:
             raise Malformed(f"a rule looks at the object as it is, and the cluster answers {status} to reading it", 403)
         return parse_json(answer)
 
+    async def seen(self) -> tuple[int, Any]:
+        """Status of the answer, and the object as it is now; None where it is not shown."""
+        status, answer = await self.ask("GET", object_target(self._what.target), b"", b"")
+        return status, parse_json(answer) if status == 200 else None
+
     async def patched(self, content_type: str, body: bytes) -> Any:
         """What the patch would make. Raises Malformed with the API server's own complaint when it would not take it."""
         status, answer = await self.ask("PATCH", dry_target(self._what.target), body, content_type.encode("latin-1"))

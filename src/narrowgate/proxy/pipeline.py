@@ -31,6 +31,8 @@ from narrowgate.core.identity import Chain, Identity, Kind, chain_behind
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.masking.choosing import same_masks
+from narrowgate.core.mending import mended_body
+from narrowgate.core.pod_templates import enters_pod
 from narrowgate.core.request_question import HeldRequest, told
 from narrowgate.core.request_summary import Seen
 from narrowgate.core.status import Status
@@ -318,7 +320,8 @@ class Pipeline:
     def _judge(self, exchange: Exchange, what: Understood, who: Chain, events: RequestEvents) -> Decision:
         grants = what.snapshot.grants_of(who)
         decision = decide(who, what.intent, what.snapshot.rulebook, grants, what.approvals, time.time())
-        if isinstance(decision, Allow) and not what.approvals and what.intent.held is None and is_bare(exchange.head):
+        looked = what.intent.held is not None or what.intent.pods is not None
+        if isinstance(decision, Allow) and not what.approvals and not looked and is_bare(exchange.head):
             self._recent.keep(exchange, who, what, decision, events)
         return decision
 
@@ -372,7 +375,7 @@ class Pipeline:
 
     async def _entering(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
         """What is in the pod that a request goes into, by the snapshot of this very moment."""
-        while goes_into_pod(what.intent.info):
+        while goes_into_pod(what.intent.info) or enters_pod(what.intent.info):
             looked = await self._facts.into_pod(exchange, who, what)
             current = self._state.current(self._loop.time())
             if current is what.snapshot:
@@ -408,6 +411,9 @@ class Pipeline:
     ) -> Response:
         if exchange.body and not self._reviews.answers(what.intent):
             body = await self._settled(exchange, who, what, body, allowed)
+        if allowed.mends and body:
+            content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
+            body = mended_body(content_type, body, allowed.mends)
         self.rule_uses.count(who, what.intent.cluster, allowed, exchange.received_at)
         if self._bodies is None or not keeps_request(exchange.level):
             return await self._answered(exchange, who, what, body, allowed, events)

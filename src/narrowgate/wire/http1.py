@@ -358,6 +358,11 @@ def reframed(head: ResponseHead, framing: Framing, extra: tuple[tuple[bytes, byt
     return ResponseHead(head.status, b"".join(lines), framing, head.keep_alive)
 
 
+def with_header(head: ResponseHead, name: bytes, value: bytes) -> ResponseHead:
+    """The same head with one header more."""
+    return ResponseHead(head.status, b"%b%b: %b\r\n" % (head.relayed, name, value), head.framing, head.keep_alive)
+
+
 def without_length(head: ResponseHead) -> ResponseHead:
     """The same head for an answer without a body, saying nothing about how long one would be."""
     return ResponseHead(head.status, _FRAMING_LINES.sub(b"", head.relayed), head.framing, head.keep_alive)

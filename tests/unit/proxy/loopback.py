@@ -67,7 +67,7 @@ spec:
   clusters: [dev]
   rules:
     - {id: pods, effect: allow, verbs: ["*"], apiGroups: [""], resources: [pods, pods/log, pods/exec, pods/proxy],
-       namespaces: [ci], mountedSecrets: mask}
+       namespaces: [ci], mountedSecrets: mask, pods: {strongerAccounts: allow}}
     - {id: as-it-is, effect: reveal, apiGroups: ["*"], resources: ["*"], approval: none}
 """
 

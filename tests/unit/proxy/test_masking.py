@@ -26,7 +26,9 @@ from tests.unit.proxy.loopback import (
 MASKING = POLICY[: POLICY.index("    - {id: as-it-is")]
 """The same policy, which reveals nothing."""
 
-NOTHING_ALLOWED = MASKING.replace("effect: allow", "effect: deny").replace(", mountedSecrets: mask", "")
+NOTHING_ALLOWED = MASKING.replace("effect: allow", "effect: deny").replace(
+    ", mountedSecrets: mask, pods: {strongerAccounts: allow}", ""
+)
 
 HIDES_NODES = """  masks:
     - {id: nodes, apiGroups: [""], resources: [pods], fields: [spec.nodeName]}

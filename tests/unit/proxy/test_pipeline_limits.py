@@ -50,7 +50,7 @@ spec:
   clusters: [dev]
   rules:
     - {id: pods, effect: grantable, verbs: ["*"], apiGroups: [""], resources: ["*"], namespaces: [ci],
-       maxDuration: 1h, approval: none, mountedSecrets: mask}
+       maxDuration: 1h, approval: none, mountedSecrets: mask, pods: {strongerAccounts: allow}}
     - {id: key, effect: approve, verbs: [get], apiGroups: [""], resources: [secrets], namespaces: [ci],
        approval: {from: [{group: sre, count: 1}], within: 5m}}
 """

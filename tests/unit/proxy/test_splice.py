@@ -201,7 +201,9 @@ def test_a_policy_that_forbids_it_ends_an_exec(tmp_path: Path) -> None:
             client = await made.client()
             await client.send(request("POST", EXEC, b"", *SPDY))
             await client.head()
-            await made.change_policy(POLICY.replace("pods/exec, ", "").replace(", mountedSecrets: mask", ""))
+            await made.change_policy(
+                POLICY.replace("pods/exec, ", "").replace(", mountedSecrets: mask, pods: {strongerAccounts: allow}", "")
+            )
             assert await client.ended()
             client.cut()
             return str((await made.finished("/exec"))["annotations"]["narrowgate.dev/ended"])

@@ -1,0 +1,227 @@
+"""What becomes of a request that makes pods, or gets into one, because of what these pods are.
+
+`decide` asks here once a rule covers the request, for each member of the chain by what covers that member. Of all
+rules that give it the most generous counts, so that their order does not matter. Without a word in any rule (`pods`),
+agents and whatever they have started make and enter no pods whose account can do more than they can (`stronger`), and
+no mirror pods; people may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from narrowgate.core.identity import Chain, Kind
+from narrowgate.core.intent import Intent
+from narrowgate.core.judging import Answer, Evidence, Granted, Held, Refused, covers_of
+from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.pod_rules import Action, PodRules
+from narrowgate.core.pod_security import violations
+from narrowgate.core.pod_templates import TEMPLATES_LIMIT, enters_pod, makes_pods
+from narrowgate.core.pods_seen import CONTAINERS, PodsSeen, Template
+from narrowgate.core.rule_ref import RuleRef
+from narrowgate.core.rulebook import Rulebook
+from narrowgate.core.stronger import Holder
+
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""Annotation of pods that a node says it runs by itself (k8s.io/kubernetes/pkg/apis/core, `MirrorPodAnnotationKey`)."""
+
+_TOLD: Final = 2
+"""Rights, or violations, that a refusal names."""
+
+_NO_RULES: Final = PodRules()
+
+
+class _Problem(NamedTuple):
+    """One thing about the pods that is not as it should be, and what then becomes of the request."""
+
+    action: Action
+    text: str
+
+
+def is_about_pods(what: Intent) -> bool:
+    """Whether what pods are has a say in this request at all."""
+    return makes_pods(what.info) or enters_pod(what.info)
+
+
+def minds_accounts(rulebook: Rulebook, chain: Chain, what: Intent, question: Question) -> bool:
+    """Whether it matters what the accounts of the pods may do: for any rule that may cover this, for any member."""
+    default = _default_action(chain)
+    for member in chain:
+        holding = rulebook.holding(member, what.cluster)
+        found = holding.candidates(question)
+        rules = (*found.allow, *found.grantable, *found.approve)
+        minding = any(_stronger(rule.rule.pods or _NO_RULES, default) is not Action.ALLOW for rule in rules)
+        if minding and not Holder(member, holding, None).holds_everything(what):
+            return True
+    return False
+
+
+def minds_templates(rulebook: Rulebook, chain: Chain, what: Intent, question: Question) -> bool:
+    """Whether any rule that may cover this asks for more of the pods than for their account."""
+    for member in chain:
+        found = rulebook.holding(member, what.cluster).candidates(question)
+        if any(rule.rule.pods and rule.rule.pods.reads_templates for rule in (*found.allow, *found.grantable)):
+            return True
+    return False
+
+
+def with_pods(answer: Answer, holder: Holder, chain: Chain, question: Question, evidence: Evidence) -> Answer:
+    """The answer about the request itself, once the pods that it is about have their say."""
+    what = evidence.what
+    if what.pods is None or not isinstance(answer, RuleRef | Granted | Held):
+        return answer
+    default = _default_action(chain)
+    if isinstance(answer, Held):
+        return _with_cover(answer, holder, what, default, _rule_of(holder, question, _ref(answer.cover)))
+    best: Answer | None = None
+    for rule, cover in covers_of(holder.holding, holder.identity, question, evidence, holder.grants):
+        judged = _judged(rule, cover, holder, what, default)
+        if isinstance(judged, RuleRef | Granted):
+            return judged
+        if best is None or (isinstance(judged, Held) and not isinstance(best, Held)):
+            best = judged
+    # What covers it is none of these: a rule that the gate brings along, about no pods.
+    return answer if best is None else best
+
+
+def mended(rules: Iterable[CompiledRule], what: Intent) -> tuple[tuple[str, ...], ...]:
+    """The places of the templates whose pods must not be given a token, by the rules that cover the request."""
+    if what.pods is None or not any(rule.rule.pods and rule.rule.pods.automount_token is Action.MEND for rule in rules):
+        return ()
+    return tuple(template.steps for template in what.pods.templates if template.mounts_token)
+
+
+def _with_cover(answer: Held, holder: Holder, what: Intent, default: Action, rule: CompiledRule | None) -> Answer:
+    """What people are asked about anyhow: they are not asked to lift what they cannot see."""
+    pods = rule.rule.pods if rule is not None and rule.rule.pods is not None else _NO_RULES
+    problems = [one for one in _problems(pods, holder, what, default) if one.action is not Action.MEND]
+    if not problems:
+        return answer
+    blamed = rule or answer.rules[0]
+    denied = [one for one in problems if one.action is Action.DENY]
+    if denied or blamed.rule.approval is None:
+        return Refused(blamed, because=_told(denied or problems), hint=_hint(blamed))
+    return Held((*answer.rules, blamed), answer.cover, _told(problems))
+
+
+def _judged(rule: CompiledRule, cover: RuleRef | Granted, holder: Holder, what: Intent, default: Action) -> Answer:
+    problems = list(_problems(rule.rule.pods or _NO_RULES, holder, what, default))
+    denied = [one for one in problems if one.action is Action.DENY]
+    asking = [one for one in problems if one.action is Action.APPROVE]
+    if denied or (asking and rule.rule.approval is None):
+        return Refused(rule, because=_told(denied or asking), hint=_hint(rule))
+    if asking:
+        return Held((rule,), cover, _told(asking))
+    return cover
+
+
+def _problems(pods: PodRules, holder: Holder, what: Intent, default: Action) -> Iterator[_Problem]:
+    seen = what.pods
+    assert seen is not None
+    action = _stronger(pods, default)
+    if action is not Action.ALLOW:
+        text = _beyond(seen, holder, what)
+        if text:
+            yield _Problem(action, text)
+    if default is Action.DENY and any(MIRROR in template.annotations for template in seen.templates):
+        yield _Problem(Action.DENY, f"a pod with the annotation {MIRROR} is a node's to write")
+    if not pods.reads_templates or (enters_pod(what.info) and what.info.subresource != "ephemeralcontainers"):
+        return
+    if seen.inexact:
+        yield _Problem(Action.DENY, seen.inexact)
+    elif len(seen.templates) > TEMPLATES_LIMIT:
+        yield _Problem(Action.DENY, f"it holds more than {TEMPLATES_LIMIT} pod templates")
+    for template in seen.templates[:TEMPLATES_LIMIT]:
+        yield from _of_template(pods, template, what)
+
+
+def _of_template(pods: PodRules, template: Template, what: Intent) -> Iterator[_Problem]:
+    at, otherwise = template.at, pods.otherwise
+    is_there = what.info.resource == "pods" and what.info.verb != "create"
+    if images := _foreign_images(pods, template):
+        yield _Problem(otherwise, f"{at} has the image {images[0][:100]!r}, and allowed are {_some(pods.images or ())}")
+    broken = list(violations(template.spec, template.annotations, pods.level)) if _has_containers(template) else []
+    if broken:
+        yield _Problem(otherwise, f"{at} is not {pods.level.value}: {_some(broken)}")
+    if is_there:
+        # Nothing else of a pod can be written once it is there, and the API server has completed it.
+        return
+    others = [name for name in template.accounts if name not in (pods.service_accounts or ())]
+    if pods.service_accounts is not None and others:
+        yield _Problem(
+            otherwise, f"{at} runs as service account {others[0][:100]}, and allowed are {_some(pods.service_accounts)}"
+        )
+    if template.mounts_token and pods.automount_token is not Action.ALLOW:
+        mend = pods.automount_token is Action.MEND
+        action = pods.automount_token if not mend or _mendable(template, what) else Action.DENY
+        yield _Problem(action, f"{at} does not say automountServiceAccountToken: false")
+    audiences = [name for name in template.audiences if name not in (pods.token_audiences or ())]
+    if pods.token_audiences is not None and audiences:
+        for_whom = audiences[0][:100] or "the API server"
+        yield _Problem(
+            otherwise, f"{at} projects a token for {for_whom}, and allowed are {_some(pods.token_audiences)}"
+        )
+    if not pods.node_choice and template.chooses_node:
+        yield _Problem(otherwise, f"{at}.{template.chooses_node} chooses a node")
+
+
+def _mendable(template: Template, what: Intent) -> bool:
+    return bool(template.steps) and what.info.subresource == ""
+
+
+def _has_containers(template: Template) -> bool:
+    return any(template.spec.get(field) for field in CONTAINERS)
+
+
+def _foreign_images(pods: PodRules, template: Template) -> list[str]:
+    if pods.images is None:
+        return []
+    exact = {image for image in pods.images if not image.endswith("*")}
+    prefixes = tuple(image[:-1] for image in pods.images if image.endswith("*"))
+    return [image for image in template.images if image not in exact and not (image and image.startswith(prefixes))]
+
+
+def _beyond(seen: PodsSeen, holder: Holder, what: Intent) -> str:
+    """What the pods' accounts may do that the member may not, in words; empty where there is nothing."""
+    if seen.unknown:
+        return f"the accounts of the pods are not known: {seen.unknown}"
+    for account in seen.accounts:
+        if account.unknown:
+            return f"what service account {account.account} may do is not known: {account.unknown}"
+        over = [str(held) for held, _ in zip(holder.exceeded_by(account.rights, what), range(_TOLD + 1), strict=False)]
+        if over:
+            return f"service account {account.account} may also {_some(over)}, and {holder.identity} may not"
+    return ""
+
+
+def _some(words: Iterable[str]) -> str:
+    listed = list(dict.fromkeys(words))
+    return "; ".join(listed[:_TOLD]) + ("; ..." if len(listed) > _TOLD else "") or "none"
+
+
+def _told(problems: list[_Problem]) -> str:
+    return _some(problem.text for problem in problems)
+
+
+def _hint(rule: CompiledRule) -> str:
+    pods = rule.rule.pods
+    said = "has no pods: strongerAccounts" if pods is None else "narrows what pods may be with its key pods"
+    return f"rule {rule.rule.id} of policy {rule.ref.policy} {said}; use another account or template"
+
+
+def _stronger(pods: PodRules, default: Action) -> Action:
+    return default if pods.stronger_accounts is None else pods.stronger_accounts
+
+
+def _default_action(chain: Chain) -> Action:
+    return Action.ALLOW if all(member.kind is Kind.PERSON for member in chain) else Action.DENY
+
+
+def _ref(cover: RuleRef | Granted) -> RuleRef:
+    return cover.ref if isinstance(cover, Granted) else cover
+
+
+def _rule_of(holder: Holder, question: Question, ref: RuleRef) -> CompiledRule | None:
+    found = holder.holding.candidates(question)
+    return next((rule for rule in (*found.allow, *found.grantable, *found.approve) if rule.ref == ref), None)

@@ -1,0 +1,191 @@
+"""What must be known of the pods that a request makes or gets into, before it is judged: templates, and accounts.
+
+Where nobody who is asked minds, nothing is looked at. What could not be found out is told, and `core.pod_judging`
+refuses it for whoever minds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import msgspec
+
+from narrowgate.core.account_rights import Account
+from narrowgate.core.body import read_body
+from narrowgate.core.documents import parse_json
+from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
+from narrowgate.core.malformed import Malformed
+from narrowgate.core.matching import question_of
+from narrowgate.core.patched_accounts import accounts_after, changes_pods
+from narrowgate.core.pod_judging import minds_accounts, minds_templates
+from narrowgate.core.pod_templates import (
+    enters_pod,
+    has_token,
+    makes_pods,
+    runs_the_same,
+    templates_of,
+    with_debug_containers,
+)
+from narrowgate.core.pods_seen import DEFAULT_ACCOUNT, AccountSeen, PodsSeen
+from narrowgate.core.preview import could_be_entered
+from narrowgate.proxy.exchange import Exchange, Understood
+from narrowgate.proxy.look import Look, whole_target
+from narrowgate.proxy.masking import Masking
+from narrowgate.proxy.rbac import AccountRights
+
+OK: Final = 200
+NOT_FOUND: Final = 404
+
+NOT_LOOKED: Final = "nobody has looked; send it again"
+"""What is told where rules have come to mind while the request was on its way."""
+
+ACCOUNTS_LIMIT: Final = 20
+"""Accounts of one write; more of them are not looked up."""
+
+DEBUG: Final = "ephemeralcontainers"
+
+
+class Pods:
+    """Completes what is understood of requests about pods. Remembers the rights of accounts, for each cluster."""
+
+    def __init__(self, masking: Masking) -> None:
+        self._masking = masking
+        self._rights: dict[str, AccountRights] = {}
+
+    async def of_write(self, exchange: Exchange, who: Chain, what: Understood, body: bytes) -> Understood:
+        """Look at what a write with this body makes. Raises what asking the API server raises."""
+        intent = what.intent
+        is_debug = enters_pod(intent.info) and intent.info.subresource == DEBUG
+        if not makes_pods(intent.info) and not is_debug:
+            return what
+        look = self._look(exchange, who, what)
+        seen = PodsSeen(unknown=NOT_LOOKED, inexact=NOT_LOOKED)
+        if look is not None and is_debug:
+            seen = await self._debugged(look, what)
+        elif look is not None:
+            content_type = exchange.head.fields.get(b"content-type", b"").decode("latin-1")
+            seen = await self._written(look, what, content_type, body)
+        return _with_pods(what, seen)
+
+    async def of_entry(self, exchange: Exchange, who: Chain, what: Understood) -> Understood:
+        """Look at the pod that a request reaches into. Raises what asking the API server raises."""
+        if not enters_pod(what.intent.info):
+            return what
+        before = what.intent.pods or PodsSeen(inexact=NOT_LOOKED)
+        look = self._look(exchange, who, what)
+        if look is None:
+            return _with_pods(what, msgspec.structs.replace(before, unknown=NOT_LOOKED, accounts=()))
+        status, pod = await _whole(look, what)
+        unknown, accounts = "", tuple[AccountSeen, ...]()
+        if status == OK and has_token(pod):
+            name = pod["spec"].get("serviceAccountName") or DEFAULT_ACCOUNT
+            accounts = await self._accounts(what, [name])
+        elif status not in (OK, NOT_FOUND):
+            unknown = f"the cluster answers {status} to reading the pod"
+        # Of what is not there nobody gets anything, and the API server says so.
+        return _with_pods(what, msgspec.structs.replace(before, unknown=unknown, accounts=accounts))
+
+    def _look(self, exchange: Exchange, who: Chain, what: Understood) -> Look | None:
+        """How to look, in its sender's name; None where nobody minds, or nothing could let the request through."""
+        snapshot, intent = what.snapshot, what.intent
+        question = question_of(intent)
+        minds = minds_accounts(snapshot.rulebook, who, intent, question)
+        if not minds and not minds_templates(snapshot.rulebook, who, intent, question):
+            return None
+        covering = could_be_entered(who, intent, snapshot.rulebook, snapshot.grants_of(who), time.time())
+        return None if covering is None else Look(exchange, who, what, covering, self._masking)
+
+    async def _written(self, look: Look, what: Understood, content_type: str, body: bytes) -> PodsSeen:
+        intent = what.intent
+        if intent.info.subresource:
+            return await self._scaled(look, what, content_type, body)
+        if intent.object is None:
+            return await self._patched(look, what, content_type, body)
+        templates = templates_of(intent.info, intent.object)
+        names = [name for template in templates for name in template.accounts]
+        if intent.old_object is not None and runs_the_same(intent.info, intent.old_object, intent.object):
+            names = []
+        accounts = await self._accounts(what, names)
+        if intent.info.verb == "update" and any(account.rights or account.unknown for account in accounts):
+            # What runs already goes on as it is.
+            status, old = await look.seen()
+            if status == OK and runs_the_same(intent.info, old, intent.object):
+                accounts = ()
+        return PodsSeen(templates=templates, accounts=accounts)
+
+    async def _patched(self, look: Look, what: Understood, content_type: str, body: bytes) -> PodsSeen:
+        """A patch of which nobody has to know what it makes."""
+        inexact = what.intent.object_missing or "the result of the patch is not known"
+        try:
+            read = read_body(content_type, body, what.intent)
+        except Malformed as error:
+            return PodsSeen(inexact=inexact, unknown=error.message)
+        if not changes_pods(what.intent.info, read.patch_type, read.patch):
+            return PodsSeen(inexact=inexact)
+        status, old = await look.seen()
+        if status not in (OK, NOT_FOUND):
+            return PodsSeen(inexact=inexact, unknown=f"the cluster answers {status} to reading the object as it is")
+        names = accounts_after(what.intent.info, read.patch_type, read.patch, old)
+        return PodsSeen(inexact=inexact, accounts=await self._accounts(what, list(names)))
+
+    async def _scaled(self, look: Look, what: Understood, content_type: str, body: bytes) -> PodsSeen:
+        """More of the pods that there are; less of them takes nothing that anybody guards."""
+        status, old = await _whole(look, what)
+        if status == NOT_FOUND:
+            return PodsSeen()
+        if status != OK:
+            unknown = f"the cluster answers {status} to reading what is scaled"
+            return PodsSeen(unknown=unknown, inexact=unknown)
+        templates = templates_of(what.intent.info, old)
+        if _is_less(_scale(what.intent, content_type, body), old):
+            return PodsSeen()
+        names = [name for template in templates for name in template.accounts]
+        return PodsSeen(templates=templates, accounts=await self._accounts(what, names))
+
+    async def _debugged(self, look: Look, what: Understood) -> PodsSeen:
+        """A pod with the containers that are to be added to it; its account is looked at with the pod (`of_entry`)."""
+        if what.intent.object is None:
+            return PodsSeen(unknown=NOT_LOOKED, inexact="the result of the patch is not known")
+        status, old = await _whole(look, what)
+        if status != OK:
+            return PodsSeen(unknown=NOT_LOOKED, inexact=f"the cluster answers {status} to reading the pod")
+        return PodsSeen(unknown=NOT_LOOKED, templates=(with_debug_containers(old, what.intent.object),))
+
+    async def _accounts(self, what: Understood, names: list[str]) -> tuple[AccountSeen, ...]:
+        namespace, cluster = what.intent.info.namespace, what.served.cluster
+        rights = self._rights.setdefault(cluster.name, AccountRights(cluster))
+        listed = list(dict.fromkeys(names))
+        seen = [await rights.of(Account(namespace, name)) for name in listed[:ACCOUNTS_LIMIT]]
+        if len(listed) > ACCOUNTS_LIMIT:
+            seen.append(AccountSeen(account=Account(namespace, "..."), unknown=f"more than {ACCOUNTS_LIMIT} are named"))
+        return tuple(seen)
+
+
+def _with_pods(what: Understood, seen: PodsSeen) -> Understood:
+    return msgspec.structs.replace(what, intent=msgspec.structs.replace(what.intent, pods=seen))
+
+
+async def _whole(look: Look, what: Understood) -> tuple[int, Any]:
+    """The object of which the request is about a subresource."""
+    status, answer = await look.ask("GET", whole_target(what.target), b"", b"")
+    return status, parse_json(answer) if status == OK else None
+
+
+def _scale(intent: Intent, content_type: str, body: bytes) -> Any:
+    """The Scale that is written, or as much of it as a merge patch shows; None where it cannot be told."""
+    if intent.object is not None:
+        return intent.object
+    try:
+        return read_body(content_type, body, intent).patch
+    except Malformed:
+        return None
+
+
+def _is_less(scale: Any, old: Any) -> bool:
+    """Whether no more pods are wanted than there should be now."""
+    spec = scale.get("spec") if isinstance(scale, dict) else None
+    wanted = spec.get("replicas") if isinstance(spec, dict) else None
+    had = old.get("spec", {}).get("replicas", 1)
+    return isinstance(wanted, int) and isinstance(had, int) and wanted <= had
