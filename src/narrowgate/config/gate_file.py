@@ -39,6 +39,7 @@ from narrowgate.config.workloads import (
     read_service_accounts,
 )
 from narrowgate.core.cluster import UpstreamMode
+from narrowgate.core.delegated_task import LONGEST_CHAIN, USUAL_CHAIN
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.names import name_problem
 from narrowgate.core.roles import Role, RoleBinding
@@ -141,6 +142,10 @@ class _Approvals(_Shape, frozen=True):
     hold: str = "50s"
 
 
+class _Tasks(_Shape, frozen=True):
+    max_depth: int = USUAL_CHAIN
+
+
 class _Retention(_Shape, frozen=True):
     tasks: str = "30d"
     recordings: str = ""
@@ -191,6 +196,7 @@ class _Config(_Shape, frozen=True):
     roles: list[_Role] = []
     workers: int = 1
     approvals: _Approvals = _Approvals()
+    tasks: _Tasks = _Tasks()
     retention: _Retention = _Retention()
     notifications: NotificationsEntry = NotificationsEntry()
     search: _Search = _Search()
@@ -265,6 +271,7 @@ class _Reader:
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
             hold=self._hold(written.approvals.hold),
+            longest_chain=self._depth(written.tasks.max_depth),
             tasks_kept=self._kept(written.retention.tasks),
             recordings_kept=self._recordings_kept(written.retention.recordings),
             searched_text=self._choice(SearchedText, written.search.text, ("search", "text")),
@@ -443,6 +450,14 @@ class _Reader:
         if seconds > LONGEST_HOLD:
             self._document.refuse(("approvals", "hold"), "expected 10m at most; clients and proxies give up before")
         return seconds
+
+    def _depth(self, members: int) -> int:
+        if not 1 <= members <= LONGEST_CHAIN:
+            told = (
+                f"expected a number from 1 (nothing is delegated) to {LONGEST_CHAIN}; each member is judged every time"
+            )
+            self._document.refuse(("tasks", "maxDepth"), told)
+        return members
 
     def _kept(self, text: str) -> float:
         seconds = self._seconds(text, ("retention", "tasks"))

@@ -14,6 +14,7 @@ from narrowgate.control.notifications.receivers import AnyReceiver
 from narrowgate.control.saml.provider import SAMLProvider
 from narrowgate.core.body_levels import BodyRule
 from narrowgate.core.cluster import UpstreamMode
+from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles
 from narrowgate.recordings.bucket import Bucket
@@ -181,6 +182,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     hold: float = 50
     """Seconds that a request is held for people's answer; below the minute after which common clients give up."""
     tasks_kept: float = 30 * 86_400
+    longest_chain: int = USUAL_CHAIN
+    """Members of a chain at most: whoever asked first, its delegates, theirs."""
     """Seconds for which tasks and questions are kept once they are over."""
     receivers: tuple[AnyReceiver, ...] = ()
     """Who is told of what happens."""

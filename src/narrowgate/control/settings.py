@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from narrowgate.core.delegated_task import USUAL_CHAIN
+
 
 class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One gate, as its control port sees it."""
@@ -19,3 +21,5 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest that a person stays signed in."""
     access_seconds: float
     """Longest life of one access credential."""
+    longest_chain: int = USUAL_CHAIN
+    """Members of a chain at most: whoever asked first, its delegates, theirs."""

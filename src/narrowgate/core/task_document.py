@@ -52,6 +52,10 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """When the access ends at the latest."""
     ended_at: str | None
     ended_because: str
+    parent: str
+    """The task that it was delegated from; empty where it was asked for."""
+    ended_with: str
+    """The task above it with whose end it ended; empty where it ended by itself."""
     emergency: bool
     """Whether a person took it for themselves, at once; it is looked at afterwards, as approval `<id>-review`."""
 
@@ -79,6 +83,8 @@ def task_document(task: Task, now: float, used: TaskUse = NOTHING_USED) -> TaskD
         ends_at=_moment(task.ends_at),
         ended_at=_moment(task.ended_at),
         ended_because=task.ended_because,
+        parent=task.parent,
+        ended_with=task.ended_with,
         emergency=task.emergency,
     )
 

@@ -158,6 +158,7 @@ class ControlProcess:
             clusters=tuple(cluster.name for cluster in config.clusters),
             sign_in_seconds=config.authentication.sign_in.lifetime,
             access_seconds=config.authentication.sign_in.access_lifetime,
+            longest_chain=config.longest_chain,
         )
 
     def _reload(self) -> None:

@@ -167,6 +167,8 @@ MISTAKES = {
     ),
     "a retention": (HEAD + "retention: {tasks: 47h}\n", r":3: retention\.tasks: expected 2d or more"),
     "a hold": (HEAD + "approvals: {hold: 1h}\n", r":3: approvals\.hold: expected 10m at most"),
+    "a depth": (HEAD + "tasks: {maxDepth: 9}\n", r":3: tasks\.maxDepth: expected a number from 1"),
+    "no depth": (HEAD + "tasks: {maxDepth: 0}\n", r":3: tasks\.maxDepth: expected a number from 1"),
     "a role": (HEAD + "roles:\n- {role: king, groups: [a]}\n", r":4: roles\[0\]\.role: unknown value \"king\""),
     "a role of nobody": (HEAD + "roles:\n- {role: admin}\n", r":4: roles\[0\]: names nobody"),
     "a reserved group": (HEAD + "roles:\n- {role: admin, groups: ['system:masters']}\n", r":4: .*reserved"),

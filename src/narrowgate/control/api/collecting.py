@@ -13,7 +13,8 @@ from narrowgate.authenticators.task_credential import new_credential_of
 from narrowgate.control.api.calls import Answered, Sent
 from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.parts import ApiParts
-from narrowgate.control.api.tasks import TaskWithCredential, holder_of, refuse_too_many
+from narrowgate.control.api.tasks import TaskWithCredential, holder_of
+from narrowgate.control.delegating import refuse_too_many
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.approvals import ApprovalEvent, ApprovalQuestion, ApprovalState, after, still_approved
@@ -49,7 +50,7 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
     )
     active = given.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
-        refuse_too_many(parts, active, sent.now)
+        refuse_too_many(parts.store, active, sent.now)
         try:
             spent = after(question, ApprovalEvent.SPENT, sent.now)
             parts.store.approvals.change(spent, was=question, by=sent.by, at=sent.now)

@@ -18,6 +18,7 @@ from narrowgate.control.api.calls import PREFIX, Answered, Sent
 from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.paging import LONGEST_PAGE, ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
+from narrowgate.control.delegating import refuse_too_many
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.answering import owner_groups
@@ -25,16 +26,18 @@ from narrowgate.core.approval_document import ApproversDocument
 from narrowgate.core.approvals import unanswerable
 from narrowgate.core.authorization_details import TaskDetails, locations_of, words_of
 from narrowgate.core.call_rights import answers_for
+from narrowgate.core.delegated_task import root_of
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.moment import moment_of
 from narrowgate.core.policy import Rule
 from narrowgate.core.task_document import NOTHING_USED, TaskDocument, task_document
-from narrowgate.core.task_fields import DEFAULT_SECONDS, MOST_ACTIVE, link_problem, task_purpose_problem
+from narrowgate.core.task_fields import DEFAULT_SECONDS, link_problem, task_purpose_problem
 from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS, TaskUse, least
 from narrowgate.core.tasks import NotPossible, Task, TaskEvent
 from narrowgate.core.wanted import MOST_WANTED, NotOffered, Offer, WantedRefused, longest_offered, offer_of, read_wanted
 from narrowgate.store.port import ChangedMeanwhile, NotThere
+from narrowgate.store.task_trees import ancestors_of, write_down
 
 ATTEMPTS = 5
 """A change is made anew where another one came first; more than five at once is nobody's work."""
@@ -186,7 +189,7 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
     )
     task = requested.after(TaskEvent.ACTIVATED, sent.now)
     with parts.requesting:
-        refuse_too_many(parts, task, sent.now)
+        refuse_too_many(parts.store, task, sent.now)
         parts.store.tasks.add(task, by=sent.by, at=sent.now)
     fields = msgspec.structs.asdict(task_document(task, sent.now))
     return Answered(
@@ -228,7 +231,7 @@ def list_tasks(parts: ApiParts, sent: Sent) -> Answered:
     behind, found = read_token(page, _LIST), list[Task]()
     while len(found) <= page.limit:
         read = parts.store.tasks.listed(names, behind=behind, limit=LONGEST_PAGE)
-        found += [task for task in read if sent.reaches_all or _is_own(sent, task, agents.get(task.name))]
+        found += [task for task in read if sent.reaches_all or _is_own(sent, task, agents.get(agent_of(task)))]
         if len(read) < LONGEST_PAGE:
             break
         behind = read[-1].id
@@ -348,28 +351,20 @@ def holder_of(agent: AgentRecord) -> Identity:
     )
 
 
-def refuse_too_many(parts: ApiParts, wanted: Task, now: float) -> None:
-    """Raise Problem where the agent has as many active tasks as one may; hold `parts.requesting` until it is kept."""
-    running = [task for task in parts.store.tasks.active() if task.name == wanted.name and not task.at(now).is_final]
-    if len(running) >= MOST_ACTIVE:
-        raise Problem(
-            Trouble.CONFLICT, f'agent "{wanted.name}" has {MOST_ACTIVE} active tasks; complete those that are done'
-        )
-
-
 def _is(who: Identity, agent: AgentRecord) -> bool:
     return who.kind is Kind.AGENT and who.name == agent.name
 
 
-def _is_own(sent: Sent, task: Task, agent: AgentRecord | None) -> bool:
+def _is_own(sent: Sent, task: Task, agent: AgentRecord | None, line: Iterable[str] = ()) -> bool:
     """Whether a task is the caller's: its holder, whoever answers for the holder, or the person who asked for it.
 
-    A task's own credential speaks for that task alone. An agent that was removed and made anew under its old name is
+    A task's own credential speaks for that task and for all that hangs on it (`line` are the tasks that this one hangs
+    on). An agent that was removed and made anew under its old name is
     another one, and so are its tasks.
     """
     who = sent.caller.identity
     if who.task:
-        return task.id == who.task
+        return who.task in (task.id, *line)
     if who.kind is Kind.PERSON and task.requested_by == sent.by:
         return True
     if agent is None or task.kind is not Kind.AGENT or not agent.created_at <= task.requested_at:
@@ -390,15 +385,25 @@ def _found(parts: ApiParts, sent: Sent) -> Task:
         task = parts.store.tasks.get(task_id)
     except NotThere:
         task = None
-    if task is None or not (sent.reaches_all or _is_own(sent, task, _agent_of(parts, task))):
+    if task is None or not (sent.reaches_all or _is_own(sent, task, _agent_of(parts, task), _line(parts, task))):
         more = "" if sent.reaches_all else ", or it is not yours"
         raise Problem(Trouble.NOT_FOUND, f'there is no task "{task_id}"{more}; look at the list of tasks')
     return task
 
 
+def agent_of(task: Task) -> str:
+    """The name of the agent whose it is in the end: its holder's, or that of the root of its chain of delegates."""
+    return root_of(task.name) if task.parent else task.name
+
+
+def _line(parts: ApiParts, task: Task) -> tuple[str, ...]:
+    """The ids of the tasks that it hangs on."""
+    return tuple(one.id for one in ancestors_of(parts.store.tasks, task)) if task.parent else ()
+
+
 def _agent_of(parts: ApiParts, task: Task) -> AgentRecord | None:
     try:
-        return parts.store.agent(task.name)
+        return parts.store.agent(agent_of(task))
     except NotThere:
         return None
 
@@ -415,6 +420,7 @@ def _change(parts: ApiParts, sent: Sent, change: Callable[[Task], Task]) -> Answ
             parts.store.tasks.change(task, was=was, by=sent.by, at=sent.now)
         except ChangedMeanwhile:
             continue
+        write_down(parts.store.tasks, task, by=sent.by, at=sent.now)
         used = _used(parts, [task], sent.now).get(task.id, NOTHING_USED)
         return Answered(document=task_document(task, sent.now, used))
     raise Problem(Trouble.CONFLICT, f'task "{sent.path["id"]}" is being changed by others again and again; wait')

@@ -134,7 +134,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
     api.agent("other", keys=(), groups=("g",), labels=(("a", "b"),), ends_at=now + 50, certificate_names=("cn:other",))
     api.store.add_revision([("a.yaml", "text")], by="folder", at=now)
     api.store.roles.give(RoleGrant(person="zed", role="auditor", given_by="local:test", given_at=now))
-    api.agent("hers")
+    hers = api.agent("hers").text
     api.task("hers", id="first")
     api.task("hers", id="second")
     approver = bearer_of(api, signed_in(api, "ada", "sre"))
@@ -190,6 +190,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("takeEmergency", on_call, "/emergencies", taken),
         ("listTasks", "owner", "/tasks", None),
         ("getTask", "owner", "/tasks/first", None),
+        ("delegateTask", hers, "/tasks/first/delegate", {"name": "a", "purpose": "x", "allow": ["get pods -n ci"]}),
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),

@@ -60,6 +60,8 @@ EXPECTED = {
     "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "revokeTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "narrowTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    # Whoever works on a task delegates of it, and nobody in their place: see test_delegates.
+    "delegateTask":        "401 401 401  404 404 404  404 404 404 404 404  404 404",
     "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
     # A question that hers asks of the group sre. Who may see it may not therefore answer it, and these access
     # credentials rest on no sign-in, by which alone a person is in a group: see test_approvals.
@@ -102,6 +104,7 @@ BODIES: dict[str, Any] = {
     "takeEmergency": {"cluster": "dev", "purpose": "it is down", "allow": ["get deployments.apps -n ci"]},
     "revokeTask": {"because": "tests"},
     "narrowTask": {"keep": ["allow-1"]},
+    "delegateTask": {"name": "helper", "purpose": "tests", "allow": ["get pods -n ci"]},
     "deny": {"reason": "tests"},
     "endSession": {"because": "tests"},
     "holdSession": {"because": "tests"},
@@ -109,7 +112,7 @@ BODIES: dict[str, Any] = {
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
 
-TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask")
+TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask", "delegateTask")
 
 
 def body_of(call_id: str, caller: str) -> Any:
