@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from narrowgate.cli.audit_place import worded
+from narrowgate.cli.call_lines import call_documents, call_page
+from narrowgate.cli.call_session import CallSession, find_call_session
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.output import note
 from narrowgate.cli.session_page import Contents, TooLarge, page_of
@@ -59,10 +62,19 @@ _VERSIONS = {"asciicast": Version.V2, "asciicast-v3": Version.V3}
     help="Where to (default: standard output).",
 )
 def export(session: str, config: str | None, form: str, file: Path | None, *, with_input: bool) -> None:
-    """Write a recorded session for other programs, or as a page for people. What is masked stays masked."""
+    """Write a recorded session for other programs, or as a page for people. What is masked stays masked.
+
+    ID may also be that of a task, or of a sign-in: then its calls are written, as jsonl or html.
+    """
     if with_input and form not in _VERSIONS:
         raise click.UsageError("--with-input is for asciicasts; jsonl and html hold what was typed anyway")
     place = opened_place(config)
+    calls = find_call_session(place, session)
+    if calls is not None:
+        _write(_calls(place, calls, form), file)
+        if file is not None:
+            note(f"wrote {file}")
+        return
     name = place.find(session)
     with place.open(name) as recording:
         if form == "html":
@@ -74,6 +86,17 @@ def export(session: str, config: str | None, form: str, file: Path | None, *, wi
         _write(parts, file)
     if file is not None:
         note(f"wrote {file}")
+
+
+def _calls(place: SessionPlace, calls: CallSession, form: str) -> Iterator[bytes]:
+    if form == "jsonl":
+        return (msgspec.json.encode(document) + b"\n" for document in call_documents(place, calls))
+    if form != "html":
+        raise click.UsageError("the calls of a task or sign-in are no terminal: export them --as html or jsonl")
+    try:
+        return (part.encode("utf-8", "replace") for part in call_page(place, calls))
+    except TooLarge as error:
+        raise Failed(f"this session cannot be a page: {error}", "", "export it --as jsonl") from None
 
 
 def _page(place: SessionPlace, name: str, recording: Recording) -> Iterator[bytes]:

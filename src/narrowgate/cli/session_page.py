@@ -107,8 +107,34 @@ def page_of(story: Story, verdict: str, contents: Contents, refused: Sequence[Li
         "rows": rows,
         "seconds": max(story.seconds, 0.1),
         "events": contents.events,
-        "lines": [[line.at / MICROSECONDS, line.mark, plain(line.text.expandtabs(TAB))] for line in lines],
+        "lines": _shown(lines),
     }
+    yield from _page(data)
+
+
+def page_of_calls(title: str, told: Sequence[str], lines: Sequence[Line]) -> Iterator[str]:
+    """A session of calls as a page in parts: its timeline, with what was denied in red. Raises TooLarge."""
+    if sum(len(line.text) + _LINE_COST for line in lines) > PAGE_LIMIT:
+        raise TooLarge(f"it holds more than the {PAGE_LIMIT >> 20} MiB of a page")
+    lines = sorted(lines, key=lambda line: line.at)
+    data: dict[str, Any] = {
+        "title": plain(title),
+        "told": [plain(sentence) for sentence in told],
+        "tty": False,
+        "columns": USUAL_SIZE[0],
+        "rows": USUAL_SIZE[1],
+        "seconds": max(lines[-1].at / MICROSECONDS if lines else 0.0, 0.1),
+        "events": [],
+        "lines": _shown(lines),
+    }
+    return _page(data)
+
+
+def _shown(lines: Sequence[Line]) -> list[list[object]]:
+    return [[line.at / MICROSECONDS, line.mark, plain(line.text.expandtabs(TAB))] for line in lines]
+
+
+def _page(data: dict[str, Any]) -> Iterator[str]:
     script, style = _own("player.js"), _own("player.css")
     policy = "; ".join(
         (

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import click
 
+from narrowgate.cli.call_lines import write_calls
+from narrowgate.cli.call_session import find_call_session
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.output import note
 from narrowgate.cli.session_place import opened_place, session_argument
@@ -69,10 +71,19 @@ class Length(click.ParamType[float]):
 @click.option("--timeline", is_flag=True, help="Line by line with times, as sessions without a terminal always are.")
 @click.option("--raw", type=click.Choice(list(RAW)), help="The bytes of one channel as they were, into a file.")
 def replay(session: str, config: str | None, raw: str | None, **how: Any) -> None:
-    """Play a session once more: a terminal's in this terminal, any other as a timeline."""
+    """Play a session once more: a terminal's in this terminal, any other as a timeline.
+
+    ID may also be that of a task, or of a sign-in: then its calls are shown, with what they changed and recorded.
+    """
     if how["speed"] is not None and math.isnan(how["speed"]):
         raise click.BadParameter("write a number", param_hint="'--speed'")
     place = opened_place(config)
+    calls = find_call_session(place, session)
+    if calls is not None:
+        if raw is not None or how["speed"] or how["idle"] is not None or how["start"] or how["search"]:
+            raise click.UsageError("the calls of a task or sign-in are shown at once: leave the other options out")
+        write_calls(place, calls, with_changes=True)
+        return
     name = place.find(session)
     with place.open(name) as recording:
         if raw is not None:

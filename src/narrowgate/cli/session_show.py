@@ -8,6 +8,8 @@ from typing import Any
 import click
 import msgspec
 
+from narrowgate.cli.call_lines import document_of, write_calls
+from narrowgate.cli.call_session import find_call_session
 from narrowgate.cli.doctor_report import plain
 from narrowgate.cli.output import output_option, write_json
 from narrowgate.cli.session_place import SessionPlace, hold_document, hold_text, opened_place, session_argument
@@ -35,8 +37,18 @@ class Integrity(msgspec.Struct, frozen=True, rename="camel"):
 @session_argument
 @output_option
 def show(session: str, config: str | None, output: str) -> None:
-    """Tell what happened in a session. Exit code 1 where its recording is not what was written."""
+    """Tell what happened in a session. Exit code 1 where its recording is not what was written.
+
+    ID may also be that of a task, or of a sign-in: then its calls are told.
+    """
     place = opened_place(config)
+    calls = find_call_session(place, session)
+    if calls is not None:
+        if output == "json":
+            write_json(document_of(place, calls))
+        else:
+            write_calls(place, calls, with_changes=False)
+        return
     name = place.find(session)
     with place.open(name) as recording:
         telling, files = Telling(recording.header), copied_files(recording.header)
@@ -46,10 +58,13 @@ def show(session: str, config: str | None, output: str) -> None:
             # An archive, and nothing that anybody typed.
             story.typed, story.more_typed = [], 0
         whole = integrity_of(place, name, recording, problem)
+    hold = place.store.held(name)
     if output == "json":
         write_json(_document(name, story, files, whole) | {"hold": hold_document(hold)})
     else:
         _write(story, files, whole)
+        if hold is not None:
+            click.echo(plain(f"Its recording is on hold: {hold_text(hold)}"))
     if not whole.is_whole:
         raise click.exceptions.Exit(1)
 
@@ -58,13 +73,10 @@ class CopiedFiles:
     """The files of a `kubectl cp`, read from the tar stream that it is."""
 
     def __init__(self, channel: Channel, *, is_resumed: bool = False) -> None:
-    hold = place.store.held(name)
         self._channel = channel
         self._is_resumed = is_resumed
         self._stream = TarStream()
 
-        if hold is not None:
-            click.echo(plain(f"Its recording is on hold: {hold_text(hold)}"))
     @property
     def said(self) -> str:
         """Which way they went."""

@@ -7,6 +7,7 @@ be is not forwarded, or not answered.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -82,16 +83,19 @@ class KeptBodies:
             if exchange.body:
                 document = None if is_never_kept(what.intent.info) else self._masked(exchange, what, choice)
                 await call.keep_sent(document)
-                await still_allowed()
             if not keeps_response(exchange.level) or masks is None:
+                # Nothing more is kept: whoever has got the answer may leave, and nothing is left to be done then.
+                await call.end(OVER)
+                await still_allowed()
                 response = await answered()
             else:
+                await still_allowed()
                 response = await call.answered(answered, masks)
-        except BaseException:
-            await call.end("the request was broken off")
+        except BaseException as error:
+            with contextlib.suppress(TrailUnwritable):
+                await call.end(f"the request was broken off: {error}" if str(error) else "the request was broken off")
             raise
-        failed = await call.end(OVER)
-        return msgspec.structs.replace(response, recording=call.recording, failed=response.failed or failed)
+        return msgspec.structs.replace(response, recording=call.recording)
 
     def refused(self, exchange: Exchange, what: Understood, who: Chain) -> KeptObject | None:
         """What the last entry of a request that is refused holds of its body: small ones, nothing else is begun for
@@ -165,6 +169,12 @@ class _Call:
         finally:
             exchange.answers_to = exchange.client
         if held.is_passing:
+            # All of it has left: a client that leaves now has not left in the middle.
+            exchange.streaming_code = response.code
+            try:
+                await self.end(OVER)
+            except TrailUnwritable as error:
+                return msgspec.structs.replace(response, failed=response.failed or str(error))
             return response
         if held.failed:
             raise TrailUnwritable(held.failed)
@@ -173,6 +183,7 @@ class _Call:
         kept = self._answer(held.head, held.body)
         if kept is not None:
             await self._trail.record(self._entry(held.head, kept), durable=False)
+        await self.end(OVER)
         held.let_go()
         await held.flushed()
         return response
@@ -276,16 +287,15 @@ class _Call:
         except RecordingUnwritable as error:
             raise TrailUnwritable(f"the request body cannot be recorded: {error}") from None
 
-    async def end(self, reason: str) -> str:
-        """The request is over; why the end of its recording could not be kept, empty where it could."""
+    async def end(self, reason: str) -> None:
+        """Nothing more is kept. Raises TrailUnwritable."""
         live, self._live = self._live, None
         if live is None:
-            return ""
+            return
         try:
             await live.end(reason)
         except RecordingUnwritable as error:
-            return f"the end of the recording could not be kept: {error}"
-        return ""
+            raise TrailUnwritable(f"the end of what is kept cannot be recorded: {error}") from None
 
 
 def encoded(document: Any) -> bytes:
