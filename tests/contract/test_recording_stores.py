@@ -15,7 +15,7 @@ from tests.contract.object_server import ObjectServer
 from tests.recorded_sessions import KEY, a_session, begin, header, read
 
 from narrowgate.core.moment import moment_text
-from narrowgate.core.recording import Entry
+from narrowgate.core.recording import Entry, Kind
 from narrowgate.core.stream_events import Channel, ChannelData
 from narrowgate.recordings.folder import FolderStore
 from narrowgate.recordings.object_storage import PART_BYTES, store_of
@@ -28,7 +28,7 @@ from narrowgate.recordings.port import (
     RecordingsUnavailable,
 )
 from narrowgate.recordings.reading import Recording
-from narrowgate.recordings.retention import remove_old
+from narrowgate.recordings.retention import Kept, KnownKinds, remove_old
 
 DAY = "2026-11-18"
 HOLD = Hold(by="person:alice", reason="case 12", at="2026-11-21T12:00:00Z")
@@ -166,12 +166,21 @@ def test_only_what_is_old_and_not_held_is_removed_by_retention(store: RecordingS
         names.append(name)
     store.hold(names[1], HOLD)
     now = time.time()
-    assert remove_old(store, 3600.0, now, 10) == ()
+    assert remove_old(store, Kept(3600.0), now, 10, KnownKinds(store, ())) == ()
     later = now + 7200
     assert moment_text(later)[:10] >= DAY
-    assert remove_old(store, 3600.0, later, 2) == (names[0], names[2])
-    assert remove_old(store, 3600.0, later, 2) == (names[3],)
+    assert remove_old(store, Kept(3600.0), later, 2, KnownKinds(store, ())) == (names[0], names[2])
+    assert remove_old(store, Kept(3600.0), later, 2, KnownKinds(store, ())) == (names[3],)
     assert [each.name for each in store.of_day(DAY)] == [names[1]]
+
+
+def test_kinds_go_in_their_own_time(store: RecordingStore, tmp_path: Path) -> None:
+    name, path = spooled(tmp_path / "spool", "exec")
+    store.put(name, path)
+    kinds, later = KnownKinds(store, (KEY,)), time.time() + 7200
+    assert remove_old(store, Kept(3600.0, {Kind.EXEC: 86_400.0}), later, 10, kinds) == ()
+    assert remove_old(store, Kept(None, {Kind.LOG: 3600.0}), later, 10, kinds) == ()
+    assert remove_old(store, Kept(None, {Kind.EXEC: 3600.0}), later, 10, kinds) == (name,)
 
 
 @pytest.mark.parametrize("kind", [ObjectServer, BlobServer])

@@ -17,7 +17,14 @@ from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.jwt import JWTEntry, read_jwt_issuers
 from narrowgate.config.notifications import NotificationsEntry, read_receivers
-from narrowgate.config.recordings import MOST_FORMER_KEYS, ObjectStorageEntry, read_bucket, read_recordings
+from narrowgate.config.recordings import (
+    MOST_FORMER_KEYS,
+    KeptEntry,
+    ObjectStorageEntry,
+    read_bucket,
+    read_kept,
+    read_recordings,
+)
 from narrowgate.config.saml import SAMLEntry, read_saml_providers
 from narrowgate.config.values import (
     Address,
@@ -148,7 +155,7 @@ class _Tasks(_Shape, frozen=True):
 
 class _Retention(_Shape, frozen=True):
     tasks: str = "30d"
-    recordings: str = ""
+    recordings: str | KeptEntry = ""
 
 
 class _Search(_Shape, frozen=True):
@@ -273,7 +280,7 @@ class _Reader:
             hold=self._hold(written.approvals.hold),
             longest_chain=self._depth(written.tasks.max_depth),
             tasks_kept=self._kept(written.retention.tasks),
-            recordings_kept=self._recordings_kept(written.retention.recordings),
+            recordings_kept=read_kept(written.retention.recordings, self._seconds),
             searched_text=self._choice(SearchedText, written.search.text, ("search", "text")),
             receivers=read_receivers(self._document, written.notifications, self._folder),
             audit=self._audit(written.audit, [each.name for each in written.clusters]),
@@ -464,9 +471,6 @@ class _Reader:
         if seconds < SHORTEST_KEPT:
             self._document.refuse(("retention", "tasks"), "expected 2d or more; emergencies are counted over a day")
         return seconds
-
-    def _recordings_kept(self, text: str) -> float | None:
-        return self._seconds(text, ("retention", "recordings")) if text else None
 
     def _former_keys(self, written: _Encryption) -> tuple[Path, ...]:
         here = ("encryption", "formerRecordingKeyFiles")

@@ -6,18 +6,20 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
-from narrowgate.config.document import Document, read_text
+from narrowgate.config.document import Document, Path_, read_text
 from narrowgate.config.errors import ConfigError
 from narrowgate.config.secret_source import SecretSources
 from narrowgate.config.values import Config
+from narrowgate.core.recording import Kind
 from narrowgate.recordings.bucket import Bucket, Protocol
+from narrowgate.recordings.retention import Kept
 
 if TYPE_CHECKING:
     from narrowgate.recordings.port import RecordingStore
@@ -48,6 +50,34 @@ class ObjectStorageEntry(msgspec.Struct, frozen=True, kw_only=True, rename="came
     account: str = ""
     secret_key_file: str = ""
     secret_key_variable: str = ""
+
+
+class KeptEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`retention.recordings` by kind, as written; the keys are those of `audit` that have them recorded."""
+
+    sessions: str = ""
+    port_forwards: str = ""
+    logs: str = ""
+    watches: str = ""
+    bodies: str = ""
+    default: str = ""
+
+
+def read_kept(written: str | KeptEntry, seconds: Callable[[str, Path_], float]) -> Kept:
+    """For how long recordings are kept; `seconds` reads a length that stands at a place. Raises ConfigError."""
+    here = ("retention", "recordings")
+    if isinstance(written, str):
+        return Kept(seconds(written, here) if written else None)
+    kinds = {
+        Kind.EXEC: ("sessions", written.sessions),
+        Kind.ATTACH: ("sessions", written.sessions),
+        Kind.PORT_FORWARD: ("portForwards", written.port_forwards),
+        Kind.LOG: ("logs", written.logs),
+        Kind.WATCH: ("watches", written.watches),
+        Kind.API: ("bodies", written.bodies),
+    }
+    by_kind = {kind: seconds(text, (*here, key)) for kind, (key, text) in kinds.items() if text}
+    return Kept(seconds(written.default, (*here, "default")) if written.default else None, by_kind)
 
 
 def read_recordings(document: Document, url: str) -> str:

@@ -18,6 +18,7 @@ from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.roles import RoleBinding
 from narrowgate.keys import TLSFiles
 from narrowgate.recordings.bucket import Bucket
+from narrowgate.recordings.retention import Kept
 
 Address = tuple[str, int]
 """Host and port as `socket.bind` takes them; IPv6 hosts without brackets."""
@@ -168,8 +169,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """File with the key that recordings are encrypted with; None: they are not."""
     former_recording_keys: tuple[Path, ...] = ()
     """Files with keys that older recordings were encrypted with."""
-    recordings_kept: float | None = None
-    """Seconds for which recordings are kept; None keeps all."""
+    recordings_kept: Kept = Kept()
+    """For how long recordings are kept."""
     searched_text: SearchedText = SearchedText.PLAIN
     policies: Path
     clusters: tuple[ClusterConfig, ...] = ()

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from narrowgate.authenticators.access_credential import AccessSigner, Port
 from narrowgate.authenticators.port import Answer, Authenticator, Presented, Unavailable
-from narrowgate.config import Config, control_url, kubernetes_url, recording_store, saml_key
+from narrowgate.config import Config, control_url, kubernetes_url, recording_keys, recording_store, saml_key
 from narrowgate.control.app import ControlParts, Current, control_app
 from narrowgate.control.issuing import AccessIssuer
 from narrowgate.control.notifications.receivers import SlackReceiver
@@ -65,7 +65,7 @@ class ControlProcess:
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         self._state = State({})
         self._recordings = recording_store(config)
-        self._retention = RecordingRetention(self._recordings, config.recordings_kept)
+        self._retention = RecordingRetention(self._recordings, config.recordings_kept, recording_keys(config))
         self._texts = TextFollowing(text_filling(config))
         self._context = server_context(str(keys.certificate_path), str(keys.key_path), keys.serving_passphrase)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from narrowgate.config import Config, recording_keys, recording_store
 from narrowgate.proxy.recordings import Recorder, Told
 from narrowgate.recordings.port import RecordingStore, RecordingsUnavailable
-from narrowgate.recordings.retention import remove_old
+from narrowgate.recordings.retention import Kept, KnownKinds, remove_old
+from narrowgate.recordings.sealing import RecordingKey
 from narrowgate.recordings.spool import Spool
 
 LOOK_SECONDS = 3_600.0
@@ -42,14 +44,15 @@ def open_recorder(config: Config, writer: str, told: Told) -> Recorder:
 class RecordingRetention:
     """Looks again and again for recordings that were kept long enough."""
 
-    def __init__(self, store: RecordingStore, kept: float | None) -> None:
-        """`kept` is in seconds, from when a recording came to its store; None keeps all."""
+    def __init__(self, store: RecordingStore, kept: Kept, keys: Sequence[RecordingKey]) -> None:
+        """The keys are for headers, where kinds are kept for different times."""
         self._store = store
         self._kept = kept
+        self._kinds = KnownKinds(store, keys)
 
     async def follow(self) -> None:
         """Remove for as long as the process runs. A store that is away is asked again next time."""
-        if self._kept is None:
+        if self._kept.shortest is None:
             return
         while True:
             try:
@@ -61,9 +64,7 @@ class RecordingRetention:
 
     def remove(self, now: float) -> bool:
         """Remove one batch, at `now` (Unix seconds); whether there is more. Raises RecordingsUnavailable."""
-        if self._kept is None:
-            return False
-        removed = remove_old(self._store, self._kept, now, BATCH)
+        removed = remove_old(self._store, self._kept, now, BATCH, self._kinds)
         if removed:
             log.info(
                 "removed %d recordings, %s to %s, as retention.recordings says", len(removed), removed[0], removed[-1]

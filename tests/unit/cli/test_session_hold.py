@@ -13,7 +13,7 @@ from tests.unit.cli.terminal import Terminal
 
 from narrowgate.cli.local_operator import local_operator
 from narrowgate.cli.sign_in_files import GateFacts, KeptSignIn, keep_facts, keep_sign_in
-from narrowgate.recordings.retention import remove_old
+from narrowgate.recordings.retention import Kept, KnownKinds, remove_old
 from narrowgate.trail.read import events
 
 LATE = 4_000_000_000.0
@@ -23,17 +23,21 @@ def recorded_of(gate: SessionGate) -> list[dict[str, Any]]:
     return [json.loads(line.event) for line in events(gate.data / "trail")]
 
 
+def let_go(gate: SessionGate) -> tuple[str, ...]:
+    return remove_old(gate.store, Kept(60.0), LATE, 10, KnownKinds(gate.store, ()))
+
+
 def test_a_hold_keeps_a_recording_until_it_is_lifted_and_both_are_in_the_record(recorded: SessionGate) -> None:
     code, out, err = recorded.sessions("hold", FIRST, "--because", "case 12", "-o", "json")
     assert (code, err) == (0, "")
     held = json.loads(out)
     assert (held["session"], held["by"], held["because"]) == (FIRST, local_operator(), "case 12")
-    assert [name for name in remove_old(recorded.store, 60.0, LATE, 10) if FIRST in name] == []
+    assert [name for name in let_go(recorded) if FIRST in name] == []
     assert recorded.sessions("lift", FIRST[:4])[:2] == (
         0,
         f"the hold of {local_operator()} on session {FIRST} is lifted: case 12\n",
     )
-    assert len(remove_old(recorded.store, 60.0, LATE, 10)) == 1
+    assert len(let_go(recorded)) == 1
     told_of = [
         (one["stage"], one["verb"], one["objectRef"]["name"], one["annotations"].get("narrowgate.dev/asked-because"))
         for one in recorded_of(recorded)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from narrowgate.config import Config, ConfigError, parse_config, recording_keys, recording_store
+from narrowgate.core.recording import Kind
 from narrowgate.recordings.bucket import Bucket, Protocol
+from narrowgate.recordings.retention import Kept
 
 HEAD = "apiVersion: narrowgate.dev/v1alpha1\nkind: Config\n"
 
@@ -19,7 +21,7 @@ def parsed(text: str, folder: Path = Path("/srv/gate")) -> Config:
 def test_without_a_word_recordings_are_in_a_folder_plain_and_for_ever() -> None:
     config = parsed("")
     assert recording_store(config).where == "file:/srv/gate/narrowgate-data/recordings"
-    assert (recording_keys(config), config.recordings_kept, config.bucket) == ((), None, None)
+    assert (recording_keys(config), config.recordings_kept, config.bucket) == ((), Kept(), None)
 
 
 def test_a_bucket_is_named_with_where_it_is_and_who_asks(tmp_path: Path) -> None:
@@ -39,8 +41,33 @@ def test_a_bucket_is_named_with_where_it_is_and_who_asks(tmp_path: Path) -> None
         access_key_id="gate",
         secret_key="the secret",
     )
-    assert config.recordings_kept == 90 * 86_400.0
+    assert config.recordings_kept == Kept(90 * 86_400.0)
     assert recording_store(config).where == "s3://corp-recordings/gate/one"
+
+
+def test_kinds_are_kept_for_times_of_their_own() -> None:
+    kept = parsed("retention: {recordings: {sessions: 90d, logs: 7d, default: 30d}}\n").recordings_kept
+    day = 86_400.0
+    assert kept == Kept(30 * day, {Kind.EXEC: 90 * day, Kind.ATTACH: 90 * day, Kind.LOG: 7 * day})
+    assert {kept.of(kind) for kind in (Kind.PORT_FORWARD, Kind.WATCH, Kind.API)} == {30 * day}
+    only = parsed("retention: {recordings: {bodies: 7d, portForwards: 8d, watches: 9d}}\n").recordings_kept
+    assert only == Kept(None, {Kind.PORT_FORWARD: 8 * day, Kind.WATCH: 9 * day, Kind.API: 7 * day})
+    assert parsed("retention: {recordings: {}}\n").recordings_kept == Kept()
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("{log: 7d}", r":3: retention\.recordings.*"),
+        ("{logs: soon}", r":3: retention\.recordings\.logs: .* is not a length of time"),
+        ("{default: 0s}", r":3: retention\.recordings\.default: expected more than no time"),
+        ("soon", r":3: retention\.recordings: .* is not a length of time"),
+        ("[7d]", r":3: retention\.recordings"),
+    ],
+)
+def test_what_is_wrong_with_times_is_said_with_its_place(written: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parsed(f"retention: {{recordings: {written}}}\n")
 
 
 def test_a_container_is_named_with_its_account(tmp_path: Path) -> None:

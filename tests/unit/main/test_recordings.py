@@ -14,6 +14,7 @@ from narrowgate.main.recordings import RecordingRetention, open_recorder
 from narrowgate.recordings.errors import RecordingKeyMissing
 from narrowgate.recordings.port import Hold
 from narrowgate.recordings.reading import Recording
+from narrowgate.recordings.retention import Kept
 
 HEAD = "apiVersion: narrowgate.dev/v1alpha1\nkind: Config\n"
 NAME = "2026-11-18/6b2a1f9e-0001.recording"
@@ -75,7 +76,7 @@ def test_recordings_go_when_they_were_kept_long_enough_and_held_ones_stay(tmp_pa
     asyncio.run(record(config, []))
     store = recording_store(config)
     (stored,) = store.of_day("2026-11-18")
-    retention = RecordingRetention(store, 86_400.0)
+    retention = RecordingRetention(store, Kept(86_400.0), ())
     store.hold(NAME, Hold(by="person:alice", reason="case 12", at="2026-11-21T12:00:00Z"))
     assert retention.remove(stored.modified + 86_401) is False
     assert len(list(store.of_day("2026-11-18"))) == 1
@@ -89,7 +90,7 @@ def test_recordings_go_when_they_were_kept_long_enough_and_held_ones_stay(tmp_pa
 def test_without_a_retention_nothing_is_looked_at(tmp_path: Path) -> None:
     config = configured(tmp_path)
     asyncio.run(record(config, []))
-    retention = RecordingRetention(recording_store(config), None)
+    retention = RecordingRetention(recording_store(config), Kept(), ())
     assert retention.remove(1e12) is False
     asyncio.run(retention.follow())
     assert recording_store(config).days() == ["2026-11-18"]

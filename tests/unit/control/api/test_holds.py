@@ -7,7 +7,7 @@ from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, document
 from tests.unit.control.api.recorded import BEGAN, began, keep
 
 from narrowgate.recordings.folder import FolderStore
-from narrowgate.recordings.retention import remove_old
+from narrowgate.recordings.retention import Kept, KnownKinds, remove_old
 
 DAY = 86_400
 
@@ -29,17 +29,22 @@ def test_a_hold_keeps_a_recording_from_retention_until_it_is_lifted(api: Api, ke
     assert hold is not None
     assert (hold.by, hold.reason, hold.at) == ("person:otto", "case 12", found["at"])
     late = 4_000_000_000.0
-    assert remove_old(kept, DAY, late, 10) == ()
+    assert remove_old(kept, Kept(DAY), late, 10, KnownKinds(kept, ())) == ()
     lifted = api.call("POST", "/sessions/s1/lift", who=ROOT)
     assert (lifted.status, document(lifted)) == (200, found)
-    assert remove_old(kept, DAY, late, 10) == (name,)
+    assert remove_old(kept, Kept(DAY), late, 10, KnownKinds(kept, ())) == (name,)
 
 
 def test_the_record_has_both_with_who_and_why_before_they_take_effect(api: Api, kept: FolderStore) -> None:
     api.call("POST", "/sessions/s1/hold", {"because": "case 12"}, who=PEOPLE["auditor"])
     api.call("POST", "/sessions/s1/lift", who=PEOPLE["auditor"])
     told = [
-        (entry["stage"], entry["verb"], entry["objectRef"]["name"], entry["annotations"].get("narrowgate.dev/asked-because"))
+        (
+            entry["stage"],
+            entry["verb"],
+            entry["objectRef"]["name"],
+            entry["annotations"].get("narrowgate.dev/asked-because"),
+        )
         for entry in api.entries()
     ]
     assert told == [
