@@ -26,6 +26,16 @@ class ServiceAccountRules(msgspec.Struct, frozen=True, kw_only=True):
     clusters: tuple[str, ...] = ()
     """Whose tokens are taken; empty never happens here: the configuration fills in all."""
 
+    lineage: bool = True
+    """Whether a pod speaks for those who had it made through the gate as well. False: it is just its ServiceAccount."""
+    lineage_owners: tuple[tuple[str, str], ...] = ()
+    """Operators' resources that own workloads, as (group, plural), which the gate's account may look at for that."""
+
+    @property
+    def placing(self) -> tuple[str, ...]:
+        """The clusters whose pods are placed."""
+        return self.clusters if self.lineage else ()
+
     @property
     def reviewing(self) -> tuple[str, ...]:
         """The clusters that are asked about tokens: the gate's account must be allowed to, there."""

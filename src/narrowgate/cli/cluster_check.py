@@ -18,6 +18,7 @@ from narrowgate.core.manifests import (
     Manifests,
     impersonation_manifests,
     service_account_manifests,
+    with_lineage,
     with_secret_reading,
     with_token_renewal,
     with_token_reviews,
@@ -74,6 +75,15 @@ class Surroundings(msgspec.Struct, frozen=True):
     def reviews_tokens_of(self, cluster: str) -> bool:
         """Whether the gate's account asks this cluster about its ServiceAccounts' tokens."""
         return self.service_accounts is not None and cluster in self.service_accounts.reviewing
+
+    def places_pods_of(self, cluster: str) -> bool:
+        """Whether the gate's account looks there who had pods made."""
+        return self.service_accounts is not None and cluster in self.service_accounts.placing
+
+    @property
+    def lineage_owners(self) -> Sequence[tuple[str, str]]:
+        """The operators' resources that it looks at for that."""
+        return self.service_accounts.lineage_owners if self.service_accounts is not None else ()
 
 
 def check_cluster(access: ClusterAccess, around: Surroundings) -> list[Line]:
@@ -231,6 +241,8 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
             made = Manifests(policies, made.remarks)
     if around.reviews_tokens_of(access.name):
         made = with_token_reviews(made, access.account_namespace)
+    if around.places_pods_of(access.name):
+        made = with_lineage(made, access.account_namespace, around.lineage_owners)
     if access.masks_known_values:
         made = with_secret_reading(made, access.account_namespace)
     return with_token_renewal(made, access.account_namespace) if access.renews else made

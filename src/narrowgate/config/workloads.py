@@ -15,6 +15,7 @@ from narrowgate.authenticators.service_account_rules import ServiceAccountRules,
 from narrowgate.config.document import Document, Path_, read_text, suggestion
 from narrowgate.config.errors import ConfigError
 from narrowgate.core.certificate_name import trust_domain_problem
+from narrowgate.core.uses import BUILT_IN_GROUPS
 from narrowgate.keys import KeysUnusable, check_certificates
 
 LONGEST_AUDIENCE = 256
@@ -30,6 +31,8 @@ class ServiceAccountsEntry(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     audience: str = "narrowgate"
     verify: list[str] | None = None
     clusters: list[str] | None = None
+    lineage: bool = True
+    lineage_owners: list[str] = []
 
 
 class ClientCertificatesEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -57,7 +60,22 @@ def read_service_accounts(
         audience=audience,
         verify=_verify(document, (*here, "verify"), written.verify),
         clusters=_clusters(document, (*here, "clusters"), written.clusters, clusters),
+        lineage=written.lineage,
+        lineage_owners=_owners(document, (*here, "lineageOwners"), written.lineage_owners),
     )
+
+
+def _owners(document: Document, here: Path_, written: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """`databases.example.com` as group and plural."""
+    found = []
+    for index, word in enumerate(written):
+        resource, _, group = word.partition(".")
+        if not resource or not group or "*" in word or group in BUILT_IN_GROUPS or not word.isprintable():
+            document.refuse(
+                (*here, index), f'"{word}" is no operator\'s resource; write plural and group: databases.example.com'
+            )
+        found.append((group, resource))
+    return tuple(found)
 
 
 def _verify(document: Document, here: Path_, written: Sequence[str] | None) -> tuple[Verify, ...]:

@@ -46,8 +46,11 @@ POD_MAKERS: Final = frozenset(
 )
 """Kubernetes' own kinds that are pods or that its controllers make pods from, as (group, plural)."""
 
-_ONLY_STATUS: Final = frozenset({"status", "finalize", "eviction", "binding"})
-"""Subresources by which nothing of what a pod is made from is written."""
+_WRITING: Final = frozenset({"", "scale", "ephemeralcontainers", "resize", "rollback"})
+"""Subresources of these by which something of what a pod is made from is written; exec and the like make none."""
+
+_NOT_WRITING: Final = frozenset({"status", "finalize"})
+"""The subresources of foreign kinds by which nothing is."""
 
 
 class Ancestor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,6 +64,9 @@ class Ancestor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of a workload: whose ServiceAccount it is."""
     pod: str = ""
     pod_uid: str = ""
+    since: float = 0.0
+    """Of an agent with a standing credential: when it first wrote (Unix seconds). One that was registered anew under
+    its name since then is another one."""
 
 
 Author = tuple[Ancestor, ...]
@@ -149,15 +155,22 @@ class PendingWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             in_time = in_time and self.at - BEFORE_SECONDS <= seen.created_at
         return named and in_time
 
+    def may_have_changed(self, placement: Placement) -> bool:
+        """Whether it may have changed what was known before."""
+        mine = (self.resource, self.namespace, self.name)
+        return not self.is_create and mine == (placement.resource, placement.namespace, placement.name)
+
 
 def makes_pods(info: RequestInfo) -> bool:
     """Whether this request writes a pod, or something that a controller may make pods from.
 
     Which kinds of foreign groups are such nobody knows: all of them count.
     """
-    if info.verb not in WRITES or not info.is_resource_request or info.subresource in _ONLY_STATUS:
+    if info.verb not in WRITES or not info.is_resource_request:
         return False
-    return info.api_group not in BUILT_IN_GROUPS or (info.api_group, info.resource) in POD_MAKERS
+    if info.api_group not in BUILT_IN_GROUPS:
+        return info.subresource not in _NOT_WRITING
+    return (info.api_group, info.resource) in POD_MAKERS and info.subresource in _WRITING
 
 
 def qualified(resource: str, group: str) -> str:
@@ -165,25 +178,32 @@ def qualified(resource: str, group: str) -> str:
     return f"{resource}.{group}" if group else resource
 
 
-def author_of(chain: Chain) -> Author:
-    """Who becomes an author by what this chain writes; empty where nobody does.
+def author_of(chain: Chain, at: float) -> Author:
+    """Who becomes an author by what this chain writes at that time (Unix seconds); empty where nobody does.
 
     People are none: they answer for what they made, and the pods of a person are just their ServiceAccount.
     """
-    return tuple(_ancestor(member) for member in chain if member.kind is not Kind.PERSON)
+    return tuple(_ancestor(member, at) for member in chain if member.kind is not Kind.PERSON)
 
 
 def merged(first: Iterable[Author], second: Iterable[Author]) -> tuple[Author, ...]:
-    """All of both, each once, in an order that hangs on nothing but themselves.
+    """All of both, each once and since the earlier, in an order that hangs on nothing but themselves.
 
     One more than MOST_AUTHORS are kept at most: who has so many hands behind it is refused, whoever they were.
     """
-    return tuple(sorted({author for author in (*first, *second) if author}, key=_order)[: MOST_AUTHORS + 1])
+    found: dict[tuple[tuple[str, ...], ...], Author] = {}
+    for author in (*first, *second):
+        if author:
+            same = found.get(_order(author), author)
+            found[_order(author)] = tuple(
+                one if one.since <= other.since else other for one, other in zip(author, same, strict=True)
+            )
+    return tuple(found[key] for key in sorted(found)[: MOST_AUTHORS + 1])
 
 
-def _ancestor(member: Identity) -> Ancestor:
+def _ancestor(member: Identity, at: float) -> Ancestor:
     if member.kind is not Kind.WORKLOAD:
-        return Ancestor(kind=member.kind, name=member.name, task=member.task)
+        return Ancestor(kind=member.kind, name=member.name, task=member.task, since=0.0 if member.task else at)
     claims = dict(member.claims)
     return Ancestor(
         kind=member.kind,

@@ -28,6 +28,7 @@ from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import GATE_GROUP
 from narrowgate.core.known_resources import CLUSTER_SCOPED
 from narrowgate.core.policy import BUILT_IN, EVERYTHING, Effect, Policy, Rule, Subject, SubjectKind
+from narrowgate.core.rights import lineage_rights
 from narrowgate.core.upstream_names import EXTRA_KEYS, EXTRA_PREFIX, PREFIX, upstream_groups, upstream_user
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -50,6 +51,9 @@ TOKEN_RENEWER = "narrowgate:token-renewer"
 
 SECRET_READER = "narrowgate:secret-reader"
 """Name of the role with which the gate's account reads the Secrets whose values it masks in text."""
+
+LINEAGE_READER = "narrowgate:lineage-reader"
+"""Name of the role with which the gate's account looks who had pods made."""
 
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 
@@ -140,6 +144,16 @@ def with_secret_reading(made: Manifests, account_namespace: str) -> Manifests:
     """The same, and the right to list and watch all Secrets, whose values the gate then masks wherever they appear."""
     rules = [_rule(["list", "watch"], [""], ["secrets"], None)]
     role = _cluster_role(SECRET_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
+    return Manifests((*made.objects, *role), made.remarks)
+
+
+def with_lineage(made: Manifests, account_namespace: str, owners: Iterable[tuple[str, str]] = ()) -> Manifests:
+    """The same, and the right to read pods and what owns them, so that each is placed in the chain that had it made.
+
+    `owners` are an operator's resources that own workloads, as (group, plural).
+    """
+    rules = [_rule([right.verb], [right.group], [right.resource], None) for right in lineage_rights(owners)]
+    role = _cluster_role(LINEAGE_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
     return Manifests((*made.objects, *role), made.remarks)
 
 

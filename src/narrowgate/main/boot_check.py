@@ -2,13 +2,13 @@
 
 Whoever can impersonate and read, say, Secrets would make every mistake of the gate's a breach. So the gate asks the API
 server what its own account may do, and refuses to start when that is more than impersonating the names it is fenced to
-and what any authenticated identity may do, to ask whose a token is where it takes ServiceAccounts' tokens, and to read
-Secrets where it masks their values.
+and what any authenticated identity may do, to ask whose a token is and who had its pod made where it takes
+ServiceAccounts' tokens, and to read Secrets where it masks their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -28,8 +28,11 @@ class AccountTooWide(Exception):
     """The impersonating account can do more than impersonate; the text says what, and what to do."""
 
 
-async def refuse_wide_accounts(clusters: Iterable[Cluster], reviewing: Collection[str] = ()) -> None:
-    """Check every cluster in mode `impersonate`; `reviewing` names those that are asked about tokens.
+async def refuse_wide_accounts(
+    clusters: Iterable[Cluster], reviewing: Collection[str] = (), placing: Mapping[str, Sequence[Right]] | None = None
+) -> None:
+    """Check every cluster in mode `impersonate`; `reviewing` names those that are asked about tokens, `placing` what is
+    needed where it is looked who had pods made.
 
     Raises AccountTooWide, also when that cannot be found out.
     """
@@ -37,6 +40,7 @@ async def refuse_wide_accounts(clusters: Iterable[Cluster], reviewing: Collectio
         if cluster.access.mode is not UpstreamMode.IMPERSONATE:
             continue
         besides = [TOKEN_REVIEWS] if cluster.name in reviewing else []
+        besides += (placing or {}).get(cluster.name, ())
         besides += SECRET_READING if cluster.access.masks_known_values else ()
         for namespace in NAMESPACES_ASKED:
             if excess := excess_of(await _status_in(cluster, namespace), besides):

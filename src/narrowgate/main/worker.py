@@ -23,6 +23,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
+from narrowgate.main.lineage import lineage_of, lineage_writes, placing_rights
 from narrowgate.main.loading import Loading
 from narrowgate.main.policy_folder import PolicyFolder
 from narrowgate.main.recordings import open_recorder
@@ -82,8 +83,9 @@ class Worker:
         self._state = State(clusters.served)
         self._folder = PolicyFolder(config, self._store)
         self._told = ToldReceivers(self._store, [receiver.name for receiver in config.receivers])
-        self._identification = Identification(config.authentication, keys, Port.KUBERNETES, self._clusters)
-        self._loading = Loading(self._store, self._identification)
+        lineage = lineage_of(self._store, config.authentication, self._clusters)
+        self._identification = Identification(config.authentication, keys, Port.KUBERNETES, self._clusters, lineage)
+        self._loading = Loading(self._store, self._identification, also=lineage.hear)
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter
         self._recorder: Recorder | None = None
@@ -149,7 +151,8 @@ class Worker:
             tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
             accounts = self._config.authentication.service_accounts
-            await refuse_wide_accounts(self._clusters.values(), accounts.reviewing if accounts else ())
+            placing = placing_rights(self._config.authentication)
+            await refuse_wide_accounts(self._clusters.values(), accounts.reviewing if accounts else (), placing)
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
             tasks.append(followers.create_task(self._running.watch_over()))
@@ -206,7 +209,12 @@ class Worker:
         pipeline = Pipeline(
             self._state,
             self._trail,
-            Forwarder(self._running, masking, sessions),
+            Forwarder(
+                self._running,
+                masking,
+                sessions,
+                lineage_writes(self._store, self._config.authentication, self._clusters),
+            ),
             self._waiting,
             self._counting,
             keeps=Keeps(keeps_reads, bodies),

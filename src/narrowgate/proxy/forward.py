@@ -27,6 +27,7 @@ from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.joined_list import JoinedList
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
+from narrowgate.proxy.lineage_writes import LineageWrites
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.session_lines import Ask, SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
@@ -96,11 +97,15 @@ class Session(NamedTuple):
 class Forwarder:
     """Sends what was allowed, relays what is answered, and lets go when the permission ends."""
 
-    def __init__(self, running: RunningRequests, masking: Masking, sessions: Sessions) -> None:
+    def __init__(
+        self, running: RunningRequests, masking: Masking, sessions: Sessions, lineage: LineageWrites | None = None
+    ) -> None:
+        """`lineage` keeps who had pods made, where that is to be known."""
         self._running = running
         self._sessions = sessions
         self.masking = masking
         """For whoever else must know what its sender is shown."""
+        self._lineage = lineage
         self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
 
     async def forward(
@@ -152,6 +157,7 @@ class Forwarder:
         if body is None and not exchange.head.framing.empty:
             connection, head = await self._stream(exchange, request, await pool.connect(), running)
         else:
+        making = await self._making(exchange, what, sending.who, allowed, decide_again)
             # What people said yes to is sent once: a kept connection that has died could make a second time of it.
             once = bool(allowed.approval)
             connection, head = await what.served.cluster.exchange(
@@ -169,8 +175,9 @@ class Forwarder:
             if is_long:
                 await started(head.status)
                 exchange.streaming_code = head.status
-            elif (whole := connection.body_at_hand()) is not None:
+            elif whole is not None:
                 # The usual small answer is here already: one write, and nothing that could be ended in between.
+            head, whole = (head, None) if is_long else await self._at_hand(making, connection, head)
                 done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
                 return done
@@ -190,6 +197,34 @@ class Forwarder:
         exchange: Exchange,
         what: Understood,
         who: Chain,
+    async def _making(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        who: Chain,
+        allowed: Allow,
+        decide_again: Callable[[], Awaitable[Decision]],
+    ) -> PendingWrite | None:
+        """Keep who is about to have pods made; None where nobody is. Raises StoreUnavailable, NoLongerAllowed."""
+        making = await self._lineage.begun(what, who, exchange.audit_id) if self._lineage is not None else None
+        if self._lineage is None or making is None:
+            return None
+        try:
+            # The store was waited for: whoever was revoked meanwhile is not let through.
+            await self._require_allowed(what, allowed, decide_again)
+        except NoLongerAllowed:
+            await self._lineage.never_sent(making)
+            raise
+        return making
+
+    async def _at_hand(
+        self, making: PendingWrite | None, connection: UpstreamConnection, head: ResponseHead
+    ) -> tuple[ResponseHead, bytes | None]:
+        """The whole answer, where it is here already, or where what it made must be known before it is told."""
+        if self._lineage is None or making is None:
+            return head, connection.body_at_hand()
+        return await self._lineage.answered(making, connection, head)
+
         head: ResponseHead,
         looks: tuple[SessionMasks | None, SessionLines | None],
     ) -> Session | None:

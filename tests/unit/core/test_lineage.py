@@ -13,6 +13,7 @@ from narrowgate.core.lineage import (
     POD_MAKERS,
     Ancestor,
     PendingWrite,
+    Placement,
     Sighted,
     author_of,
     makes_pods,
@@ -44,11 +45,11 @@ def seen(name: str = "one", at: float = 10_000.0, *, resource: str = "pods", nam
 
 def test_the_whole_chain_becomes_an_author_by_reference() -> None:
     worker = Ancestor(kind=Kind.WORKLOAD, name="ci/worker", cluster="dev", pod="one", pod_uid="u1")
-    assert author_of(chain_of(AGENT, POD)) == (BOT, worker)
+    assert author_of(chain_of(AGENT, POD), 5.0) == (BOT, worker)
 
 
 def test_people_are_no_authors() -> None:
-    assert author_of(chain_of(PERSON)) == ()
+    assert author_of(chain_of(PERSON), 5.0) == ()
 
 
 def test_what_a_create_may_have_made_has_its_name_and_was_made_about_then() -> None:
@@ -72,6 +73,13 @@ def test_a_change_may_have_been_made_to_whatever_was_there() -> None:
     assert not write(is_create=False).may_have_made(seen(at=10_001.0 + AFTER_SECONDS))
 
 
+def test_a_change_of_which_nobody_knows_counts_for_what_was_known_before() -> None:
+    kept = Placement(cluster="dev", uid="u", resource="pods", namespace="ci", name="one", first_at=1.0)
+    assert write(is_create=False).may_have_changed(kept)
+    assert not write().may_have_changed(kept)
+    assert not write("two", is_create=False).may_have_changed(kept)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "makes"),
     [
@@ -84,6 +92,8 @@ def test_a_change_may_have_been_made_to_whatever_was_there() -> None:
         ("PATCH", "/apis/example.com/v1/namespaces/ci/databases/one/status", False),
         ("PATCH", "/api/v1/namespaces/ci/pods/one/status", False),
         ("POST", "/api/v1/namespaces/ci/pods/one/eviction", False),
+        ("POST", "/api/v1/namespaces/ci/pods/one/exec", False),
+        ("POST", "/api/v1/namespaces/ci/pods/one/proxy", False),
         ("POST", "/api/v1/namespaces/ci/configmaps", False),
         ("GET", "/api/v1/namespaces/ci/pods/one", False),
         ("DELETE", "/apis/apps/v1/namespaces/ci/deployments/web", False),
@@ -110,6 +120,13 @@ def test_authors_are_merged_whatever_order_they_come_in() -> None:
     assert merged(others[:3], others[2:4]) == merged(reversed(others[:4]), ())
     assert merged([()], []) == ()
     assert len(merged(others, others)) == MOST_AUTHORS + 1
+
+
+def test_an_agent_with_a_standing_credential_is_an_author_since_it_first_wrote() -> None:
+    standing = Identity(kind=Kind.AGENT, name="bot", proven_by="agent-credential", credential="c1")
+    first, later = author_of(chain_of(standing), 5.0), author_of(chain_of(standing), 9.0)
+    assert merged([later], [first]) == merged([first], [later]) == (first,)
+    assert first[0].since == 5.0
 
 
 def test_resources_are_written_with_their_group() -> None:

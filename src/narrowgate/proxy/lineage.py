@@ -1,0 +1,267 @@
+"""What one process knows of who had pods made: remembered, looked up in the store, and in doubt asked of the cluster.
+
+A pod that nobody has seen is read by its name (its UID must be the token's), its owners by the references that it has
+then, up to whatever made them. What was found is kept in the store, and is not found again. Nobody who cannot be
+asked makes a pod one of unknown origin: then nobody knows, and the caller is told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from narrowgate.authenticators.cluster_tokens import ClusterSilent
+from narrowgate.core.discovery import ResourceType
+from narrowgate.core.lineage import Author, Owner, Placement, Sighted, qualified
+from narrowgate.proxy.cluster import Cluster, ClusterNotReady
+from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+from narrowgate.store.port import Lineage as KeptLineage
+from narrowgate.store.port import StoreUnavailable
+
+MOST_REMEMBERED: Final = 10_000
+"""Pods of which a process remembers who had them made, each with some hundreds of bytes; the oldest goes."""
+
+MOST_OWNERS: Final = 16
+"""Owners of one object that are looked at. Kubernetes' controllers set one."""
+
+MOST_LEVELS: Final = 8
+"""Owners of owners: an operator's resource, its CronJob, Job and pod are four."""
+
+MOST_ABOVE: Final = 256
+"""Objects whose authors are put together for one pod."""
+
+MOST_ASKED: Final = 16
+"""Pods that are looked for in a cluster at one time; the others wait."""
+
+METADATA: Final = b"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+"""Nothing but the metadata of an object (k8s.io/apimachinery/pkg/apis/meta/v1 PartialObjectMetadata)."""
+
+OK: Final = 200
+NOT_FOUND: Final = 404
+_REFUSED: Final = (401, 403)
+
+
+class _Owner(msgspec.Struct):
+    uid: str
+    api_version: str = msgspec.field(default="", name="apiVersion")
+    kind: str = ""
+    name: str = ""
+
+
+class Metadata(msgspec.Struct):
+    """All that is read of an object (k8s.io/apimachinery/pkg/apis/meta/v1 ObjectMeta)."""
+
+    uid: str = ""
+    name: str = ""
+    namespace: str = ""
+    created_at: str = msgspec.field(default="", name="creationTimestamp")
+    owners: list[_Owner] | None = msgspec.field(default=None, name="ownerReferences")
+
+
+class _Object(msgspec.Struct):
+    metadata: Metadata
+
+
+_object = msgspec.json.Decoder(_Object).decode
+
+
+class Lineage:
+    """One per process, made inside its event loop."""
+
+    def __init__(self, kept: KeptLineage, clusters: Mapping[str, Cluster]) -> None:
+        """`clusters` are those whose pods are placed, by name."""
+        self._kept = kept
+        self._clusters = dict(clusters)
+        self._known: dict[tuple[str, str], Placement] = {}
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._room = {name: asyncio.Semaphore(MOST_ASKED) for name in clusters}
+        self._number = 0
+        self._epoch = 0
+        """Grows when something that is remembered does not hold any more: what was read before is not remembered."""
+
+    def __len__(self) -> int:
+        """Pods remembered."""
+        return len(self._known)
+
+    def covers(self, cluster: str) -> bool:
+        """Whether the pods of that cluster are placed."""
+        return cluster in self._clusters
+
+    def known(self, cluster: str, uid: str) -> Placement | None:
+        """What is remembered of that pod."""
+        return self._known.get((cluster, uid))
+
+    async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:
+        """Who had that pod made; None where it is not there any more, and nobody ever saw it.
+
+        Raises ClusterSilent where that cannot be found out now.
+        """
+        key = (cluster, uid)
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                if (known := self._known.get(key)) is not None:
+                    return known
+                epoch = self._epoch
+                found = await self._found(cluster, namespace, pod, uid)
+                if found is not None and epoch == self._epoch:
+                    self._remember(key, found)
+                return found
+        except StoreUnavailable as error:
+            raise ClusterSilent(f"nobody knows who had this pod made: {error}") from None
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
+
+    async def settle(self, cluster: str, seen: Sighted, level: int = 0) -> Placement:
+        """Keep who had an object made, as it is seen now. Raises ClusterSilent, StoreUnavailable."""
+        pending = await asyncio.to_thread(self._kept.pending, cluster, seen.resource, seen.namespace)
+        authors = [write.author for write in pending if write.may_have_made(seen)]
+        for owner in seen.owners[:MOST_OWNERS]:
+            authors += await self._of_owner(cluster, seen.namespace, owner, level + 1)
+        placement = Placement(
+            cluster=cluster,
+            uid=seen.uid,
+            resource=seen.resource,
+            namespace=seen.namespace,
+            name=seen.name,
+            authors=tuple(authors),
+            owners=tuple(owner.uid for owner in seen.owners[:MOST_OWNERS]),
+            is_settled=True,
+            first_at=time.time(),
+        )
+        return await asyncio.to_thread(self._kept.add, placement)
+
+    def hear(self) -> None:
+        """Forget what does not hold any more, because others added to it. Blocking; raises StoreUnavailable."""
+        number, grown = self._kept.grown_since(self._number)
+        if grown:
+            self._epoch += 1
+            for key in grown:
+                self._known.pop(key, None)
+        self._number = number
+
+    def _remember(self, key: tuple[str, str], placement: Placement) -> None:
+        if len(self._known) >= MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[key] = placement
+
+    # --- looking
+
+    async def _found(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:
+        kept = await asyncio.to_thread(self._kept.get, cluster, uid)
+        if kept is not None and kept.is_settled:
+            return kept
+        async with self._room[cluster]:
+            seen = await self._read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
+            if seen is None or seen.uid != uid:
+                return kept
+            return await self.settle(cluster, seen)
+
+    async def _of_owner(self, cluster: str, namespace: str, owner: Owner, level: int) -> tuple[Author, ...]:
+        """Who made what owns an object, and what owns that, as far as it was ever seen."""
+        if (owner.api_version, owner.kind) == ("v1", "Node"):
+            # The kubelet's mirror of a static pod: nobody can make a node's own files through an API server.
+            return ()
+        if level > MOST_LEVELS:
+            raise ClusterSilent(f"nobody knows who had this pod made: it has more than {MOST_LEVELS} owners above it")
+        kept = await asyncio.to_thread(self._kept.get, cluster, owner.uid)
+        if kept is None or not kept.is_settled:
+            seen = await self._read_owner(cluster, namespace, owner)
+            if seen is not None:
+                await self.settle(cluster, seen, level)
+        return await asyncio.to_thread(self._above, cluster, owner.uid)
+
+    def _above(self, cluster: str, uid: str) -> tuple[Author, ...]:
+        """The authors of an object and of all that ever owned it, with those that were added since."""
+        found: list[Author] = []
+        pending, seen = [uid], {uid}
+        while pending and len(seen) <= MOST_ABOVE:
+            kept = self._kept.get(cluster, pending.pop())
+            if kept is None:
+                continue
+            found += kept.authors
+            writes = self._kept.pending(cluster, kept.resource, kept.namespace)
+            found += [write.author for write in writes if write.may_have_changed(kept)]
+            pending += [owner for owner in kept.owners if owner not in seen]
+            seen.update(kept.owners)
+        return tuple(found)
+
+    async def _read_owner(self, cluster: str, namespace: str, owner: Owner) -> Sighted | None:
+        """The owner as it is; None where it is gone, or another object has its name by now."""
+        of = await self._type(cluster, owner)
+        group = f"/apis/{of.group}/{of.version}" if of.group else f"/api/{of.version}"
+        where = f"/namespaces/{quote(namespace)}" if of.namespaced else ""
+        path = f"{group}{where}/{of.resource}/{quote(owner.name)}"
+        seen = await self._read(cluster, path, qualified(of.resource, of.group))
+        return seen if seen is not None and seen.uid == owner.uid else None
+
+    async def _type(self, cluster: str, owner: Owner) -> ResourceType:
+        group, _, version = owner.api_version.rpartition("/")
+        for _ in range(2):
+            try:
+                types = self._clusters[cluster].known().types()
+            except ClusterNotReady as error:
+                raise ClusterSilent(str(error)) from None
+            served = [of for of in types if (of.group, of.kind) == (group, owner.kind)]
+            for of in sorted(served, key=lambda one: one.version != version):
+                return of
+            await self._clusters[cluster].refresh_discovery()
+        raise ClusterSilent(
+            f"nobody knows who had this pod made: its owner is a {owner.kind} ({owner.api_version}), which the cluster "
+            "does not serve now"
+        )
+
+    async def _read(self, cluster: str, path: str, resource: str) -> Sighted | None:
+        try:
+            status, _, answer = await self._clusters[cluster].call("GET", path, accept=METADATA)
+        except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
+            raise ClusterSilent(f"nobody knows who had this pod made: {error}") from None
+        if status == NOT_FOUND:
+            return None
+        if status in _REFUSED:
+            raise ClusterSilent(
+                f"nobody knows who had this pod made: the gate's account may not get {resource} ({status}); its "
+                "operator gives it that right (narrowgate clusters manifests)"
+            )
+        if status != OK:
+            raise ClusterSilent(f"nobody knows who had this pod made: the API server answers {status} to {path}")
+        return sighted(answer, resource)
+
+
+def sighted(document: bytes, resource: str) -> Sighted:
+    """What the metadata of an object says. Raises ClusterSilent where it says too little."""
+    try:
+        seen = seen_in(_object(document).metadata, resource)
+    except msgspec.MsgspecError as error:
+        raise ClusterSilent(f"an object of the cluster ({resource}) cannot be read: {error}") from None
+    if seen is None:
+        raise ClusterSilent(f"an object of the cluster ({resource}) has no UID, or no date")
+    return seen
+
+
+def seen_in(metadata: Metadata, resource: str) -> Sighted | None:
+    """The same of metadata that was read; None where it says too little."""
+    try:
+        created_at = datetime.fromisoformat(metadata.created_at).timestamp()
+    except ValueError:
+        return None
+    if not metadata.uid or not metadata.name:
+        return None
+    return Sighted(
+        uid=metadata.uid,
+        resource=resource,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        created_at=created_at,
+        owners=tuple(
+            Owner(api_version=owner.api_version, kind=owner.kind, name=owner.name, uid=owner.uid)
+            for owner in metadata.owners or ()
+        ),
+    )
