@@ -375,7 +375,7 @@ def _terms(
     if "approval" in entries and not asks:
         reader.refuse(
             entries["approval"],
-            "goes with effect: approve or grantable, or with mountedSecrets: approve or pods: {...: approve}, "
+            "goes with effect: approve or grantable, with pods: {...: approve}, or with mountedSecrets: approve, "
             f"and this rule's effect is {effect.value}",
         )
     if "approval" not in entries and asks:

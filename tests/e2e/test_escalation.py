@@ -1,0 +1,636 @@
+"""Attempts of an agent to get more than it has by what it may create, each refused, and each leaves nothing behind.
+
+The agent of most of them may write every kind that makes pods, run them as any ServiceAccount, scale them, get into
+them, and write roles, bindings and Secrets: what it lacks is what the account `strong` has, namely to read Secrets.
+The control group is the same agent with what ordinary work needs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.e2e.gate import Agent, Cluster, Gate
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.rules import allow
+from tests.e2e.workloads import pod as running_pod
+from tests.e2e.workloads import yaml_of
+
+JSON = "application/json"
+YAML = "application/yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+KINDS = (
+    "pods,podtemplates,replicationcontrollers,replicasets,deployments,daemonsets,statefulsets,jobs,cronjobs,secrets,"
+    "roles,rolebindings"
+)
+READY_SECONDS = 60
+SETTLE_SECONDS = 30.0
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the attempts are made."""
+
+    gate: Gate
+    direct: Kubectl
+    namespace: str
+    image: str
+    crd: str
+    """The group of a custom resource of this run."""
+
+    def path(self, group: str, resource: str, name: str = "") -> str:
+        root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+        return f"{root}/namespaces/{self.namespace}/{resource}" + (f"/{name}" if name else "")
+
+    def spec(self, account: str, **more: Any) -> Body:
+        found = {"containers": [{"name": "main", "image": self.image, "command": ["sleep", "60"]}], **more}
+        return {**found, "serviceAccountName": account} if account else found
+
+    def state(self) -> dict[str, str]:
+        """Everything in the namespace that an attempt could have made or changed, by kind and name."""
+        here = self.direct.within(self.namespace)
+        listed = json.loads(here.must("get", f"{KINDS},widgets.{self.crd}", "-o", "json"))
+        return {
+            f"{item['kind']}/{item['metadata']['name']}": json.dumps(
+                [item.get("spec"), item.get("template"), item.get("rules"), item.get("roleRef"), item.get("data")],
+                sort_keys=True,
+            )
+            for item in listed["items"]
+        }
+
+
+WRITE = "get create update patch"
+MAKERS = "deployments replicasets statefulsets daemonsets controllerrevisions deployments/scale statefulsets/scale"
+
+
+def builder_rules(place: Place) -> list[Mapping[str, Any]]:
+    here = place.namespace
+    return [
+        allow("core", WRITE, "pods podtemplates replicationcontrollers pods/ephemeralcontainers", here),
+        allow("into", "create", "pods/exec pods/attach pods/portforward", here, mountedSecrets="mask"),
+        allow("apps", WRITE, MAKERS, here, groups=["apps"]),
+        allow("batch", WRITE, "jobs cronjobs", here, groups=["batch"]),
+        allow("custom", WRITE, "widgets", here, groups=[place.crd]),
+        allow("accounts", "use", "serviceaccounts", here),
+        allow("secrets", "create", "secrets", here),
+        allow("rights", WRITE, "roles rolebindings", here, groups=["rbac.authorization.k8s.io"]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(
+    cluster: Cluster,
+    direct: Kubectl,
+    new_namespace: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+    run_id: str,
+) -> Iterator[Place]:
+    """A namespace with a strong account, what runs as it, and a gate of its own that has read no roles yet."""
+    namespace = new_namespace("escal")
+    here, group = direct.within(namespace), f"escal-{run_id}.narrowgate.test"
+    direct.must("apply", "-f", "-", stdin=yaml_of(custom_definition(group)))
+    direct.must("wait", "--for=condition=Established", f"crd/widgets.{group}", f"--timeout={READY_SECONDS}s")
+    for account in ("strong", "weak"):
+        here.must("create", "serviceaccount", account)
+    here.must("create", "secret", "generic", "hidden", "--from-literal=key=c2VjcmV0")
+    here.must("create", "role", "strong", "--verb=get,list", "--resource=secrets")
+    here.must("create", "rolebinding", "strong", "--role=strong", f"--serviceaccount={namespace}:strong")
+    entry = {"name": "dev", "kubeconfig": str(cluster.kubeconfig), "upstream": {"mode": "credential"}}
+    gate = Gate(tmp_path_factory.mktemp("gate-escalation"), [entry])
+    made = Place(gate, direct, namespace, cluster.image, group)
+    here.must("apply", "-f", "-", stdin=yaml_of(running_pod("strong-pod", cluster.image, serviceAccountName="strong")))
+    here.must("apply", "-f", "-", stdin=yaml_of(running_pod("weak-pod", cluster.image, serviceAccountName="weak")))
+    for account in ("strong", "weak"):
+        objects = [deployment(f"{account}-deploy", made.spec(account)), cron_job(f"{account}-cron", made.spec(account))]
+        here.must("apply", "-f", "-", stdin=yaml_of(*objects))
+        here.must("wait", "--for=create", "replicaset", "-l", f"app={account}-deploy", f"--timeout={READY_SECONDS}s")
+    for name in ("strong-pod", "weak-pod"):
+        here.must("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={READY_SECONDS}s")
+    gate.start()
+    yield made
+    gate.stop()
+    direct("delete", "crd", f"widgets.{group}", "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def builder(place: Place) -> Agent:
+    """May write everything that makes pods, and read no Secret."""
+    agent = place.gate.agent("builder", builder_rules(place))
+    # The gate knows the custom resource as soon as somebody asks for it.
+    path = place.path(f"{place.crd}/v1", "widgets", "none")
+    place.gate.wait_until(lambda: agent.request("GET", path).status == 404, "the gate knows the custom resource")
+    return agent
+
+
+@pytest.fixture(scope="module")
+def before(place: Place) -> dict[str, str]:
+    return place.state()
+
+
+def custom_definition(group: str) -> Body:
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+def an_object(version: str, kind: str, name: str, **more: Any) -> Body:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": {"app": name}}, **more}
+
+
+def templated(name: str, spec: Body) -> Body:
+    return {"selector": {"matchLabels": {"app": name}}, "template": template(name, spec)}
+
+
+def template(name: str, spec: Body) -> Body:
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
+
+
+def deployment(name: str, spec: Body, replicas: int = 0) -> Body:
+    return an_object("apps/v1", "Deployment", name, spec={"replicas": replicas, **templated(name, spec)})
+
+
+def cron_job(name: str, spec: Body) -> Body:
+    job = {"template": template(name, {"restartPolicy": "Never", **spec})}
+    return an_object(
+        "batch/v1", "CronJob", name, spec={"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": job}}
+    )
+
+
+def pod(spec: Body, name: str = "new", **metadata: Any) -> Body:
+    made = an_object("v1", "Pod", name, spec={"terminationGracePeriodSeconds": 0, **spec})
+    made["metadata"].update(metadata)
+    return made
+
+
+Attempt = Callable[[Place], tuple[str, str, str, Any]]
+"""Method, path, content type and document."""
+
+
+def created(spec: Callable[[Place], Body], query: str = "", **metadata: Any) -> Attempt:
+    return lambda place: ("POST", place.path("v1", "pods") + query, JSON, pod(spec(place), **metadata))
+
+
+def patched(name: str, form: str, patch: Callable[[Place], Any], query: str = "") -> Attempt:
+    return lambda place: ("PATCH", place.path("apps/v1", "deployments", name) + query, form, patch(place))
+
+
+def of_template(**fields: Any) -> Body:
+    return {"spec": {"template": {"spec": fields}}}
+
+
+def as_volume(**source: Any) -> Attempt:
+    return created(lambda place: place.spec("weak", volumes=[{"name": "v", **source}]))
+
+
+def with_env(**fields: Any) -> Attempt:
+    return created(lambda place: place.spec("weak", containers=[{"name": "main", "image": place.image, **fields}]))
+
+
+def entering(subresource: str, name: str = "strong-pod") -> Attempt:
+    return lambda place: ("POST", place.path("v1", "pods", f"{name}/{subresource}"), JSON, None)
+
+
+TEMPLATED: Mapping[str, tuple[str, str, Callable[[Body], Body]]] = {
+    "PodTemplate": ("v1", "podtemplates", lambda spec: {"template": template("new", spec)}),
+    "ReplicationController": (
+        "v1",
+        "replicationcontrollers",
+        lambda spec: {"spec": {"replicas": 0, "selector": {"app": "new"}, "template": template("new", spec)}},
+    ),
+    "ReplicaSet": ("apps/v1", "replicasets", lambda spec: {"spec": {"replicas": 0, **templated("new", spec)}}),
+    "Deployment": ("apps/v1", "deployments", lambda spec: {"spec": {"replicas": 0, **templated("new", spec)}}),
+    "DaemonSet": ("apps/v1", "daemonsets", lambda spec: {"spec": templated("new", spec)}),
+    "StatefulSet": (
+        "apps/v1",
+        "statefulsets",
+        lambda spec: {"spec": {"replicas": 0, "serviceName": "new", **templated("new", spec)}},
+    ),
+    "ControllerRevision": (
+        "apps/v1",
+        "controllerrevisions",
+        lambda spec: {"revision": 9, "data": {"spec": {"template": template("new", spec)}}},
+    ),
+    "Job": (
+        "batch/v1",
+        "jobs",
+        lambda spec: {"spec": {"suspend": True, "template": {"spec": {"restartPolicy": "Never", **spec}}}},
+    ),
+    "CronJob": ("batch/v1", "cronjobs", lambda spec: {"spec": cron_job("new", spec)["spec"]}),
+}
+
+
+def in_kind(kind: str, account: str = "strong", query: str = "") -> Attempt:
+    version, resource, made = TEMPLATED[kind]
+
+    def attempt(place: Place) -> tuple[str, str, str, Any]:
+        document = an_object(version, kind, "new", **made(place.spec(account)))
+        return "POST", place.path(version, resource) + query, JSON, document
+
+    return attempt
+
+
+def custom(**fields: Callable[[Place], Any]) -> Attempt:
+    def attempt(place: Place) -> tuple[str, str, str, Any]:
+        spec = {key: value(place) for key, value in fields.items()}
+        document = an_object(f"{place.crd}/v1", "Widget", "new", spec=spec)
+        return "POST", place.path(f"{place.crd}/v1", "widgets"), JSON, document
+
+    return attempt
+
+
+def scaled(form: str, **scale: Any) -> Attempt:
+    method = "PUT" if form == JSON else "PATCH"
+
+    def attempt(place: Place) -> tuple[str, str, str, Any]:
+        document = {"spec": {"replicas": 1}, **scale}
+        if form == JSON:
+            metadata = {"name": "strong-deploy", "namespace": place.namespace}
+            document = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, **document}
+        return method, place.path("apps/v1", "deployments", "strong-deploy/scale"), form, document
+
+    return attempt
+
+
+def bound(kind: str, name: str) -> Attempt:
+    def attempt(place: Place) -> tuple[str, str, str, Any]:
+        group = "rbac.authorization.k8s.io"
+        subject = {"kind": "ServiceAccount", "name": "weak", "namespace": place.namespace}
+        document = an_object(
+            f"{group}/v1",
+            "RoleBinding",
+            "new",
+            roleRef={"apiGroup": group, "kind": kind, "name": name},
+            subjects=[subject],
+        )
+        return "POST", place.path(f"{group}/v1", "rolebindings"), JSON, document
+
+    return attempt
+
+
+def cluster_wide(group: str, resource: str, kind: str, method: str = "POST", **fields: Any) -> Attempt:
+    root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+    form = JSON if method != "PATCH" else MERGE
+    return lambda _place: (method, f"{root}/{resource}", form, an_object(group, kind, "ng-escalation", **fields))
+
+
+STRONG = "service account .*/strong may also"
+NO_RULE = "no rule allows|holds nothing"
+
+ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
+    "a pod of a stronger account": (created(lambda place: place.spec("strong")), STRONG),
+    "the same tried out first": (created(lambda place: place.spec("strong"), "?dryRun=All"), STRONG),
+    "the same by the old field": (created(lambda place: place.spec("", serviceAccount="strong")), STRONG),
+    "the same with a name to be made up": (
+        lambda place: (
+            "POST",
+            place.path("v1", "pods"),
+            JSON,
+            {**pod(place.spec("strong")), "metadata": {"generateName": "new-"}},
+        ),
+        STRONG,
+    ),
+    "the same without a token": (
+        created(lambda place: place.spec("strong", automountServiceAccountToken=False)),
+        STRONG,
+    ),
+    "the same in YAML": (
+        lambda place: ("POST", place.path("v1", "pods"), YAML, pod(place.spec("strong"))),
+        STRONG,
+    ),
+    **{f"a {kind} of it": (in_kind(kind), STRONG) for kind in TEMPLATED},
+    "a custom resource with a pod of it": (custom(template=lambda place: {"spec": place.spec("strong")}), STRONG),
+    "a custom resource with pods of it in a list": (
+        custom(steps=lambda place: [{"pod": place.spec("weak")}, {"pod": place.spec("strong")}]),
+        STRONG,
+    ),
+    "a custom resource that names it": (custom(serviceAccountName=lambda _: "strong"), STRONG),
+    "a Deployment replaced": (
+        lambda place: (
+            "PUT",
+            place.path("apps/v1", "deployments", "weak-deploy"),
+            JSON,
+            deployment("weak-deploy", place.spec("strong")),
+        ),
+        STRONG,
+    ),
+    "a merge patch": (patched("weak-deploy", MERGE, lambda _: of_template(serviceAccountName="strong")), STRONG),
+    "a strategic patch": (
+        patched("weak-deploy", STRATEGIC, lambda _: of_template(serviceAccountName="strong")),
+        STRONG,
+    ),
+    "a strategic patch that replaces": (
+        patched(
+            "weak-deploy",
+            STRATEGIC,
+            lambda place: {"spec": {"template": {"spec": {"$patch": "replace", **place.spec("strong")}}}},
+        ),
+        STRONG,
+    ),
+    "a JSON patch of the name": (
+        patched(
+            "weak-deploy",
+            JSON_PATCH,
+            lambda _: [{"op": "replace", "path": "/spec/template/spec/serviceAccountName", "value": "strong"}],
+        ),
+        STRONG,
+    ),
+    "a JSON patch of the whole, as rolling back sends it": (
+        patched(
+            "weak-deploy",
+            JSON_PATCH,
+            lambda place: [
+                {"op": "replace", "path": "/spec/template", "value": template("weak-deploy", place.spec("strong"))}
+            ],
+        ),
+        STRONG,
+    ),
+    "a JSON patch that copies the name": (
+        patched(
+            "weak-deploy",
+            JSON_PATCH,
+            lambda _: [
+                {"op": "add", "path": "/metadata/labels/x", "value": "strong"},
+                {"op": "copy", "from": "/metadata/labels/x", "path": "/spec/template/spec/serviceAccountName"},
+            ],
+        ),
+        "moves or copies",
+    ),
+    "a server-side apply over another": (
+        patched(
+            "weak-deploy",
+            APPLY,
+            lambda place: deployment("weak-deploy", place.spec("strong")),
+            "?fieldManager=ng&force=true",
+        ),
+        STRONG,
+    ),
+    "a server-side apply of a new one": (
+        patched("new", APPLY, lambda place: deployment("new", place.spec("strong")), "?fieldManager=ng&force=true"),
+        STRONG,
+    ),
+    "another command in what runs as it": (
+        patched(
+            "strong-deploy",
+            STRATEGIC,
+            lambda _: of_template(containers=[{"name": "main", "command": ["sh", "-c", "steal"]}]),
+        ),
+        STRONG,
+    ),
+    "another image in what runs as it": (
+        patched(
+            "strong-deploy",
+            JSON_PATCH,
+            lambda _: [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:1"}],
+        ),
+        STRONG,
+    ),
+    "a template hidden behind a note": (
+        patched(
+            "strong-deploy",
+            MERGE,
+            lambda _: {"metadata": {"annotations": {"a": "b"}}, **of_template(hostname="x")},
+        ),
+        STRONG,
+    ),
+    "more of what runs as it, by its scale": (scaled(MERGE), STRONG),
+    "more of what runs as it, by a Scale put": (scaled(JSON), STRONG),
+    "more of what runs as it, by its replicas": (
+        patched("strong-deploy", MERGE, lambda _: {"spec": {"replicas": 1}}),
+        STRONG,
+    ),
+    "a CronJob of it woken up": (
+        lambda place: (
+            "PATCH",
+            place.path("batch/v1", "cronjobs", "strong-cron"),
+            MERGE,
+            {"spec": {"suspend": False, "schedule": "* * * * *"}},
+        ),
+        STRONG,
+    ),
+    "a shell in a pod of it": (entering("exec?command=cat&container=main&stdout=true"), STRONG),
+    "an attach to a pod of it": (entering("attach?container=main&stdout=true"), STRONG),
+    "a port of a pod of it": (entering("portforward?ports=8001"), STRONG),
+    "a debug container in a pod of it": (
+        lambda place: (
+            "PATCH",
+            place.path("v1", "pods", "strong-pod/ephemeralcontainers"),
+            STRATEGIC,
+            {"spec": {"ephemeralContainers": [{"name": "debug", "image": place.image}]}},
+        ),
+        STRONG,
+    ),
+    "a mirror pod": (
+        created(lambda place: place.spec("weak"), annotations={"kubernetes.io/config.mirror": "static"}),
+        "config.mirror",
+    ),
+    "a Secret as a volume": (as_volume(secret={"secretName": "hidden"}), "hidden"),
+    "a Secret projected": (as_volume(projected={"sources": [{"secret": {"name": "hidden"}}]}), "hidden"),
+    "a Secret in a variable": (
+        with_env(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "hidden", "key": "key"}}}]),
+        "hidden",
+    ),
+    "a Secret as the environment": (with_env(envFrom=[{"secretRef": {"name": "hidden"}}]), "hidden"),
+    "a Secret to pull with": (
+        created(lambda place: place.spec("weak", imagePullSecrets=[{"name": "hidden"}])),
+        "hidden",
+    ),
+    "a folder of the node": (as_volume(hostPath={"path": "/"}), "hostPath"),
+    "a privileged container": (with_env(securityContext={"privileged": True}), "privileged"),
+    "a capability": (with_env(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}), "capabilities"),
+    "the processes of the node": (created(lambda place: place.spec("weak", hostPID=True)), "hostPID"),
+    "the network of the node": (created(lambda place: place.spec("weak", hostNetwork=True)), "hostNetwork"),
+    "a node past the scheduler": (created(lambda place: place.spec("weak", nodeName="any")), "nodeName"),
+    "a binding to what is there": (bound("Role", "strong"), "bind"),
+    "a binding to a cluster's role": (bound("ClusterRole", "cluster-admin"), "bind"),
+    "a role with more in it": (
+        lambda place: (
+            "POST",
+            place.path("rbac.authorization.k8s.io/v1", "roles"),
+            JSON,
+            an_object(
+                "rbac.authorization.k8s.io/v1",
+                "Role",
+                "new",
+                rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+            ),
+        ),
+        "escalate",
+    ),
+    "a token of it": (
+        lambda place: (
+            "POST",
+            place.path("v1", "serviceaccounts", "strong/token"),
+            JSON,
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["any"]}},
+        ),
+        NO_RULE,
+    ),
+    "a Secret that a token of it is written to": (
+        lambda place: (
+            "POST",
+            place.path("v1", "secrets"),
+            JSON,
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/service-account-token",
+                "metadata": {"name": "new", "annotations": {"kubernetes.io/service-account.name": "strong"}},
+            },
+        ),
+        "serviceaccounts/token",
+    ),
+    "a definition of resources": (
+        cluster_wide("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", spec={}),
+        NO_RULE,
+    ),
+    "a webhook that changes what others write": (
+        cluster_wide(
+            "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
+        ),
+        NO_RULE,
+    ),
+    "an API server of its own": (cluster_wide("apiregistration.k8s.io/v1", "apiservices", "APIService"), NO_RULE),
+    "a certificate of its own": (
+        cluster_wide("certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest", spec={}),
+        NO_RULE,
+    ),
+    "a binding for the whole cluster": (
+        cluster_wide("rbac.authorization.k8s.io/v1", "clusterrolebindings", "ClusterRoleBinding"),
+        NO_RULE,
+    ),
+    "a node of its own": (cluster_wide("v1", "nodes", "Node"), NO_RULE),
+    "a pod put on a node": (
+        lambda place: (
+            "POST",
+            place.path("v1", "pods", "weak-pod/binding"),
+            JSON,
+            {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "weak-pod"}, "target": {"name": "any"}},
+        ),
+        NO_RULE,
+    ),
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_an_agent_gets_no_more_than_it_has(place: Place, builder: Agent, before: dict[str, str], attempt: str) -> None:
+    make, says = ATTEMPTS[attempt]
+    refused = sent(builder, make(place))
+    assert refused.status in (400, 403), refused.body[:500]
+    assert matches(says, refused.message), refused.message
+    assert place.state() == before
+
+
+def sent(agent: Agent, request: tuple[str, str, str, Any]) -> Any:
+    method, path, form, document = request
+    body = b"" if document is None else json.dumps(document).encode()
+    return agent.request(method, path, {"Content-Type": form} if body else {}, body)
+
+
+def matches(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def test_a_refusal_says_which_right_by_which_binding(place: Place, builder: Agent) -> None:
+    message = sent(builder, created(lambda here: here.spec("strong"))(place)).message
+    assert f"service account {place.namespace}/strong may also get secrets in {place.namespace}" in message
+    assert f"(RoleBinding {place.namespace}/strong)" in message
+    assert "agent:builder may not" in message
+
+
+ORDINARY: Mapping[str, tuple[Attempt, int]] = {
+    "a pod": (created(lambda place: place.spec("", automountServiceAccountToken=False), "?dryRun=All"), 201),
+    "a pod of a weak account": (created(lambda place: place.spec("weak"), "?dryRun=All"), 201),
+    **{f"a {kind}": (in_kind(kind, "weak", "?dryRun=All"), 201) for kind in TEMPLATED},
+    "another image for what is weak": (
+        patched(
+            "weak-deploy",
+            STRATEGIC,
+            lambda _: of_template(containers=[{"name": "main", "image": "other:1"}]),
+            "?dryRun=All",
+        ),
+        200,
+    ),
+    "an apply": (
+        patched(
+            "weak-deploy",
+            APPLY,
+            lambda place: deployment("weak-deploy", place.spec("weak")),
+            "?fieldManager=ng&force=true&dryRun=All",
+        ),
+        200,
+    ),
+    "a note on what is strong": (
+        patched("strong-deploy", MERGE, lambda _: {"metadata": {"annotations": {"a": "b"}}}, "?dryRun=All"),
+        200,
+    ),
+    "a restart of what is strong": (
+        patched(
+            "strong-deploy",
+            STRATEGIC,
+            lambda _: {"spec": {"template": {"metadata": {"annotations": {"restartedAt": "now"}}}}},
+            "?dryRun=All",
+        ),
+        200,
+    ),
+    "more of what is weak": (
+        lambda place: (
+            "PATCH",
+            place.path("apps/v1", "deployments", "weak-deploy/scale") + "?dryRun=All",
+            MERGE,
+            {"spec": {"replicas": 2}},
+        ),
+        200,
+    ),
+    "no more of what is strong": (
+        lambda place: (
+            "PATCH",
+            place.path("apps/v1", "deployments", "strong-deploy/scale") + "?dryRun=All",
+            MERGE,
+            {"spec": {"replicas": 0}},
+        ),
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("work", ORDINARY)
+def test_ordinary_work_goes_on(place: Place, builder: Agent, work: str) -> None:
+    make, status = ORDINARY[work]
+    answer = sent(builder, make(place))
+    assert answer.status == status, answer.body[:500]
+
+
+def test_a_pod_of_a_weak_account_is_entered(
+    place: Place, builder: Agent, kubectl_of: Callable[[Agent], Kubectl]
+) -> None:
+    ran = kubectl_of(builder).within(place.namespace)("exec", "weak-pod", "-c", "main", "--", "echo", "inside")
+    assert ran.out.decode().strip() == "inside", ran.text
+
+
+def test_a_rule_that_says_so_lets_pods_be_stronger(place: Place) -> None:
+    generous = [
+        {**rule, "pods": {"strongerAccounts": "allow"}} if rule["id"] in ("core", "into") else rule
+        for rule in builder_rules(place)
+    ]
+    trusted = place.gate.agent("trusted", generous)
+    answer = sent(trusted, created(lambda here: here.spec("strong"), "?dryRun=All")(place))
+    assert answer.status == 201, answer.body[:500]
