@@ -49,7 +49,7 @@ class LineApprovals:
         self._record = record
         self._decide_again = decide_again
         self._open = ""
-        """The question that somebody waits for now."""
+        """The digest of the line that waits now."""
 
     async def ask(self, line: LineAsked, text: str, say: Callable[[str], None]) -> str:
         """See `session_lines.Ask`."""
@@ -73,7 +73,6 @@ class LineApprovals:
             return f"{needs.message}, and names nobody to be asked"
 
         def put(question: ApprovalQuestion) -> None:
-            self._open = question.id
             say(f"waiting for approval {question.id}: narrowgate approvals show {question.id} (^C ends the session)")
 
         async def judge_again() -> Decision:
@@ -84,7 +83,7 @@ class LineApprovals:
             await self._record(asked)
 
         opened = self._held()
-        digest = line_digest(opened.digest, opened.audit_id, line.text)
+        self._open = digest = line_digest(opened.digest, opened.audit_id, line.text)
         held = msgspec.structs.replace(opened, digest=digest, typed=tuple(shown_line(text, opened.audit_id)))
         asked = Asked(held, needs, MOST_AHEAD, record, judge_again, _nothing_to_see, put, waits_on=True)
         question = await self._waiting.answer_to(asked)

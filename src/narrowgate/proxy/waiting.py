@@ -145,9 +145,9 @@ class Waiting:
         """Use an approved question up; False where it cannot be used (any more), and then nothing may be forwarded."""
         return await asyncio.to_thread(self._spend, question, time.time())
 
-    async def take_back(self, approval: str, because: str) -> None:
-        """Withdraw a question that nobody waits for any more, and that nothing else could ever use."""
-        await asyncio.to_thread(self._take_back, approval, because, time.time())
+    async def take_back(self, digest: str, because: str) -> None:
+        """Withdraw what was asked about that request, if anything was: nothing else could ever use the answer."""
+        await asyncio.to_thread(self._take_back, digest, because, time.time())
 
     def stop(self) -> None:
         """Hold nothing any longer: the gate is stopping, and the same request sent to the next one finds its answer."""
@@ -258,11 +258,10 @@ class Waiting:
         """Make room for a question that asks what has to be asked now."""
         self._end(question, "the rules that hold the request, or who may answer, have changed since it was asked", now)
 
-    def _take_back(self, approval: str, because: str, now: float) -> None:
-        with suppress(NotThere):
-            question = self._store.approvals.get(approval).at(now)
-            if not question.is_final:
-                self._end(question, because, now)
+    def _take_back(self, digest: str, because: str, now: float) -> None:
+        for kept in self._store.approvals.about_request(digest):
+            if not kept.at(now).is_final:
+                self._end(kept, because, now)
 
     def _end(self, question: ApprovalQuestion, because: str, now: float) -> None:
         """Withdraw it. Whoever changed it meanwhile was faster."""
@@ -276,15 +275,17 @@ class Waiting:
         """With what its task is for, and everybody who was shown a credential that it can be sent with."""
         shown: list[str] = []
         for member in held.who:
-            if member.kind is Kind.AGENT:
+            if member.kind is Kind.AGENT and not member.delegated_by:
                 # An agent that is gone by now asks nothing any more: its next request is not let in.
                 with suppress(NotThere):
                     shown += self._store.agent(member.name).handed_to
-        if task := held.who[-1].task:
+        for member in held.who:
+            # Whoever holds the credential of any of these tasks can delegate until it asks this.
             with suppress(NotThere):
-                known = self._store.tasks.get(task)
-                shown += (known.requested_by, *known.handed_to)
-                held = msgspec.structs.replace(held, purpose=known.purpose, link=known.link)
+                if member.task:
+                    known = self._store.tasks.get(member.task)
+                    shown += (known.requested_by, *known.handed_to)
+                    held = msgspec.structs.replace(held, purpose=known.purpose, link=known.link)
         return msgspec.structs.replace(held, handed_to=tuple(shown))
 
     def _add(self, question: ApprovalQuestion) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.deciding import agent
 
-from narrowgate.core.digest import request_digest
+from narrowgate.core.digest import line_digest, request_digest
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.request_info import request_info
@@ -103,3 +103,17 @@ def test_the_digest_stays_the_same_from_version_to_version() -> None:
 
 
 KNOWN = "69b3b8dfd496edd95890a01a7d15509156d38cb1ada87250ee21431f3e9f72b7"
+
+
+def test_a_line_has_a_digest_of_its_own_in_each_session() -> None:
+    request = digest()
+    made = line_digest(request, "session", "rm -rf /")
+    others = {
+        line_digest(request, "session", "rm -rf / "),
+        line_digest(request, "other", "rm -rf /"),
+        line_digest(digest(sender=agent("another")), "session", "rm -rf /"),
+        line_digest(request, "sessionrm", " -rf /"),
+        request,
+    }
+    assert made not in others
+    assert made == line_digest(digest(), "session", "rm -rf /")

@@ -6,8 +6,11 @@ import time
 
 import pytest
 
+from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.typed_lines import (
     LONGEST_LINE,
+    MOST_AHEAD,
+    LineAsked,
     LineGuard,
     LineMet,
     LineWatch,
@@ -222,3 +225,283 @@ def test_the_screen_is_known_though_nobody_looked_at_where_it_began() -> None:
     assert watched.typed(b"\r").found is None
     watched.written(b"\n\x1b[?1049lb\nc\nrm -rf /")
     assert met(watched.typed(b"\r")) == MET
+
+
+APPROVAL = Approval((Approvers("sre", 1),), 300.0)
+ASKS = LineGuard("p/asks", (("rm", "-rf"),), APPROVAL)
+
+
+def asking(*, terminal: bool = True) -> LineWatch:
+    return line_watch([ASKS, LineGuard("p/in", (("shutdown",),))], has_terminal=terminal)
+
+
+def asked(text: str) -> LineAsked:
+    return LineAsked((ASKS,), text)
+
+
+def why(passing: Passing) -> str:
+    ended = met(passing)
+    return "" if ended is None else ended.why
+
+
+UNSURE = "because its keys do not tell what it says"
+UNFINISHED = "because it may go on in others"
+HISTORY = "takes others from the history"
+
+
+def shown_as_typed(watched: LineWatch, keys: bytes, echo: bytes) -> LineWatch:
+    """A line that is typed and shown, and not entered."""
+    assert watched.typed(keys) == Passing(keys)
+    assert watched.written(echo) is None
+    return watched
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n"])
+def test_a_line_that_people_are_asked_about_is_held_with_all_behind_it(end: bytes) -> None:
+    watched = shown_as_typed(asking(), b"rm -rf /x", b"$ rm -rf /x")
+    assert watched.typed(end + b"ls\rec") == Passing(b"", asked("rm -rf /x"))
+    assert watched.typed(b"ho\r") == Passing()
+    assert watched.go_on() == Passing(end + b"ls\recho\r")
+
+
+def test_nothing_of_a_line_that_comes_whole_goes_on() -> None:
+    watched = asking()
+    assert watched.typed(b"ls\rrm -rf a\rrm -rf b\rls") == Passing(b"ls\r", asked("rm -rf a"))
+    assert watched.go_on() == Passing(b"rm -rf a\r", asked("rm -rf b"))
+    assert watched.go_on() == Passing(b"rm -rf b\rls")
+    assert watched.typed(b"\r") == Passing(b"\r")
+
+
+def test_what_was_agreed_to_is_not_met_again_as_it_is_shown() -> None:
+    watched = asking()
+    watched.typed(b"rm -rf a\rrm -rf b\r")
+    watched.go_on()
+    assert watched.written(b"$ rm -rf a\r\n") is None
+    watched.go_on()
+    assert watched.written(b"$ rm -rf b\r\n$ ") is None
+    watched.typed(b"\r")
+    assert watched.written(b"\r\n$ rm -rf b\r\n") is None, "what a program prints is no line"
+
+
+def test_the_same_line_typed_again_is_asked_about_again() -> None:
+    watched = asking()
+    for _ in range(3):
+        assert watched.typed(b"rm -rf a\r") == Passing(b"", asked("rm -rf a"))
+        assert watched.go_on() == Passing(b"rm -rf a\r")
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (b"rm -rfx\x7f /", "rm -rf /"),
+        (b"ls\x15rm -rf /", "rm -rf /"),
+        (b"sudo rm  -rf /tmp/\xc3\xa9", "sudo rm  -rf /tmp/é"),
+        (b"cd / && rm -rf x; ls", "cd / && rm -rf x; ls"),
+        (b"\x1b[200~rm -rf /\x1b[201~", "rm -rf /"),
+        (b"\x1b[12;40Rrm -rf /", "rm -rf /"),
+        (b"\x1b[Irm -rf \x1b[O/", "rm -rf /"),
+        (b"rm -rf 'a b' \"c\"", "rm -rf 'a b' \"c\""),
+    ],
+)
+def test_people_are_asked_about_what_the_keys_say_for_sure(keys: bytes, text: str) -> None:
+    watched = asking()
+    assert watched.typed(keys) == Passing(keys), "nothing is asked before it is entered"
+    assert watched.typed(b"\r") == Passing(b"", asked(text))
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown", "text"),
+    [
+        (b"-rf x\x01rm ", b"$ rm -rf x", "rm -rf x"),
+        (b"rm -x\x1b[D\x06\x02rf", b"$ rm -rfx", "rm -rfx"),
+        (b"rm -rf a b\x17c", b"$ rm -rf a c", "rm -rf a c"),
+        (b"xx\x03rm -rf a", b"$ xx^C\r\n$ rm -rf a", "rm -rf a"),
+    ],
+)
+def test_keys_that_move_or_erase_words_are_believed_where_the_terminal_shows_the_same(
+    keys: bytes, shown: bytes, text: str
+) -> None:
+    guards = [LineGuard("p/asks", (("rm", "-rf*"),), APPROVAL)]
+    watched = line_watch(guards, has_terminal=True)
+    watched.typed(keys)
+    watched.written(shown)
+    assert watched.typed(b"\r") == Passing(b"", LineAsked(tuple(guards), text))
+    unseen = line_watch(guards, has_terminal=True)
+    unseen.typed(keys)
+    assert UNSURE in why(unseen.typed(b"\r"))
+    other = line_watch(guards, has_terminal=True)
+    other.typed(keys)
+    other.written(shown + b" /")
+    assert UNSURE in why(other.typed(b"\r"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "because"),
+    [
+        (b"rm -rf \xff\r", UNSURE),
+        (b"rm -rf \x1b[200~x\r", UNSURE),
+        (b"\x1b[200~rm -rf a\rls\x1b[201~\r", UNSURE),
+        (b"rm -rf a\x16\r", ""),
+        (b"rm -rf \xc3\xa9\x7f\r", UNSURE),
+        (b"rm -rf a\x04", UNFINISHED),
+        (b"rm -rf a\x0f", UNFINISHED),
+        (b"rm -rf a \\\r", UNFINISHED),
+        (b"cd /; \\\rrm -rf a\r", UNFINISHED),
+        (b"rm -rf 'a\r", UNFINISHED),
+        (b'rm -rf "a\r', UNFINISHED),
+        (b"rm -rf `a\r", UNFINISHED),
+        (b"rm -rf $(a\r", UNFINISHED),
+        (b"rm -rf a |\r", UNFINISHED),
+        (b"rm -rf a &&\r", UNFINISHED),
+        (b"rm -rf a ||\r", UNFINISHED),
+        (b"rm -rf a; {\r", UNFINISHED),
+        (b"xargs rm -rf << E\r", UNFINISHED),
+        (b"for a in /; do rm -rf $a\r", UNFINISHED),
+        (b"if true; then rm -rf a\r", UNFINISHED),
+    ],
+)
+def test_in_doubt_the_session_ends_and_nobody_is_asked(typed: bytes, because: str) -> None:
+    watched = asking()
+    passing = watched.typed(typed)
+    if isinstance(passing.found, Unsettled):
+        passing = watched.go_on()
+    assert met(passing) is not None
+    assert because in why(passing)
+
+
+@pytest.mark.parametrize("fetched", [b"\x1b[A", b"\x10", b"\x12rm", b"rm -rf /tm\t", b"\x19", b"\x1b.", b"\x16x"])
+def test_what_keys_fetch_is_waited_for_and_nobody_is_asked_about_it(fetched: bytes) -> None:
+    watched = asking()
+    watched.typed(fetched)
+    assert watched.typed(b"\rls\r") == Passing(b"", Unsettled())
+    watched.written(b"$ rm -rf /tmp/")
+    assert UNSURE in why(watched.go_on())
+    harmless = asking()
+    harmless.typed(fetched if b"rm" not in fetched else b"ls\t")
+    assert harmless.typed(b"\rls\r") == Passing(b"", Unsettled())
+    harmless.written(b"$ ls /tmp/")
+    assert harmless.go_on() == Passing(b"\rls\r")
+
+
+def test_what_comes_with_the_keys_that_fetch_goes_on_so_that_it_can_be_shown() -> None:
+    watched = asking()
+    assert watched.typed(b"ls\r\x1b[A\x1b[A\r") == Passing(b"ls\r\x1b[A\x1b[A", Unsettled())
+    watched.written(b"ls\r\na\r\n$ shutdown")
+    assert met(watched.go_on()) == LineMet("p/in", "a line that was typed")
+
+
+@pytest.mark.parametrize("indented", [b"\tx = 1\r", b" \ty\r", b"a \tb\r", b"\x1b[200~a\tb\x1b[201~\r"])
+def test_text_that_is_indented_is_not_waited_for(indented: bytes) -> None:
+    assert asking().typed(indented) == Passing(indented)
+
+
+@pytest.mark.parametrize("line", ["!!", "sudo !!", "!rm", "!-2", "echo a!b", "^x^y", "!$", "!?rm"])
+def test_a_line_that_takes_from_the_history_ends_the_session_where_it_is_shown(line: str) -> None:
+    watched = shown_as_typed(asking(), line.encode(), b"$ " + line.encode())
+    assert watched.typed(b"\r") == Passing(b"", Unsettled())
+    assert HISTORY in why(watched.go_on())
+    password = asking()
+    assert password.written(b"Password: ") is None
+    assert password.typed(line.encode() + b"\r").found == Unsettled()
+    assert password.go_on() == Passing(b"\r"), "what is not shown is typed for no shell"
+
+
+@pytest.mark.parametrize(
+    "line", ["echo hi!", "if ! true", "[ a != b ]", "echo $!", "echo 'a!b'", "echo a\\!b", "${!x}"]
+)
+def test_other_exclamations_are_no_history(line: str) -> None:
+    watched = shown_as_typed(asking(), line.encode(), b"$ " + line.encode())
+    assert watched.typed(b"\r") == Passing(b"\r")
+
+
+def test_a_prompt_that_speaks_of_it_is_not_asked_about() -> None:
+    watched = asking()
+    watched.written(b"rm -rf: really? ")
+    assert watched.typed(b"y\r") == Passing(b"y\r")
+
+
+def test_what_may_not_be_typed_at_all_wins() -> None:
+    assert met(asking().typed(b"rm -rf a; shutdown\r")) == LineMet("p/in", "a line that was typed")
+    assert met(asking(terminal=False).typed(b"rm -rf a; shutdown")) == LineMet("p/in", "a line that was typed")
+    watched = asking()
+    watched.typed(b"rm -rf a\r")
+    watched.typed(b"shutdown\r")
+    assert met(watched.go_on()) == LineMet("p/in", "a line that was typed"), "and nothing of what waited goes on"
+
+
+def test_every_rule_that_asks_is_named() -> None:
+    other = LineGuard("q/asks", (("rm",),), APPROVAL)
+    for terminal in (True, False):
+        found = line_watch([ASKS, other], has_terminal=terminal).typed(b"rm -rf a\n").found
+        assert found == LineAsked((ASKS, other), "rm -rf a")
+
+
+def test_no_more_is_kept_than_is_said() -> None:
+    for terminal in (True, False):
+        watched = asking(terminal=terminal)
+        watched.typed(b"rm -rf a\n")
+        found = [watched.typed(b"#" * 4096) for _ in range(MOST_AHEAD // 4096)]
+        assert [one for one in found[:-1] if one != Passing()] == []
+        assert "more than is kept" in why(found[-1])
+        assert "more than is kept" in why(asking(terminal=terminal).typed(b"rm -rf a\n" + b"x" * (MOST_AHEAD + 1)))
+
+
+def test_whoever_takes_it_back_ends_the_session() -> None:
+    watched = asking()
+    watched.typed(b"rm -rf a\r")
+    assert "taken back" in why(watched.typed(b"\x03"))
+    piped = asking(terminal=False)
+    piped.typed(b"rm -rf a\n")
+    assert piped.typed(b"\x03") == Passing(), "without a terminal it is a byte like any other"
+
+
+def test_the_end_of_the_input_waits_as_well() -> None:
+    for terminal in (True, False):
+        watched = asking(terminal=terminal)
+        assert watched.typed(b"rm -rf a\nls").found == asked("rm -rf a")
+        assert watched.ended() == Passing()
+        assert watched.go_on() == Passing(b"rm -rf a\nls", None, ends=True)
+        assert asking(terminal=terminal).ended() == Passing(ends=True)
+
+
+def test_without_a_terminal_a_line_is_held_as_soon_as_it_speaks_of_it_and_asked_about_when_it_is_whole() -> None:
+    watched = asking(terminal=False)
+    assert watched.typed(b"ls\ncd /; rm -r") == Passing(b"ls\ncd /; rm -r")
+    assert watched.typed(b"f /") == Passing()
+    assert watched.typed(b"tmp\necho") == Passing(b"", asked("cd /; rm -rf /tmp"))
+    assert watched.go_on() == Passing(b"f /tmp\necho")
+    assert watched.typed(b"\n") == Passing(b"\n")
+
+
+def test_the_end_of_the_input_enters_what_is_piped() -> None:
+    watched = asking(terminal=False)
+    assert watched.typed(b"rm -rf /") == Passing()
+    assert watched.ended() == Passing(b"", asked("rm -rf /"))
+    assert watched.go_on() == Passing(b"rm -rf /", None, ends=True)
+
+
+def test_lines_that_are_continued_are_one() -> None:
+    watched = asking(terminal=False)
+    assert watched.typed(b"rm \\\n") == Passing(b"rm \\\n")
+    assert watched.typed(b"-rf \\\n") == Passing()
+    assert watched.typed(b"/a\n") == Passing(b"", asked("rm \\\n-rf \\\n/a"))
+    assert watched.go_on() == Passing(b"-rf \\\n/a\n")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"rm -rf 'a\n", b"rm -rf a |\n", b"rm -rf \xff\n", b"xargs rm -rf <<E\n", b"(rm -rf a\n"]
+)
+def test_of_what_is_piped_people_are_asked_about_whole_commands_alone(sent: bytes) -> None:
+    assert "nobody can be asked about" in why(asking(terminal=False).typed(sent))
+    rest = asking(terminal=False)
+    assert rest.typed(sent[:-1]) == Passing()
+    assert "nobody can be asked about" in why(rest.ended())
+
+
+def test_job_control_and_signals_pass_by() -> None:
+    watched = asking()
+    for keys in (b"\x1a", b"fg\r", b"\x1c", b"\x03", b"\x04", b"\x0c"):
+        passing = watched.typed(keys)
+        if isinstance(passing.found, Unsettled):
+            passing = watched.go_on()
+        assert passing.found is None

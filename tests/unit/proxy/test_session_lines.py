@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
+from tests.unit.proxy.loopback import PATIENCE, run
 
-from narrowgate.core.masking.known_values import NOTHING_KNOWN
+from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
-from narrowgate.core.masking.patterns import text_patterns
+from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
+from narrowgate.core.masking.secret_parts import Known as KnownValue
 from narrowgate.core.masking.stream_text import StreamMasker
+from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.stream_events import Channel, ChannelClosed, ChannelData
-from narrowgate.core.typed_lines import LineGuard
+from narrowgate.core.typed_lines import LineAsked, LineGuard
 from narrowgate.proxy.session_lines import SessionLines
 from narrowgate.proxy.session_relay import LineRefused
 from narrowgate.wire.stream_events import SessionCodec
+from narrowgate.wire.unreadable import Unreadable
 from narrowgate.wire.websocket_channels import websocket_channels
 
 GUARD = LineGuard("shop/in", (("rm", "-rf"),))
@@ -107,3 +113,94 @@ def test_the_words_leave_as_frames_of_the_session() -> None:
     said = [event for event in events if isinstance(event, ChannelData)]
     assert [one.channel for one in said] == [Channel.STDOUT, Channel.ERROR]
     assert WHY.encode() in said[0].data
+
+
+class Hands:
+    """Takes down what a session is told to do."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.typed = asyncio.Event()
+
+    def let_type(self) -> None:
+        self.done.append("types")
+        self.typed.set()
+
+    def say(self, channel: Channel) -> None:
+        self.done.append(f"says on {channel.value}")
+
+    def refuse(self, why: str) -> None:
+        self.done.append(why)
+
+
+ASKS = LineGuard("shop/in", (("rm", "-rf"),), Approval((Approvers("sre", 1),), 60.0))
+
+
+def followed(
+    typed: bytes, answer: str, *, masks: Upper | None = None, terminal: bool = True
+) -> tuple[Hands, list[str], bytes]:
+    """What a session does with a line until it is typed or the session ends; what people were shown; what goes on."""
+    shown: list[str] = []
+
+    async def ask(line: LineAsked, text: str, say: Callable[[str], None]) -> str:
+        assert line.guards == (ASKS,)
+        shown.append(text)
+        say("waiting")
+        return answer
+
+    async def main() -> tuple[Hands, list[str], bytes]:
+        hands = Hands()
+        watched = SessionLines([ASKS], masks, ask, has_terminal=terminal)
+        passed = watched.typed(typed)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+            following = group.create_task(watched.follow(hands))
+            waiting = group.create_task(hands.typed.wait())
+            await asyncio.wait((following, waiting), return_when=asyncio.FIRST_COMPLETED)
+            following.cancel()
+            waiting.cancel()
+        return hands, shown, passed + (b"" if answer else watched.let_go().data)
+
+    return run(main())
+
+
+@pytest.mark.parametrize(("terminal", "shown_on"), [(True, "stdout"), (False, "stderr")])
+def test_a_line_goes_on_once_people_have_said_yes(terminal: bool, shown_on: str) -> None:
+    hands, shown, passed = followed(b"ls\nrm -rf a\n", "", terminal=terminal)
+    assert hands.done == [f"says on {shown_on}", "types"]
+    assert shown == ["rm -rf a"]
+    assert passed == b"ls\nrm -rf a\n"
+
+
+def test_a_no_ends_the_session_and_nothing_of_the_line_has_gone_on() -> None:
+    hands, _, passed = followed(b"ls\nrm -rf a\n", "denied")
+    assert hands.done == ["says on stdout", "denied"]
+    assert passed == b"ls\n"
+
+
+def test_what_people_are_shown_is_masked_as_the_session_is() -> None:
+    class Known(Upper):
+        def of_input(self) -> StreamMasker:
+            secret = KnownValues([KnownValue(b"correct horse battery", b"correct horse battery")])
+            return StreamMasker(text_patterns(frozenset(TEXT_RULES)), ValueMasker(b"k" * 32), {}, secret)
+
+    _, shown, passed = followed(b"rm -rf 'correct horse battery'\r", "", masks=Known())
+    assert "correct horse" not in shown[0]
+    assert shown[0].startswith("rm -rf '[masked:narrowgate/known-value:")
+    assert b"correct horse" in passed
+
+
+def test_where_nobody_knows_what_is_secret_nobody_is_shown_the_line() -> None:
+    class Unknown(Upper):
+        def of_input(self) -> StreamMasker:
+            raise Unreadable("the cluster's Secrets are not known now")
+
+    hands, shown, _ = followed(b"rm -rf a\r", "never asked", masks=Unknown())
+    assert hands.done == ["the cluster's Secrets are not known now"]
+    assert shown == []
+
+
+def test_keys_that_fetch_text_wait_for_it_to_be_shown_and_nobody_is_asked() -> None:
+    hands, shown, passed = followed(b"\x1b[A\r", "")
+    assert hands.done == ["types"]
+    assert shown == []
+    assert passed == b"\x1b[A\r"

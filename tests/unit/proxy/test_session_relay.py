@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import TypeGuard
 
 import pytest
 from tests.unit.proxy.loopback import PATIENCE, run
@@ -13,13 +14,14 @@ from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
 from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
 from narrowgate.core.masking.secret_parts import Known
-from narrowgate.core.typed_lines import LineGuard
+from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.typed_lines import LineAsked, LineGuard
 from narrowgate.proxy.session_lines import SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
 from narrowgate.wire.stream_events import Channel, ChannelClosed, ChannelData, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import frame
+from narrowgate.wire.websocket import client_frame, frame
 from narrowgate.wire.websocket_channels import ChannelCodec
 from narrowgate.wire.websocket_messages import Form
 
@@ -328,3 +330,83 @@ def test_what_is_held_back_of_a_secret_does_not_leave_with_the_end() -> None:
             return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
 
     assert SECRET[:9] not in run(main())
+
+
+ASKS = LineGuard("p/in", (("rm",),), Approval((Approvers("sre", 1),), 60.0))
+
+
+def test_a_line_that_waits_goes_on_once_and_all_else_meanwhile() -> None:
+    async def main() -> tuple[bytes, bytes, list[StreamEvent]]:
+        answered = asyncio.Event()
+
+        async def ask(_: LineAsked, text: str, say: Callable[[str], None]) -> str:
+            say(f"waiting for {text}")
+            await answered.wait()
+            return ""
+
+        kept = Kept()
+        lines = SessionLines([ASKS], masks(), ask, has_terminal=True)
+        async with Joined(masks(), recorder=kept, lines=lines) as joined:
+            joined.client_writer.write(typed(b"ls\rrm x\r") + client_frame(9, b"beat"))
+            before = await asyncio.wait_for(
+                joined.pod_reader.readexactly(len(typed(b"ls\r") + client_frame(9, b"beat"))), PATIENCE
+            )
+            told = await asyncio.wait_for(joined.client_reader.readuntil(b"waiting for rm x\r\n"), PATIENCE)
+            assert told.startswith(b"\x82")
+            await joined.pod_says(STDOUT, b"a\r\n")
+            await joined.client_sees(says(STDOUT, b"a\r\n"))
+            joined.client_writer.write(typed(b"id\r"))
+            answered.set()
+            behind = await asyncio.wait_for(joined.pod_reader.readuntil(b"id\r"), PATIENCE)
+        return before, behind, kept.events
+
+    before, behind, events = run(main())
+    assert before == typed(b"ls\r") + client_frame(9, b"beat")
+    sent = b"".join(event.data for event in events if event_is(event, Channel.STDIN))
+    assert sent == b"ls\rrm x\rid\r", "what is recorded is what the pod was sent"
+    assert behind.startswith(typed(b"rm x\r")[:2]) or behind == typed(b"rm x\rid\r")
+    shown = b"".join(event.data for event in events if event_is(event, Channel.STDOUT))
+    assert b"narrowgate: waiting for rm x" in shown, "and what the client was shown"
+
+
+def event_is(event: StreamEvent, channel: Channel) -> TypeGuard[ChannelData]:
+    return isinstance(event, ChannelData) and event.channel is channel
+
+
+def test_a_session_that_ends_while_a_line_waits_asks_nobody_any_more() -> None:
+    async def main() -> tuple[bytes, bool]:
+        asked, given_up = asyncio.Event(), []
+
+        async def ask(_: LineAsked, __: str, ___: Callable[[str], None]) -> str:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.append(True)
+            return ""
+
+        lines = SessionLines([ASKS], None, ask, has_terminal=True)
+        async with Joined(lines=lines) as joined:
+            joined.client_writer.write(typed(b"rm x\r"))
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            joined.client_writer.close()
+            passed = await asyncio.wait_for(joined.pod_reader.read(), PATIENCE)
+        return passed, bool(given_up)
+
+    assert run(main()) == (b"", True)
+
+
+def test_a_refusal_is_the_last_word_in_its_frames() -> None:
+    async def main() -> bytes:
+        async def ask(_: LineAsked, __: str, ___: Callable[[str], None]) -> str:
+            return "denied by bob"
+
+        lines = SessionLines([ASKS], None, ask, has_terminal=True)
+        async with Joined(lines=lines) as joined:
+            joined.client_writer.write(typed(b"rm x\r"))
+            return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
+
+    seen = run(main())
+    assert says(STDOUT, b"\r\nnarrowgate: denied by bob\r\n") in seen
+    assert b"\x03{" in seen
+    assert seen.endswith(frame(CLOSE, (1000).to_bytes(2, "big")))

@@ -57,7 +57,7 @@ spec:
   clusters: [dev]
   rules:
     - {id: pods, effect: allow, verbs: [get, list, create, delete], apiGroups: [""], resources: [pods],
-       namespaces: [ci]}
+       namespaces: [ci], pods: {strongerAccounts: allow}}
     - {id: key, effect: approve, verbs: [get], apiGroups: [""], resources: [secrets], namespaces: [ci], names: [key],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
     - {id: changes, effect: approve, verbs: [create, delete], apiGroups: [""], resources: [pods], namespaces: [ci],
@@ -678,3 +678,18 @@ def test_what_was_approved_is_sent_once_though_a_kept_connection_dies_under_it(t
         await client.close()
 
     in_world(tmp_path, scene, play=play)
+
+
+def test_what_nobody_can_use_any_more_is_taken_back(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        await world.send(request("GET", KEY))
+        question = await world.asked()
+        await world.made.waiting.take_back("no such digest", "over")
+        assert world.state_of(question) is ApprovalState.PENDING
+        await world.made.waiting.take_back(question.digest, "the session is over")
+        kept = world.store.approvals.get(question.id)
+        assert (kept.state, kept.ended_because) == (ApprovalState.WITHDRAWN, "the session is over")
+        await world.made.waiting.take_back(question.digest, "again")
+        assert world.store.approvals.get(question.id) == kept
+
+    in_world(tmp_path, scene, hold_seconds=NEVER)

@@ -284,3 +284,74 @@ def test_a_large_frame_is_rewritten_in_pieces() -> None:
         ChannelData(Channel.STDOUT, text.upper()),
         ChannelClosed(Channel.STDOUT),
     ]
+
+
+class Typed:
+    """Keeps back what is typed from the first `!` on, and the end with it."""
+
+    def __init__(self) -> None:
+        self.held = b""
+        self.is_holding = False
+
+    def typed(self, data: bytes) -> bytes:
+        if self.is_holding:
+            passes, rest = b"", data
+        else:
+            passes, mark, rest = data.partition(b"!")
+            rest = mark + rest
+            self.is_holding = bool(mark)
+        self.held += rest
+        return passes
+
+    def ended(self) -> bool:
+        return not self.is_holding
+
+
+def typed_into() -> tuple[SessionCodec, Typed]:
+    typing = Typed()
+    codec = spdy_channels(None, typing)
+    Exec().open_in(codec)
+    return codec, typing
+
+
+def test_what_is_typed_goes_on_in_frames_made_anew_and_the_rest_passes() -> None:
+    codec, typing = typed_into()
+    passed = codec.from_client(data(STDIN, b"ls!rm") + ping(1) + data(STDIN, b"x", FIN) + window(1, 10))
+    assert passed == Passed(data(STDIN, b"ls") + ping(1) + window(1, 10), (ChannelData(Channel.STDIN, b"ls"),))
+    with pytest.raises(Unreadable, match="after its end"):
+        codec.from_client(data(STDIN, b"more"))
+    assert codec.type(typing.held, ends=True) == Passed(
+        data(STDIN, b"!rmx", FIN), (ChannelData(Channel.STDIN, b"!rmx"), ChannelClosed(Channel.STDIN))
+    )
+
+
+def test_the_end_of_what_is_typed_passes_where_nothing_waits() -> None:
+    codec, _ = typed_into()
+    assert codec.from_client(data(STDIN, b"ls", FIN)) == Passed(
+        data(STDIN, b"ls", FIN), (ChannelData(Channel.STDIN, b"ls"), ChannelClosed(Channel.STDIN))
+    )
+    assert codec.from_client(data(CHANNELS[Channel.RESIZE], b"{}")) == Passed(
+        data(CHANNELS[Channel.RESIZE], b"{}"), (ChannelData(Channel.RESIZE, b"{}"),)
+    )
+
+
+def test_nothing_more_is_typed_on_a_stream_that_was_broken_off() -> None:
+    codec, _ = typed_into()
+    codec.from_client(data(STDIN, b"!"))
+    assert codec.from_client(reset(STDIN)).data == reset(STDIN)
+    assert codec.type(b"!", ends=False) == Passed()
+    untouched, _ = typed_into()
+    assert untouched.type(b"x", ends=False) == Passed()
+    assert opened().type(b"x", ends=False) == Passed()
+    assert spdy_ports().type(b"x", ends=True) == Passed()
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_how_a_client_is_cut_does_not_change_what_goes_on(size: int) -> None:
+    sent = data(STDIN, b"l" * 50) + ping(1) + data(STDIN, b"s!held") + data(STDIN, b"held", FIN)
+    codec, typing = typed_into()
+    passed = [codec.from_client(sent[at : at + size]) for at in range(0, len(sent), size)]
+    typed = [event for one in passed for event in one.events if isinstance(event, ChannelData)]
+    assert b"".join(event.data for event in typed) == b"l" * 50 + b"s"
+    assert typing.held == b"!heldheld"
+    assert merged([event for one in passed for event in one.events]) == [ChannelData(Channel.STDIN, b"l" * 50 + b"s")]

@@ -9,7 +9,19 @@ from tests.unit.wire.websocket_by_hand import KEY, fragment, masked
 
 from narrowgate.wire.stream_events import Direction
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, FrameReader, Piece, frame, unmasked
+from narrowgate.wire.websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    FrameReader,
+    Piece,
+    client_frame,
+    frame,
+    unmasked,
+)
 
 
 def client(*, fragments: bool = False, largest: int = 1 << 20) -> FrameReader:
@@ -122,3 +134,13 @@ def test_fragments_of_a_client_are_read_where_its_reader_puts_them_together() ->
 def test_a_session_is_closed_with_a_reason_or_without_and_pings_may_follow() -> None:
     for reason in (b"", (1000).to_bytes(2, "big"), (1011).to_bytes(2, "big") + "größer".encode(), b"\x0f\xa0"):
         assert server().feed(frame(CLOSE, reason) + frame(PING, b""))[0] == Piece(CLOSE, reason, True, True)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536])
+def test_a_frame_that_is_made_for_a_client_is_read_as_one(size: int) -> None:
+    payload = bytes(range(256)) * (size // 256 + 1)
+    made = client_frame(BINARY, payload[:size])
+    assert made[1] & 0x80, "masked, as a client's must be"
+    pieces = FrameReader(Direction.TO_POD, fragments=False).feed(made)
+    assert b"".join(piece.payload for piece in pieces) == payload[:size]
+    assert [piece.last for piece in pieces] == [True]

@@ -19,9 +19,9 @@ from narrowgate.wire.stream_events import (
     StreamEvent,
 )
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, frame
-from narrowgate.wire.websocket_channels import HELD_LIMIT, ChannelCodec, websocket_channels
-from narrowgate.wire.websocket_messages import Form
+from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, Piece, frame
+from narrowgate.wire.websocket_channels import ASIDE_LIMIT, HELD_LIMIT, ChannelCodec, websocket_channels
+from narrowgate.wire.websocket_messages import Form, MessageReader, Part
 
 PLAIN, BASE64, V5 = Form(), Form(base64=True), Form(closes=True)
 NORMAL = (1000).to_bytes(2, "big")
@@ -272,3 +272,113 @@ def test_what_is_made_anew_leaves_in_whole_messages_so_that_a_last_word_can_foll
     codec = ChannelCodec(V5, Lines())
     codec.from_upstream(frame(BINARY, b"\x01hello")[:5])
     assert codec.last_word(b"x").data == frame(BINARY, b"\x03x") + frame(CLOSE, NORMAL)
+
+
+class Typed:
+    """Keeps back what is typed from the first `!` on, and the end with it."""
+
+    def __init__(self) -> None:
+        self.held = b""
+        self.is_holding = False
+
+    def typed(self, data: bytes) -> bytes:
+        if self.is_holding:
+            passes, rest = b"", data
+        else:
+            passes, mark, rest = data.partition(b"!")
+            rest = mark + rest
+            self.is_holding = bool(mark)
+        self.held += rest
+        return passes
+
+    def ended(self) -> bool:
+        return not self.is_holding
+
+
+def typing_codec(form: Form = V5) -> tuple[ChannelCodec, Typed]:
+    typing = Typed()
+    return ChannelCodec(form, None, typing), typing
+
+
+def as_read(sent: bytes, form: Form) -> list[Part | Piece]:
+    """What an API server reads of it."""
+    return MessageReader(Direction.TO_POD, form).feed(sent)
+
+
+@pytest.mark.parametrize("form", [PLAIN, BASE64, V5])
+def test_what_is_typed_goes_on_in_messages_made_anew(form: Form) -> None:
+    codec, typing = typing_codec(form)
+    sent = form.typed(Part(4, b'{"Width":80}', last=True)) + form.typed(Part(0, b"ls!rm", last=True))
+    passed = codec.from_client(sent)
+    assert as_read(passed.data, form) == [Part(4, b'{"Width":80}', last=True), Part(0, b"ls", last=True)]
+    assert passed.events == (
+        ChannelOpened(Channel.RESIZE),
+        ChannelData(Channel.RESIZE, b'{"Width":80}'),
+        ChannelOpened(Channel.STDIN),
+        ChannelData(Channel.STDIN, b"ls"),
+    )
+    assert codec.from_client(form.typed(Part(0, b"x", last=True))) == Passed()
+    later = codec.type(typing.held, ends=False)
+    assert as_read(later.data, form) == [Part(0, b"!rmx", last=True)]
+    assert later.events == (ChannelData(Channel.STDIN, b"!rmx"),)
+
+
+def test_control_frames_and_sizes_pass_while_a_line_is_held() -> None:
+    codec, _ = typing_codec()
+    codec.from_client(masked(b"\x00!"))
+    passed = codec.from_client(masked(b"beat", PING) + masked(b'\x04{"Width":1}') + masked(b"\x00held") + masked(b""))
+    assert as_read(passed.data, V5) == [
+        Piece(PING, b"beat", first=True, last=True),
+        Part(4, b'{"Width":1}', last=True),
+        Part(None, b"", last=True),
+    ]
+    closed = codec.from_client(masked(NORMAL, CLOSE))
+    assert as_read(closed.data, V5) == [Piece(CLOSE, NORMAL, first=True, last=True)]
+    assert codec.type(b"!held", ends=True) == Passed(), "nobody is there any more who typed it"
+
+
+def test_the_end_of_what_is_typed_waits_with_it() -> None:
+    codec, _ = typing_codec()
+    assert codec.from_client(masked(b"\x00!") + masked(b"\xff\x00")).events == (ChannelOpened(Channel.STDIN),)
+    with pytest.raises(Unreadable, match="follows the end"):
+        codec.from_client(masked(b"\x00more"))
+    later = codec.type(b"!", ends=True)
+    assert as_read(later.data, V5) == [Part(0, b"!", last=True), Part(255, b"\0", last=True)]
+    assert later.events == (ChannelData(Channel.STDIN, b"!"), ChannelClosed(Channel.STDIN))
+    nothing, _ = typing_codec()
+    ended = nothing.from_client(masked(b"\xff\x00"))
+    assert as_read(ended.data, V5) == [Part(255, b"\0", last=True)]
+    assert ended.events[-1] == ChannelClosed(Channel.STDIN)
+
+
+@pytest.mark.parametrize("form", [PLAIN, BASE64, V5])
+def test_how_a_client_is_cut_does_not_change_what_goes_on(form: Form) -> None:
+    sent = b"".join(
+        form.typed(part)
+        for part in (
+            Part(0, b"l" * 300, last=True),
+            Part(4, b'{"Width":80,"Height":24}', last=True),
+            Piece(PING, b"x", first=True, last=True),
+            Part(0, b"ls!held", last=True),
+            Part(0, b"held", last=True),
+        )
+    )
+    for size in (1, 2, 7, len(sent)):
+        codec, typing = typing_codec(form)
+        passed = [codec.from_client(sent[at : at + size]) for at in range(0, len(sent), size)]
+        parts = as_read(b"".join(one.data for one in passed), form)
+        typed = b"".join(part.data for part in parts if isinstance(part, Part) and part.channel == 0)
+        assert (typed, typing.held) == (b"l" * 300 + b"ls", b"!heldheld")
+        assert [part for part in parts if not isinstance(part, Part) or part.channel != 0] == [
+            Part(4, b'{"Width":80,"Height":24}', last=True),
+            Piece(PING, b"x", first=True, last=True),
+        ]
+        said = [event for one in passed for event in one.events if isinstance(event, ChannelData)]
+        assert b"".join(event.data for event in said if event.channel is Channel.STDIN) == typed
+
+
+def test_what_a_client_sends_beside_is_no_more_than_is_kept() -> None:
+    codec, _ = typing_codec()
+    with pytest.raises(Unreadable, match="beside what is typed"):
+        codec.from_client(masked(b"\x04" + b"x" * (ASIDE_LIMIT + 1)))
+    assert ChannelCodec(V5, None).type(b"x", ends=True) == Passed()
