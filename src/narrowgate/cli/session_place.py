@@ -18,7 +18,7 @@ from narrowgate.core.recording import Ended, Exited, Header, RecordingHead
 from narrowgate.core.session_story import MICROSECONDS
 from narrowgate.recordings.errors import NewerRecording, RecordingDamaged, RecordingKeyMissing
 from narrowgate.recordings.finding import open_recording
-from narrowgate.recordings.listing import days_of, session_of, written_names
+from narrowgate.recordings.listing import days_of, live_names, session_of, written_names
 from narrowgate.recordings.port import Hold, NoSuchRecording, RecordingStore
 from narrowgate.recordings.reading import Recording
 from narrowgate.recordings.sealing import RecordingKey
@@ -115,6 +115,15 @@ class SessionPlace:
     def is_live(self, name: str) -> bool:
         """Whether a process of the gate writes it now. Raises OSError."""
         return name in written_names(self._spools)
+
+    def is_unfinished(self, name: str) -> bool:
+        """Whether it is in a spool without an end: being written, or left by a killed gate. Raises OSError."""
+        return name in live_names(self._spools)
+
+    def names(self) -> Iterator[str]:
+        """All of them. Raises RecordingsUnavailable, OSError."""
+        for _, names in days_of(self.store, self._spools):
+            yield from names
 
     def vouched(self, name: str, header: Header) -> list[RecordingHead]:
         """What the record says of it. Raises OSError."""

@@ -18,6 +18,7 @@ from narrowgate.cli.session_hold import hold, lift
 from narrowgate.cli.session_place import Listed, hold_document, hold_text, opened_place
 from narrowgate.cli.session_replay import replay
 from narrowgate.cli.session_show import show
+from narrowgate.cli.session_verify import verify
 from narrowgate.core.audit_query import KINDS, moment_before
 from narrowgate.core.moment import moment_of, moment_text
 from narrowgate.core.recording import Header, Kind
@@ -37,7 +38,7 @@ def sessions() -> None:
     """Recorded sessions: list them, tell what happened, play them again, watch and end those that run."""
 
 
-for command in (show, replay, export, follow, end, hold, lift):
+for command in (show, replay, export, follow, end, hold, lift, verify):
     sessions.add_command(command)
 
 

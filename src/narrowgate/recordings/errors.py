@@ -23,6 +23,14 @@ class RecordingDamaged(Exception):
     """What is there is not what a recorder writes: it was changed, or the disk lost some of it."""
 
 
+class RecordingShortened(RecordingDamaged):
+    """It fits together, and ends before what the trail has seen of it."""
+
+
+class OtherThanVouched(RecordingDamaged):
+    """It fits together, and is not the recording that the trail speaks of under this name."""
+
+
 class RecordingKeyMissing(Exception):
     """A recording is encrypted, and the key it was encrypted with is not among those that are known."""
 

@@ -34,7 +34,7 @@ from narrowgate.recordings.blocks import (
     read_preamble,
     read_trailer,
 )
-from narrowgate.recordings.errors import RecordingDamaged
+from narrowgate.recordings.errors import OtherThanVouched, RecordingDamaged, RecordingShortened
 from narrowgate.recordings.live_file import ResumePoint
 from narrowgate.recordings.sealing import Packing, RecordingKey, Sealing
 from narrowgate.recordings.tails import frames, loose_entries, tail_paths
@@ -225,11 +225,11 @@ class Recording:
             blocks, last = block.head.number + 1, block.head.last
             digest, end = block.content[-HASH_BYTES:], block.offset + block.head.length
             if any(head.blocks == blocks and head.hash != digest.hex() for head in vouched):
-                raise RecordingDamaged(f"{self._source.where}: is not the recording that the trail speaks of")
+                raise OtherThanVouched(f"{self._source.where}: is not the recording that the trail speaks of")
         if any(head.blocks > blocks or (head.finished and not self.finished) for head in vouched):
-            raise RecordingDamaged(f"{self._source.where}: ends before what the trail has seen of it")
+            raise RecordingShortened(f"{self._source.where}: ends before what the trail has seen of it")
         if any(head.finished and head.blocks != blocks for head in vouched):
-            raise RecordingDamaged(f"{self._source.where}: goes on behind the end that the trail has seen")
+            raise OtherThanVouched(f"{self._source.where}: goes on behind the end that the trail has seen")
         # The index, and nothing else, stands between the last block and the end, and says what is so.
         index_at = self._index_at
         if index_at is not None and bytes(self._places(index_at, blocks, digest)) != bytes(places):

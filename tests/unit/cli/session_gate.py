@@ -38,13 +38,14 @@ class SessionGate:
         self.spool = Spool.open(self.data / "spool", "gate-0", self._keys)
         self._journal = Journal.open(self.data / "trail", "gate-0", SIGNER)
 
-    def configure(self, *, encrypted: bool) -> None:
+    def configure(self, *, encrypted: bool, **more: object) -> None:
         document = {
             "apiVersion": "narrowgate.dev/v1alpha1",
             "kind": "Config",
             "dataDir": str(self.data),
             "policies": str(self.folder),
             "clusters": [],
+            **more,
         } | ({"encryption": {"recordingKeyFile": str(self.key_file)}} if encrypted else {})
         self.config.write_text(json.dumps(document))
 
