@@ -6,32 +6,35 @@ on the gate's machine. A task's credential is shown once, or written into a kube
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from narrowgate.cli.delegating import delegate
 from narrowgate.cli.denied_requests import read_ids, with_denied
 from narrowgate.cli.emergency import check_emergency, review_shown, state_shown, tell_emergency, tell_emergency_offer
-from narrowgate.cli.failure import Failed
-from narrowgate.cli.kubeconfig_file import InlineToken, kubeconfig_document, refuse_foreign
+from narrowgate.cli.kubeconfig_file import refuse_foreign
 from narrowgate.cli.oauth_client import GateUnreachable
 from narrowgate.cli.output import note, output_option, write_json, write_table
-from narrowgate.cli.private_file import written_together
-from narrowgate.cli.private_text import Unusable
 from narrowgate.cli.standing import list_standing
-from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
+from narrowgate.cli.task_caller import TaskCaller, proof_options
+from narrowgate.cli.task_handover import (
+    REQUESTS,
+    STREAMS,
+    hand_over,
+    line_of,
+    path_of_task,
+    proof_of,
+    text_of,
+    worded_as,
+)
 from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.core.task_fields import link_problem, task_purpose_problem
-from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
 from narrowgate.core.wanted import read_wanted
-
-REQUESTS = click.IntRange(1, MOST_REQUESTS)
-STREAMS = click.IntRange(1, MOST_STREAMS)
 
 MOST_LISTED = 500
 """Tasks of one list; whoever looks for older ones asks the API."""
@@ -87,7 +90,7 @@ def request(**options: Any) -> None:
     wish = _wish(options)
     kubeconfig, output = options["kubeconfig"], options["output"]
     # It is to be written, and proves nobody.
-    caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    caller = TaskCaller(proof_of({**options, "kubeconfig": None}))
     if refused:
         wish = with_denied(caller, wish, refused)
     if options["dry_run"]:
@@ -100,11 +103,11 @@ def request(**options: Any) -> None:
     task = caller.post("/tasks", wish)
     if task.get("state") == "requested":
         if options["no_wait"]:
-            note(f"this waits for people; once they have answered: narrowgate tasks collect {_text(task, 'id')}")
+            note(f"this waits for people; once they have answered: narrowgate tasks collect {text_of(task, 'id')}")
             _tell(task, output)
             return
-        task = collected(caller, _text(task, "id"), interval_of(task))
-    _hand_over(caller, task, kubeconfig, server, output)
+        task = collected(caller, text_of(task, "id"), interval_of(task))
+    hand_over(caller, task, kubeconfig, server, output)
 
 
 @tasks.command()
@@ -114,12 +117,12 @@ def request(**options: Any) -> None:
 @output_option
 def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) -> None:
     """Begin a task once people have said yes to it; they are waited for."""
-    caller = TaskCaller(_proof(options))
-    _path(caller, task_id)
+    caller = TaskCaller(proof_of(options))
+    path_of_task(caller, task_id)
     if kubeconfig is not None:
         refuse_foreign(kubeconfig)
     server = caller.kubernetes_url()
-    _hand_over(caller, collected(caller, task_id), kubeconfig, server, output)
+    hand_over(caller, collected(caller, task_id), kubeconfig, server, output)
 
 
 @tasks.command("list")
@@ -129,7 +132,7 @@ def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) 
 @output_option
 def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
     """List your tasks and those of the agents you answer for, newest first."""
-    caller = TaskCaller(_proof(options))
+    caller = TaskCaller(proof_of(options))
     if standing:
         list_standing(caller, limit, output)
         return
@@ -151,9 +154,9 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
         return
     rows = [
         [
-            *(_text(task, name) for name in ("id", "name", "cluster")),
+            *(text_of(task, name) for name in ("id", "name", "cluster")),
             state_shown(task),
-            *(_text(task, name) for name in ("endsAt", "purpose")),
+            *(text_of(task, name) for name in ("endsAt", "purpose")),
         ]
         for task in found
         if isinstance(task, dict)
@@ -168,8 +171,8 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
 @output_option
 def show(task_id: str, output: str, **options: Any) -> None:
     """Show one task; without ID the one whose credential is at hand."""
-    caller = TaskCaller(_proof(options))
-    _tell(caller.get(_path(caller, task_id)), output)
+    caller = TaskCaller(proof_of(options))
+    _tell(caller.get(path_of_task(caller, task_id)), output)
 
 
 @tasks.command()
@@ -179,8 +182,8 @@ def show(task_id: str, output: str, **options: Any) -> None:
 @output_option
 def complete(task_id: str, output: str, **options: Any) -> None:
     """Say that the work is done: its access ends at once. Without ID the task whose credential is at hand."""
-    caller = TaskCaller(_proof(options))
-    _tell(caller.post(_path(caller, task_id) + "/complete"), output)
+    caller = TaskCaller(proof_of(options))
+    _tell(caller.post(path_of_task(caller, task_id) + "/complete"), output)
 
 
 @tasks.command()
@@ -192,8 +195,8 @@ def revoke(task_id: str, reason: str, output: str, **options: Any) -> None:
     """End a task before its work is done; what it has running ends within a second."""
     if len(reason) > 200 or not reason.isprintable():
         raise click.BadParameter("write one line of at most 200 characters", param_hint="--reason")
-    caller = TaskCaller(_proof(options))
-    _tell(caller.post(_path(caller, task_id) + "/revoke", {"because": reason}), output)
+    caller = TaskCaller(proof_of(options))
+    _tell(caller.post(path_of_task(caller, task_id) + "/revoke", {"because": reason}), output)
 
 
 @tasks.command()
@@ -207,21 +210,21 @@ def revoke(task_id: str, reason: str, output: str, **options: Any) -> None:
 def narrow(task_id: str, output: str, **options: Any) -> None:
     """Leave less of a task, or end it sooner. It is never made wider: ask for a new one."""
     if until := options["until"]:
-        with _worded_as("--until"):
+        with worded_as("--until"):
             moment_of(until)
     left = {"keep": list(options["keep"]), "until": until, **_limits(options)}
     document = {name: value for name, value in left.items() if value}
     if not document:
         raise click.UsageError("say what stays: --keep RULE, --until TIME, --max-requests N or --max-streams N")
-    caller = TaskCaller(_proof(options))
-    _tell(caller.post(_path(caller, task_id) + "/narrow", document), output)
+    caller = TaskCaller(proof_of(options))
+    _tell(caller.post(path_of_task(caller, task_id) + "/narrow", document), output)
 
 
 def _take_emergency(options: Mapping[str, Any]) -> None:
     """Begin an emergency of the person who is signed in, or say what would begin."""
     check_emergency(options)
     wish, kubeconfig, output = _wish(options), options["kubeconfig"], options["output"]
-    caller = TaskCaller(_proof({**options, "kubeconfig": None}))
+    caller = TaskCaller(proof_of({**options, "kubeconfig": None}))
     if options["dry_run"]:
         tell_emergency_offer(caller.post("/emergencies/check", wish), output)
         return
@@ -230,7 +233,7 @@ def _take_emergency(options: Mapping[str, Any]) -> None:
     server = caller.kubernetes_url()
     task = caller.post("/emergencies", wish)
     tell_emergency(task)
-    _hand_over(caller, task, kubeconfig, server, output)
+    hand_over(caller, task, kubeconfig, server, output)
 
 
 def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,9 +243,9 @@ def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
     if problem := link_problem(options["link"]):
         raise click.BadParameter(problem.removeprefix("link: "), param_hint="--link")
     if options["lasts"]:
-        with _worded_as("--for"):
+        with worded_as("--for"):
             seconds_of(options["lasts"])
-    with _worded_as("--allow"):
+    with worded_as("--allow"):
         for number, text in enumerate(options["allow"], 1):
             read_wanted(text, number)
     wish = {
@@ -261,81 +264,18 @@ def _limits(options: Mapping[str, Any]) -> dict[str, int | None]:
     return {"maxRequests": options["max_requests"], "maxStreams": options["max_streams"]}
 
 
-@contextlib.contextmanager
-def _worded_as(option: str) -> Iterator[None]:
-    """Turn what a reader of values refuses into misuse of an option."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
-
-
-def _proof(options: Mapping[str, Any]) -> Proof:
-    return Proof(
-        gate=options["gate"],
-        certificate_authority=options["certificate_authority"],
-        credential_file=options["credential_file"],
-        key_file=options["key_file"],
-        kubeconfig=options.get("kubeconfig"),
-        agent=options["agent"],
-    )
-
-
-def _path(caller: TaskCaller, task_id: str) -> str:
-    """The path of a task. Raises click.UsageError where it is not told which, or is no id."""
-    found = task_id or caller.own_task
-    if not found:
-        raise click.UsageError("name the task; `narrowgate tasks list` shows them")
-    if not found.isascii() or not found.isalnum():
-        raise click.BadParameter(f'"{_line(found)}" is no id of a task; `narrowgate tasks list` shows them')
-    return f"/tasks/{found}"
-
-
-def _hand_over(caller: TaskCaller, task: dict[str, Any], kubeconfig: Path | None, server: str, output: str) -> None:
-    """Write the kubeconfig, or show the credential, this once."""
-    credential = task.get("credential", "")
-    if not isinstance(credential, str) or not credential:
-        raise GateUnreachable(f"{caller.gate} gave an answer without a credential in it: is it a gate's control port?")
-    if kubeconfig is not None:
-        cluster, name = _text(task, "cluster"), _text(task, "name")
-        text = kubeconfig_document(server, caller.authority.encode(), cluster, name, InlineToken(credential))
-        try:
-            with written_together({kubeconfig: text}):
-                pass
-        except Failed:
-            # Nobody would hold it: better no task than one that nobody can use or end.
-            with contextlib.suppress(Unusable):
-                caller.by(credential, f"/tasks/{_text(task, 'id')}/complete")
-            raise
-    caller.wait_until_known(server, credential)
-    if output == "json":
-        if kubeconfig is not None:
-            task = {key: value for key, value in task.items() if key != "credential"}
-            task["kubeconfig"] = str(kubeconfig.absolute())
-        write_json(task)
-        return
-    what = f"task {_text(task, 'id')}: {{}} opens {_text(task, 'cluster')} until {_text(task, 'endsAt')}"
-    if kubeconfig is not None:
-        note(what.format(kubeconfig) + "; use it, and end it when the work is done:")
-        click.echo(f"kubectl --kubeconfig {kubeconfig} get --raw /version")
-        click.echo(f"narrowgate tasks complete --kubeconfig {kubeconfig}")
-        return
-    note(what.format("this credential") + ", and is shown only now")
-    click.echo(credential)
-
-
 def _tell_offer(offer: dict[str, Any], output: str) -> None:
     if output == "json":
         write_json(offer)
         return
-    click.echo(f"agent: {_text(offer, 'agent')}")
-    click.echo(f"cluster: {_text(offer, 'cluster')}")
-    click.echo(f"lasts: {_text(offer, 'lasts')}")
-    click.echo(f"rules: {', '.join(map(_line, offer.get('rules', ())))}")
-    asked = [f"{one.get('count')} of {_line(one.get('group'))}" for one in offer.get("approvers", ())]
+    click.echo(f"agent: {text_of(offer, 'agent')}")
+    click.echo(f"cluster: {text_of(offer, 'cluster')}")
+    click.echo(f"lasts: {text_of(offer, 'lasts')}")
+    click.echo(f"rules: {', '.join(map(line_of, offer.get('rules', ())))}")
+    asked = [f"{one.get('count')} of {line_of(one.get('group'))}" for one in offer.get("approvers", ())]
     click.echo(f"approval: {', '.join(asked) or 'none'}")
     for label, name in (("requests", "maxRequests"), ("streams", "maxStreams")):
-        if most := _text(offer, name):
+        if most := text_of(offer, name):
             click.echo(f"{label}: {most} at most")
 
 
@@ -356,24 +296,18 @@ def _tell(task: dict[str, Any], output: str) -> None:
         "ends": "endsAt",
         "ended": "endedAt",
         "because": "endedBecause",
+        "delegated from": "parent",
     }
     for label, name in shown.items():
-        if text := _text(task, name):
+        if text := text_of(task, name):
             click.echo(f"{label}: {text}")
     if review := review_shown(task):
         click.echo(f"emergency: {review}")
     for label, used, most in (("requests", "requestsUsed", "maxRequests"), ("streams", "streams", "maxStreams")):
-        if limit := _text(task, most):
-            click.echo(f"{label}: {_text(task, used) or '0'} of {limit}")
+        if limit := text_of(task, most):
+            click.echo(f"{label}: {text_of(task, used) or '0'} of {limit}")
     for rule in task.get("allow", ()):
-        click.echo(f"{_line(rule.get('id'))}: {_line(rule.get('text'))}")
+        click.echo(f"{line_of(rule.get('id'))}: {line_of(rule.get('text'))}")
 
 
-def _text(document: Mapping[str, Any], name: str) -> str:
-    value = document.get(name)
-    return "" if value is None else _line(value)
-
-
-def _line(value: object) -> str:
-    """A value of the gate's, without anything that moves the terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+tasks.add_command(delegate)

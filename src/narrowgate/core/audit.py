@@ -345,6 +345,8 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
         annotations["narrowgate.dev/credential"] = sender.credential
     if sender.task:
         annotations["narrowgate.dev/task"] = sender.task
+    if sender.delegated_by:
+        annotations["narrowgate.dev/delegated-from"] = sender.delegated_by
     if any(member.emergency for member in chain):
         annotations[_EMERGENCY] = "true"
     return _encode(user), _members(annotations)

@@ -29,10 +29,15 @@ class CountedRuleUses:
     def count(self, who: Chain, cluster: str, allowed: Allow, now: float) -> None:
         """Take down that these rules let a request through at `now` (Unix seconds): a stream, when it begins."""
         for member, ref in zip(who, allowed.covers, strict=True):
+            if member.delegated_by:
+                # It rests on the rule by the root of its chain, whose use was just taken down.
+                continue
             # The value of an enum member is a property in CPython 3.11, four times slower than the attribute behind it.
             self._note((member.kind._value_, member.name, cluster, ref), now)
         for place, ref in allowed.covers_of_uses:
             member = who[place]
+            if member.delegated_by:
+                continue
             self._note((member.kind._value_, member.name, cluster, ref), now)
 
     def take(self) -> tuple[tuple[RuleUse, ...], float | None]:
