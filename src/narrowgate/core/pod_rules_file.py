@@ -38,10 +38,10 @@ _WHOLE_PREFIX: Final = re.compile(r".*[/:@]\*\Z")
 def read_pods(reader: Reader, field: Field, effect: Effect, what: Mapping[str, Any]) -> PodRules | None:
     """The value of `pods` in a rule about `what` (its groups and resources); None where it was refused."""
     mistakes = len(reader.errors)
-    if effect not in (Effect.ALLOW, Effect.GRANTABLE):
+    if effect is Effect.DENY:
         reader.refuse(
             field,
-            f"goes with effect: allow or grantable, and this rule's is {effect.value}",
+            "goes with a rule that gives something, and this one denies",
             "narrow the rule that gives it",
         )
     entries = reader.mapping(field, _KEYS)

@@ -13,6 +13,8 @@ from narrowgate.core import status
 from narrowgate.core.body_levels import keeps_response
 from narrowgate.core.decision import Allow, Decision, Deny
 from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.lineage import PendingWrite
+from narrowgate.core.mending import WARNING
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.status import Status
@@ -25,9 +27,9 @@ from narrowgate.proxy.body_recorder import BodyRecorder, Brake
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.joined_list import JoinedList
+from narrowgate.proxy.lineage_writes import LineageWrites
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
-from narrowgate.proxy.lineage_writes import LineageWrites
 from narrowgate.proxy.running import Running, RunningRequests
 from narrowgate.proxy.session_lines import Ask, SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
@@ -44,6 +46,7 @@ from narrowgate.wire.http1 import (
     REMEMBERED_HEADS,
     Framing,
     ResponseHead,
+    with_header,
     without_length,
     write_request_head,
     write_response_head,
@@ -102,10 +105,10 @@ class Forwarder:
     ) -> None:
         """`lineage` keeps who had pods made, where that is to be known."""
         self._running = running
+        self._lineage = lineage
         self._sessions = sessions
         self.masking = masking
         """For whoever else must know what its sender is shown."""
-        self._lineage = lineage
         self._beginnings: dict[tuple[bytes, str, bool], bytes] = {}
 
     async def forward(
@@ -154,10 +157,10 @@ class Forwarder:
         upgrade = upgrade_of(exchange.head, info)
         self._sessions.require_recordable(what)
         pool, request = await self._written(exchange, what, sending, body, upgrade)
+        making = await self._making(exchange, what, sending.who, allowed, decide_again)
         if body is None and not exchange.head.framing.empty:
             connection, head = await self._stream(exchange, request, await pool.connect(), running)
         else:
-        making = await self._making(exchange, what, sending.who, allowed, decide_again)
             # What people said yes to is sent once: a kept connection that has died could make a second time of it.
             once = bool(allowed.approval)
             connection, head = await what.served.cluster.exchange(
@@ -167,17 +170,19 @@ class Forwarder:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
             head = _readable(head, masks)
+            if allowed.mends:
+                head = with_header(head, b"warning", f'299 narrowgate "{WARNING}"'.encode("ascii"))
             if _is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
             if is_long or info.verb in ("get", "list"):
                 await self._require_allowed(what, allowed, decide_again)
+            head, whole = (head, None) if is_long else await self._at_hand(making, connection, head)
             if is_long:
                 await started(head.status)
                 exchange.streaming_code = head.status
             elif whole is not None:
                 # The usual small answer is here already: one write, and nothing that could be ended in between.
-            head, whole = (head, None) if is_long else await self._at_hand(making, connection, head)
                 done = _written_at_once(exchange, head, whole, masks)
                 connection.release()
                 return done
@@ -192,11 +197,6 @@ class Forwarder:
             raise
         return done
 
-    def _session(
-        self,
-        exchange: Exchange,
-        what: Understood,
-        who: Chain,
     async def _making(
         self,
         exchange: Exchange,
@@ -225,6 +225,11 @@ class Forwarder:
             return head, connection.body_at_hand()
         return await self._lineage.answered(making, connection, head)
 
+    def _session(
+        self,
+        exchange: Exchange,
+        what: Understood,
+        who: Chain,
         head: ResponseHead,
         looks: tuple[SessionMasks | None, SessionLines | None],
     ) -> Session | None:

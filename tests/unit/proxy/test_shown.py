@@ -19,9 +19,9 @@ spec:
   clusters: [dev]
   rules:
     - {id: write, effect: allow, verbs: [get, update, patch, delete], apiGroups: [""], resources: [pods],
-       namespaces: [ci]}
+       namespaces: [ci], pods: {strongerAccounts: allow}}
     - {id: asked, effect: approve, verbs: [update, patch, delete], apiGroups: [""], resources: [pods, secrets],
-       namespaces: [ci], approval: {from: [{group: sre, count: 2}], within: 5m}}
+       namespaces: [ci], approval: {from: [{group: sre, count: 2}], within: 5m}, pods: {strongerAccounts: allow}}
     - {id: read-asked, effect: approve, verbs: [get], apiGroups: [""], resources: [pods], namespaces: [ci],
        names: [guarded], approval: {from: [{group: sre, count: 2}], within: 5m}}
 """

@@ -61,9 +61,9 @@ spec:
     - {id: key, effect: approve, verbs: [get], apiGroups: [""], resources: [secrets], namespaces: [ci], names: [key],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
     - {id: changes, effect: approve, verbs: [create, delete], apiGroups: [""], resources: [pods], namespaces: [ci],
-       approval: {from: [{group: sre, count: 2}], within: 5m}}
+       approval: {from: [{group: sre, count: 2}], within: 5m}, pods: {strongerAccounts: allow}}
     - {id: exec, effect: approve, verbs: [create], apiGroups: [""], resources: [pods/exec], namespaces: [ci],
-       approval: {from: [{group: sre, count: 2}], within: 5m}}
+       approval: {from: [{group: sre, count: 2}], within: 5m}, pods: {strongerAccounts: allow}}
     - {id: stream, effect: approve, verbs: [watch], apiGroups: [""], resources: [pods], namespaces: [ci],
        approval: {from: [{group: sre, count: 2}], within: 5m}}
     - {id: proxied, effect: approve, verbs: [create], apiGroups: [""], resources: [pods/proxy], namespaces: [ci],

@@ -38,7 +38,8 @@ spec:
   subjects: [{kind: Agent, name: ci}]
   clusters: [dev]
   rules:
-    - {id: pods, effect: allow, verbs: [%s], apiGroups: [""], resources: [pods], namespaces: [ci]}
+    - {id: pods, effect: allow, verbs: [%s], apiGroups: [""], resources: [pods], namespaces: [ci],
+       pods: {strongerAccounts: allow}}
 """
 READS_TOO = RULES % "get, create, update, patch, delete"
 WRITES_ONLY = RULES % "create, update, patch, delete"
