@@ -84,6 +84,9 @@ def bound(host: str, port: int, key: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        # Who comes before this port is served waits for that, instead of being refused: one process says that the gate
+        # is ready, and another one serves.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)

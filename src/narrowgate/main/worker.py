@@ -271,6 +271,7 @@ class Worker:
 
     def _readiness(self) -> Mapping[str, str | None]:
         conditions: dict[str, str | None] = {
+            "requests": None if self._listener.is_serving else "no connections are taken: the gate starts or stops",
             "trail": self._trail.problem() or None,
             "store": self._state.trouble or None,
             "policies": self._folder.trouble or None,

@@ -63,6 +63,11 @@ class Listener:
     def __len__(self) -> int:
         return len(self._connections)
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
     async def start(self, bound: socket.socket, context: ssl.SSLContext, tasks: asyncio.TaskGroup) -> None:
         """Accept connections on a bound socket; their tasks belong to `tasks`."""
         self._tasks = tasks

@@ -73,10 +73,20 @@ def test_metrics_come_in_the_text_form_of_prometheus() -> None:
 
 def test_a_taken_port_is_named_before_anything_is_served() -> None:
     with listening("127.0.0.1", 0, "listen.health") as first:
-        first.listen()
         port = first.getsockname()[1]
         with pytest.raises(AddressTaken, match=rf"cannot listen on 127.0.0.1:{port} .*: stop what listens there"):
             asyncio.run(serve_health("127.0.0.1", port, dict, CollectorRegistry()))
+
+
+def test_who_comes_before_a_port_is_served_waits_for_that() -> None:
+    with (
+        listening("127.0.0.1", 0, "listen.control") as first,
+        socket.create_connection(first.getsockname(), timeout=10) as early,
+    ):
+        served, _ = first.accept()
+        with served:
+            served.sendall(b"at last")
+            assert early.recv(100) == b"at last"
 
 
 def test_it_serves_until_cancelled_and_then_lets_the_port_go() -> None:

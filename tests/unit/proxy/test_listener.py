@@ -195,3 +195,13 @@ def test_a_watch_ends_when_its_certificate_does(tmp_path: Path) -> None:
     body = json.loads(line)
     assert body["type"] == "ERROR"
     assert "expired" in body["object"]["message"]
+
+
+def test_it_says_whether_connections_are_taken(tmp_path: Path) -> None:
+    async def scenario() -> list[bool]:
+        async with api_server(tmp_path, always_ok) as server, gate(tmp_path, server) as made:
+            said = [made.listener.is_serving]
+            made.listener.stop_accepting()
+            return [*said, made.listener.is_serving]
+
+    assert run(scenario()) == [True, False]
