@@ -40,6 +40,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     gate: str
     certificate_authority: Path | None
     search_home: bool
+    recordings: bool
     tries: bool
     config: str | None
 
@@ -52,6 +53,9 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--credential-file", type=_FILE, metavar="FILE", help=f"An agent's credential (also: ${VARIABLE}).")
 @click.option("--agent", default="", metavar="NAME", help="On the gate's machine: what stands for this agent, too.")
 @click.option("--search-home", is_flag=True, help="Look for credentials around the gate in the usual places.")
+@click.option(
+    "--recordings", is_flag=True, help="On the gate's machine: how recordings are kept, and whether they are."
+)
 @click.option("--try", "tries", is_flag=True, help="Try what --search-home finds; run credential plugins.")
 @click.option("--gate", default="", envvar="NARROWGATE_GATE", metavar="URL", help="The gate's control port.")
 @click.option(
@@ -68,8 +72,10 @@ def doctor(output: str, **options: Any) -> int:
     """
     asked = _Asked(**options)
     credential = _credential(asked)
-    if not (asked.kubeconfigs or credential or asked.agent or asked.search_home):
-        raise click.UsageError("say what to try: --kubeconfig FILE, --credential-file FILE, --agent or --search-home")
+    if not (asked.kubeconfigs or credential or asked.agent or asked.search_home or asked.recordings):
+        raise click.UsageError(
+            "say what to try: --kubeconfig FILE, --credential-file FILE, --agent, --search-home or --recordings"
+        )
     if asked.tries and not (asked.search_home or asked.kubeconfigs):
         raise click.UsageError("--try goes with --search-home, or with a kubeconfig that has a credential plugin")
     lines: list[Line] = []
@@ -101,6 +107,9 @@ def _checks(asked: _Asked, credential: str) -> Iterator[Looked]:
     if asked.agent:
         note(f"looking at what stands for agent {plain(asked.agent)}")
         yield _by_rules(asked, config)
+    if asked.recordings:
+        note("looking at how recordings are kept")
+        yield _kept_recordings(config)
     if asked.search_home:
         from narrowgate.cli.doctor_search import searched
 
@@ -185,6 +194,16 @@ def _in_record(config: Config, way: Way, looked: Looked) -> Looked:
     except (IndexUnusable, OSError) as error:
         line = Line(check="recorded", where=way.name, outcome=Outcome.NOT_TRIED, found=plain(error), counts=False)
         return Looked((line,))
+
+
+def _kept_recordings(config: Config | None) -> Looked:
+    from narrowgate.cli.doctor_recordings import kept_recordings
+
+    if config is None:
+        raise Failed(
+            "no gate is configured here", "--recordings", "run it on the gate's machine, or give --config FILE"
+        )
+    return Looked(tuple(kept_recordings(config, time.time())))
 
 
 def _by_rules(asked: _Asked, config: Config | None) -> Looked:
