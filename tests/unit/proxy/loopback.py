@@ -30,6 +30,7 @@ from narrowgate.authenticators.credential import new_credential
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalState
+from narrowgate.core.body_levels import BodyLevels
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.discovery import Discovery, ResourceType
 from narrowgate.core.grants import Grant
@@ -39,9 +40,11 @@ from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.client import ClientConnection, ClientLimits
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.forward import Forwarder
+from narrowgate.proxy.kept_bodies import KeptBodies
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.masking import Masking
-from narrowgate.proxy.pipeline import Pipeline
+from narrowgate.proxy.pipeline import Keeps, Pipeline
+from narrowgate.proxy.recordings import Recorder
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sessions import Sessions
 from narrowgate.proxy.state import Loaded, ServedCluster, State
@@ -323,6 +326,16 @@ def rulebook(policy: str = POLICY) -> Rulebook:
     return compile_policies(parse_policies(policy, "test.yaml"), 1)
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """How much of what is kept, and by whom."""
+
+    levels: BodyLevels
+    recorder: Recorder | None = None
+
+    def bodies(self, masking: Masking, trail: TrailWriter) -> KeptBodies:
+        return KeptBodies(self.levels, masking, trail, self.recorder)
+
+
 class InProcess:
     """The running gate and what tests look at."""
 
@@ -335,6 +348,7 @@ class InProcess:
         serve: Serve | None,
         hold_seconds: float,
         sessions: Sessions,
+        kept: Kept | None,
     ) -> None:
         self.folder = folder
         self.cluster = Cluster(access_to(script))
@@ -348,8 +362,10 @@ class InProcess:
         self.store = SQLiteStore(folder / "gate.db")
         self.waiting = Waiting(self.state, self.store, hold_seconds)
         self.counting = Counting(self.store.task_limits, "gate-0-test")
-        forwarder = Forwarder(self.running, Masking(bytes(32)), sessions)
-        self.pipeline = Pipeline(self.state, self.trail, forwarder, self.waiting, self.counting)
+        masking = Masking(bytes(32))
+        forwarder = Forwarder(self.running, masking, sessions)
+        keeps = Keeps(bodies=kept.bodies(masking, self.trail)) if kept is not None else None
+        self.pipeline = Pipeline(self.state, self.trail, forwarder, self.waiting, self.counting, keeps=keeps)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
         self.port = 0
         self.agent = AGENT
@@ -412,9 +428,10 @@ async def gate(
     authorities: str = "",
     hold_seconds: float = HOLD_SECONDS,
     sessions: Sessions | None = None,
+    kept: Kept | None = None,
 ) -> AsyncIterator[InProcess]:
     records = sessions or Sessions(None)
-    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds, records)
+    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds, records, kept)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     made.port = bound.getsockname()[1]
