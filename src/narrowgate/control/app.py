@@ -121,6 +121,7 @@ def control_app(parts: ControlParts) -> Starlette:
                 sessions=sessions,
                 pages=pages,
                 subjects=Subjects(authenticator=parts.current.authenticator, agents=parts.current.agents),
+                requesting=api.requesting,
             )
         ),
         *api_routes(api),

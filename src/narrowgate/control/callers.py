@@ -18,17 +18,13 @@ from starlette.requests import Request
 
 from narrowgate.authenticators.port import Authenticator, NotMine, Presented, Rejected, Unavailable
 from narrowgate.authenticators.task_credential import PREFIX as TASK_PREFIX
-from narrowgate.authenticators.task_credential import task_named
-from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.control.console_sessions import CSRF_FIELD, ConsoleSessions, CrossSite, session_secret
 from narrowgate.control.problems import Problem, Trouble
-from narrowgate.core.delegated_task import in_force, root_of
+from narrowgate.control.task_proofs import knows_task_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.roles import Role, RoleBinding, roles_of
 from narrowgate.core.sign_in import SignIn
-from narrowgate.store.port import NotThere, Store
-from narrowgate.store.presence import people_present
-from narrowgate.store.task_trees import ancestors_of
+from narrowgate.store.port import Store
 
 CSRF_HEADER = "X-CSRF-Token"
 """Where a script of ours puts what a form has in its field (`ConsoleSessions.csrf_token`)."""
@@ -99,7 +95,9 @@ class Callers:
         # Known here and not by the snapshot's authenticator, which the token endpoint asks, too: there a task's
         # credential would be exchanged for one that outlives the task.
         at_work = bearer.startswith(TASK_PREFIX)
-        authenticator = await asyncio.to_thread(self._of_task, bearer) if at_work else self._authenticator()
+        authenticator = (
+            await asyncio.to_thread(knows_task_of, self._store, bearer) if at_work else self._authenticator()
+        )
         answer = await authenticator.authenticate(Presented(bearer=bearer), time.time())
         match answer:
             case Identity():
@@ -112,16 +110,6 @@ class Callers:
                 raise self._stranger("this gate knows no such sort of token; " + self._how)
             case _:
                 assert_never(answer)
-
-    def _of_task(self, bearer: str) -> Authenticator:
-        """What knows this task's credential, from the store as it is now. It blocks."""
-        try:
-            task = self._store.tasks.get(task_named(bearer))
-            agents = (self._store.agent(root_of(task.name)),) if task.kind is Kind.AGENT else ()
-            line = in_force((task, *ancestors_of(self._store.tasks, task)))
-            return TaskCredentials(line, agents, people_present(self._store.sign_ins, (task,), time.time()))
-        except NotThere:
-            return TaskCredentials((), ())
 
     async def _signed_in(self, request: Request) -> Caller:
         sign_in = await self._sessions.current(request)

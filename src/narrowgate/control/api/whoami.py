@@ -11,8 +11,9 @@ from narrowgate.control.api.calls import Answered, Sent
 from narrowgate.control.api.paging import ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.policies import number_in
+from narrowgate.core.actor_claims import actor_claims
 from narrowgate.core.cluster import UpstreamMode
-from narrowgate.core.identity import Kind
+from narrowgate.core.identity import Kind, chain_behind
 from narrowgate.core.moment import moment_text
 from narrowgate.core.roles import Role
 from narrowgate.store.port import Change
@@ -37,6 +38,10 @@ class WhoamiDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The public id of what was presented; of a sign-in, for people."""
     expires_at: str | None
     """RFC 3339; null where the proof has no end of its own."""
+    chain: tuple[str, ...]
+    """Everybody the caller speaks for, root first, the caller last."""
+    act: dict[str, Any] | None
+    """Who acts for the root of the chain, nested as in RFC 8693, section 4.1; null where it is the caller itself."""
     clusters: tuple[str, ...]
     """Those that the caller may name: where the policies have something for them."""
 
@@ -89,6 +94,8 @@ def whoami(parts: ApiParts, sent: Sent) -> Answered:
             proven_by=who.proven_by,
             credential=who.credential,
             expires_at=None if who.expires_at is None else moment_text(who.expires_at),
+            chain=tuple(str(member) for member in chain_behind(who)),
+            act=actor_claims(chain_behind(who)).get("act"),
             clusters=tuple(_may_name(parts, sent)),
         )
     )

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from narrowgate.control.oauth import addresses
 from narrowgate.control.settings import ControlSettings
+from narrowgate.core.authorization_details import TYPE
 
 CACHED = {"Cache-Control": "max-age=60", "X-Content-Type-Options": "nosniff"}
 """A minute: it changes with the gate's configuration alone."""
@@ -30,6 +31,7 @@ def metadata(settings: ControlSettings) -> dict[str, object]:
             addresses.GRANT_EXCHANGE,
             addresses.GRANT_CLIENT,
         ],
+        "authorization_details_types_supported": [TYPE],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["EdDSA", "Ed25519"],

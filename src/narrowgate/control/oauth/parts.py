@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -36,5 +37,7 @@ class OAuthParts(msgspec.Struct, frozen=True, kw_only=True):
     sessions: ConsoleSessions
     pages: Pages
     subjects: Subjects
+    requesting: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    """The lock under which tasks are counted and kept, the same as the API's."""
     clock: Callable[[], float] = time.time
     """Unix seconds, now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
+from narrowgate.authenticators.task_credential import PREFIX as TASK_PREFIX
 from narrowgate.control.oauth import addresses
 from narrowgate.control.oauth.authorize_page import CREATES, AuthorizePage
 from narrowgate.control.oauth.cli_sign_ins import CLISignIns
@@ -16,12 +17,14 @@ from narrowgate.control.oauth.device_requests import DeviceRequests
 from narrowgate.control.oauth.exchange import Exchange
 from narrowgate.control.oauth.key_grant import KeyGrant
 from narrowgate.control.oauth.metadata import MetadataEndpoint
+from narrowgate.control.oauth.parameters import Parameters
 from narrowgate.control.oauth.parts import OAuthParts
 from narrowgate.control.oauth.renewals import Renewals
 from narrowgate.control.oauth.revoke_endpoint import RevokeEndpoint
+from narrowgate.control.oauth.task_exchange import TaskExchange
 from narrowgate.control.oauth.throttle import Throttle
 from narrowgate.control.oauth.token_endpoint import TokenEndpoint
-from narrowgate.control.oauth.work import Desk
+from narrowgate.control.oauth.work import Call, Desk, Prove, Work
 
 BURST, SECONDS_EACH = 60, 1.0
 """Refused calls from one address that are recorded: so many at once, and one more every so many seconds."""
@@ -40,7 +43,7 @@ def oauth_routes(parts: OAuthParts) -> list[Route]:
         addresses.GRANT_CODE: codes.prove,
         addresses.GRANT_DEVICE: device.prove,
         addresses.GRANT_REFRESH: renewals.prove,
-        addresses.GRANT_EXCHANGE: Exchange(parts.subjects, parts.issuer, url).prove,
+        addresses.GRANT_EXCHANGE: _exchanges(parts),
         addresses.GRANT_CLIENT: KeyGrant(parts.store, parts.subjects, parts.issuer, url).prove,
     }
     token = TokenEndpoint(desk, grants)
@@ -52,6 +55,18 @@ def oauth_routes(parts: OAuthParts) -> list[Route]:
         Route(addresses.DEVICE_AUTHORIZATION_PATH, DeviceEndpoint(desk, device).serve, methods=["POST"]),
         *_pages(parts, codes, requests),
     ]
+
+
+def _exchanges(parts: OAuthParts) -> Prove:
+    """What a token is exchanged for hangs on what it is: a task's credential becomes one of a delegated task."""
+    tokens = Exchange(parts.subjects, parts.issuer, parts.settings.url)
+    tasks = TaskExchange(parts.store, parts.settings, parts.requesting)
+
+    async def prove(parameters: Parameters, call: Call) -> Work:
+        is_of_task = parameters.get("subject_token", "").startswith(TASK_PREFIX)
+        return await (tasks if is_of_task else tokens).prove(parameters, call)
+
+    return prove
 
 
 def _pages(parts: OAuthParts, codes: Codes, requests: DeviceRequests) -> list[Route]:
