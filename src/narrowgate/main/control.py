@@ -30,6 +30,7 @@ from narrowgate.keys import Keys
 from narrowgate.main.approval_ends import ApprovalEnds
 from narrowgate.main.clusters import connected
 from narrowgate.main.identification import Identification
+from narrowgate.main.lineage import lineage_of, placed_clusters
 from narrowgate.main.loading import Loading
 from narrowgate.main.recordings import RecordingRetention
 from narrowgate.main.retention import Retention
@@ -38,6 +39,7 @@ from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.text_filling import text_filling
 from narrowgate.main.text_following import TextFollowing
 from narrowgate.main.trails import open_trail
+from narrowgate.proxy.lineage_watch import LineageWatch
 from narrowgate.proxy.listener import server_context
 from narrowgate.proxy.state import State, StateStale
 from narrowgate.proxy.trail_writer import TrailWriter
@@ -63,6 +65,9 @@ class ControlProcess:
         self._clusters = connected(config, keys)
         self._identification = Identification(config.authentication, keys, Port.CONTROL, self._clusters.by_name)
         self._loading = Loading(self._store, self._identification, needs_policies=False)
+        lineage = lineage_of(self._store, config.authentication, self._clusters.by_name)
+        placed = placed_clusters(config.authentication, self._clusters.by_name)
+        self._watches = [LineageWatch(cluster, lineage, self._store.lineage) for cluster in placed.values()]
         self._state = State({})
         self._recordings = recording_store(config)
         self._retention = RecordingRetention(self._recordings, config.recordings_kept, recording_keys(config))
@@ -97,6 +102,8 @@ class ControlProcess:
                     tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
                     tasks.create_task(self._retention.follow()),
                     tasks.create_task(tell_receivers(self._store, self._config.receivers, control_url(self._config))),
+                    *(tasks.create_task(watch.cluster.follow_discovery()) for watch in self._watches),
+                    *(tasks.create_task(watch.follow()) for watch in self._watches),
                     *(tasks.create_task(token.follow()) for token in self._clusters.own_tokens.values()),
                     tasks.create_task(self._serve(app)),
                 ]

@@ -15,6 +15,12 @@ from narrowgate.store.port import Store, StoreUnavailable
 LOOK_SECONDS = 3_600.0
 """From one look to the next: days are kept, so an hour more or less is nothing."""
 
+LINEAGE_SECONDS = 86_400.0
+"""For which it is kept who had an object made that is gone: what it owned may still be looked at for the first time."""
+
+LOST_WRITES_SECONDS = 7 * 86_400.0
+"""For which writes are kept of which nobody knows what they made."""
+
 BATCH = 200
 """Rows dropped in one transaction: it holds the store's only write lock for some milliseconds."""
 
@@ -54,4 +60,5 @@ class Retention:
             (pruning.changes, max(self._kept, LEAST_LISTED)),
         )
         dropped = [drop(now - kept, BATCH) for drop, kept in sorts]
+        dropped.append(self._store.lineage.prune(now - LINEAGE_SECONDS, now - LOST_WRITES_SECONDS, BATCH))
         return max(dropped) >= BATCH

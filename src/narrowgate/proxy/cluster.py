@@ -190,12 +190,14 @@ class Cluster:
         except TimeoutError:
             raise UpstreamBroken(f"the API server did not answer {method} {path} within {seconds:.0f} s") from None
 
-    async def opened(self, path: str) -> tuple[UpstreamConnection, ResponseHead]:
+    async def opened(
+        self, path: str, *, accept: bytes = b"application/json"
+    ) -> tuple[UpstreamConnection, ResponseHead]:
         """GET `path` as the gate, for an answer that is read as it comes; the connection is the caller's to release or
         abort. Raises UpstreamUnreachable, UpstreamBroken, ClusterNotReady.
         """
         authorisation = self.own_headers()
-        lines = [(b"host", self.host_header), (b"accept", b"application/json"), (b"user-agent", b"narrowgate")]
+        lines = [(b"host", self.host_header), (b"accept", accept), (b"user-agent", b"narrowgate")]
         target = (self.access.path_prefix + path).encode("ascii")
         request = write_request_head("GET", target, [*lines, *authorisation], Framing(0))
         bears_token = any(name == b"authorization" for name, _ in authorisation)

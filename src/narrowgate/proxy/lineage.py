@@ -27,6 +27,11 @@ from narrowgate.store.port import StoreUnavailable
 MOST_REMEMBERED: Final = 10_000
 """Pods of which a process remembers who had them made, each with some hundreds of bytes; the oldest goes."""
 
+MOST_FOLLOWED: Final = 20_000
+"""Objects that are known to be none of anybody's; the oldest goes, and is looked at again."""
+
+PODS: Final = "pods"
+
 MOST_OWNERS: Final = 16
 """Owners of one object that are looked at. Kubernetes' controllers set one."""
 
@@ -81,6 +86,10 @@ class Lineage:
         self._known: dict[tuple[str, str], Placement] = {}
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
         self._room = {name: asyncio.Semaphore(MOST_ASKED) for name in clusters}
+        self._followed: dict[str, None] = {}
+        """Pods that came up in a watch: of their later events nothing counts."""
+        self._owners: dict[str, Sighted] = {}
+        """What owners looked like that nobody had made: a list of a whole cluster asks for each of them once."""
         self._number = 0
         self._epoch = 0
         """Grows when something that is remembered does not hold any more: what was read before is not remembered."""
@@ -119,8 +128,29 @@ class Lineage:
             if not lock.locked():
                 self._asking.pop(key, None)
 
-    async def settle(self, cluster: str, seen: Sighted, level: int = 0) -> Placement:
-        """Keep who had an object made, as it is seen now. Raises ClusterSilent, StoreUnavailable."""
+    async def follow(self, cluster: str, seen: Sighted) -> None:
+        """Take an object in that comes up in a watch; kept is what somebody had made, and nothing else.
+
+        Raises ClusterSilent, StoreUnavailable.
+        """
+        is_pod = seen.resource == PODS
+        if is_pod and seen.uid in self._followed:
+            return
+        kept = await asyncio.to_thread(self._kept.get, cluster, seen.uid)
+        owners = {owner.uid for owner in seen.owners[:MOST_OWNERS]}
+        # What owns a pod later has not made it; a ReplicaSet's pods are made for whoever owns that now as well.
+        if kept is None or not kept.is_settled or not (is_pod or owners <= set(kept.owners)):
+            await self.settle(cluster, seen)
+        if is_pod:
+            if len(self._followed) >= MOST_FOLLOWED:
+                del self._followed[next(iter(self._followed))]
+            self._followed[seen.uid] = None
+
+    async def settle(self, cluster: str, seen: Sighted, level: int = 0, *, keeps_all: bool = False) -> Placement:
+        """Keep who had an object made, as it is seen now; where nobody had, only if `keeps_all`.
+
+        Raises ClusterSilent, StoreUnavailable.
+        """
         pending = await asyncio.to_thread(self._kept.pending, cluster, seen.resource, seen.namespace)
         authors = [write.author for write in pending if write.may_have_made(seen)]
         for owner in seen.owners[:MOST_OWNERS]:
@@ -136,7 +166,23 @@ class Lineage:
             is_settled=True,
             first_at=time.time(),
         )
+        if not authors and not keeps_all and await asyncio.to_thread(self._kept.get, cluster, seen.uid) is None:
+            return placement
         return await asyncio.to_thread(self._kept.add, placement)
+
+    async def is_gone(self, kept: Placement) -> bool:
+        """Whether an object is not there any more that no watch follows. Raises ClusterSilent."""
+        resource, _, group = kept.resource.partition(".")
+        try:
+            types = self._clusters[kept.cluster].known().types()
+        except ClusterNotReady as error:
+            raise ClusterSilent(str(error)) from None
+        served = [of for of in types if (of.group, of.resource) == (group, resource)]
+        if not served:
+            # Its kind may be away for a moment only (an aggregated API).
+            return False
+        seen = await self._read(kept.cluster, _path(served[0], kept.namespace, kept.name), kept.resource)
+        return seen is None or seen.uid != kept.uid
 
     def hear(self) -> None:
         """Forget what does not hold any more, because others added to it. Blocking; raises StoreUnavailable."""
@@ -162,7 +208,7 @@ class Lineage:
             seen = await self._read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
             if seen is None or seen.uid != uid:
                 return kept
-            return await self.settle(cluster, seen)
+            return await self.settle(cluster, seen, keeps_all=True)
 
     async def _of_owner(self, cluster: str, namespace: str, owner: Owner, level: int) -> tuple[Author, ...]:
         """Who made what owns an object, and what owns that, as far as it was ever seen."""
@@ -172,11 +218,15 @@ class Lineage:
         if level > MOST_LEVELS:
             raise ClusterSilent(f"nobody knows who had this pod made: it has more than {MOST_LEVELS} owners above it")
         kept = await asyncio.to_thread(self._kept.get, cluster, owner.uid)
+        found: tuple[Author, ...] = ()
         if kept is None or not kept.is_settled:
-            seen = await self._read_owner(cluster, namespace, owner)
+            seen = self._owners.get(owner.uid) or await self._read_owner(cluster, namespace, owner)
             if seen is not None:
-                await self.settle(cluster, seen, level)
-        return await asyncio.to_thread(self._above, cluster, owner.uid)
+                if len(self._owners) >= MOST_FOLLOWED:
+                    del self._owners[next(iter(self._owners))]
+                self._owners[owner.uid] = seen
+                found = (await self.settle(cluster, seen, level)).authors
+        return (*found, *await asyncio.to_thread(self._above, cluster, owner.uid))
 
     def _above(self, cluster: str, uid: str) -> tuple[Author, ...]:
         """The authors of an object and of all that ever owned it, with those that were added since."""
@@ -196,10 +246,7 @@ class Lineage:
     async def _read_owner(self, cluster: str, namespace: str, owner: Owner) -> Sighted | None:
         """The owner as it is; None where it is gone, or another object has its name by now."""
         of = await self._type(cluster, owner)
-        group = f"/apis/{of.group}/{of.version}" if of.group else f"/api/{of.version}"
-        where = f"/namespaces/{quote(namespace)}" if of.namespaced else ""
-        path = f"{group}{where}/{of.resource}/{quote(owner.name)}"
-        seen = await self._read(cluster, path, qualified(of.resource, of.group))
+        seen = await self._read(cluster, _path(of, namespace, owner.name), qualified(of.resource, of.group))
         return seen if seen is not None and seen.uid == owner.uid else None
 
     async def _type(self, cluster: str, owner: Owner) -> ResourceType:
@@ -233,6 +280,12 @@ class Lineage:
         if status != OK:
             raise ClusterSilent(f"nobody knows who had this pod made: the API server answers {status} to {path}")
         return sighted(answer, resource)
+
+
+def _path(of: ResourceType, namespace: str, name: str) -> str:
+    group = f"/apis/{of.group}/{of.version}" if of.group else f"/api/{of.version}"
+    where = f"/namespaces/{quote(namespace)}" if of.namespaced else ""
+    return f"{group}{where}/{of.resource}/{quote(name)}"
 
 
 def sighted(document: bytes, resource: str) -> Sighted:

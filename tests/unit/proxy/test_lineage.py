@@ -1,0 +1,139 @@
+"""Who had what made, as one process finds it out from a store: pending writes, owners, what others added."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from narrowgate.authenticators.cluster_tokens import ClusterSilent
+from narrowgate.core.identity import Kind
+from narrowgate.core.lineage import Ancestor, Author, Owner, PendingWrite, Placement, Sighted
+from narrowgate.proxy.lineage import MOST_LEVELS, Lineage, sighted
+from narrowgate.store.sqlite import SQLiteStore
+
+BOT: Author = (Ancestor(kind=Kind.AGENT, name="bot", task="t1"),)
+OTHER: Author = (Ancestor(kind=Kind.AGENT, name="other", task="t2"),)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    opened = SQLiteStore(tmp_path / "gate.db")
+    yield opened
+    opened.close()
+
+
+def kept(uid: str, *authors: Author, resource: str = "pods", owners: tuple[str, ...] = ()) -> Placement:
+    return Placement(
+        cluster="dev", uid=uid, resource=resource, namespace="ci", name=uid, authors=authors, owners=owners,
+        is_settled=True, first_at=1.0,
+    )  # fmt: skip
+
+
+def owner(uid: str, kind: str = "ReplicaSet") -> Owner:
+    return Owner(api_version="v1" if kind == "Node" else "apps/v1", kind=kind, name=uid, uid=uid)
+
+
+def pod(uid: str = "p1", *owners: Owner, name: str = "one", at: float = 1_000.0) -> Sighted:
+    return Sighted(uid=uid, resource="pods", namespace="ci", name=name, created_at=at, owners=owners)
+
+
+def pending(name: str, *, is_create: bool = True, resource: str = "pods") -> PendingWrite:
+    return PendingWrite(
+        audit_id=f"a-{name}", cluster="dev", resource=resource, namespace="ci", name=name, is_create=is_create,
+        author=BOT, at=1_000.0,
+    )  # fmt: skip
+
+
+def settled(store: SQLiteStore, seen: Sighted, *, keeps_all: bool = False) -> Placement:
+    async def settle() -> Placement:
+        return await Lineage(store.lineage, {}).settle("dev", seen, keeps_all=keeps_all)
+
+    return asyncio.run(settle())
+
+
+def test_a_write_whose_answer_was_lost_counts_for_whatever_fits_it(store: SQLiteStore) -> None:
+    store.lineage.begin(pending("one"))
+    assert settled(store, pod()).authors == (BOT,)
+    assert settled(store, pod("p2", name="two")).authors == ()
+    assert settled(store, pod("p3", at=2_000.0)).authors == ()
+
+
+def test_what_was_found_stays_when_the_write_is_forgotten(store: SQLiteStore) -> None:
+    store.lineage.begin(pending("one"))
+    settled(store, pod())
+    store.lineage.drop("a-one")
+    assert settled(store, pod()).authors == (BOT,)
+
+
+def test_a_pod_of_nobody_is_kept_only_where_it_was_asked_for(store: SQLiteStore) -> None:
+    settled(store, pod())
+    assert store.lineage.get("dev", "p1") is None
+    settled(store, pod(), keeps_all=True)
+    found = store.lineage.get("dev", "p1")
+    assert found is not None
+    assert (found.authors, found.is_settled) == ((), True)
+
+
+def test_a_pod_has_the_authors_of_all_above_it_with_those_that_were_added_since(store: SQLiteStore) -> None:
+    store.lineage.add(kept("d1", BOT, resource="deployments.apps"))
+    store.lineage.add(kept("r1", BOT, resource="replicasets.apps", owners=("d1",)))
+    first = settled(store, pod("p1", owner("r1")))
+    store.lineage.add(kept("d1", OTHER, resource="deployments.apps"))
+    assert settled(store, pod("p2", owner("r1"))).authors == (BOT, OTHER)
+    # What ran before stays as it was.
+    assert (first.authors, store.lineage.get("dev", "p1")) == ((BOT,), first)
+
+
+def test_a_change_of_which_nobody_knows_counts_for_pods_made_afterwards(store: SQLiteStore) -> None:
+    store.lineage.add(kept("r1", OTHER, resource="replicasets.apps"))
+    store.lineage.begin(pending("r1", is_create=False, resource="replicasets.apps"))
+    assert settled(store, pod("p1", owner("r1"))).authors == (BOT, OTHER)
+
+
+def test_owners_that_form_a_ring_end_the_walk(store: SQLiteStore) -> None:
+    store.lineage.add(kept("r1", BOT, owners=("r2",)))
+    store.lineage.add(kept("r2", OTHER, owners=("r1",)))
+    assert settled(store, pod("p1", owner("r1"))).authors == (BOT, OTHER)
+
+
+def test_a_mirror_of_a_static_pod_is_nobodys(store: SQLiteStore) -> None:
+    assert settled(store, pod("p1", owner("n1", "Node"))).authors == ()
+
+
+def test_more_levels_than_are_looked_at_are_a_doubt(store: SQLiteStore) -> None:
+    async def settle() -> None:
+        await Lineage(store.lineage, {}).settle("dev", pod("p1", owner("r1")), MOST_LEVELS)
+
+    with pytest.raises(ClusterSilent, match="more than 8 owners above it"):
+        asyncio.run(settle())
+
+
+def test_what_a_watch_shows_again_changes_no_pod_and_adds_to_what_makes_pods(store: SQLiteStore) -> None:
+    store.lineage.add(kept("d2", OTHER, resource="deployments.apps"))
+    store.lineage.add(kept("p1", BOT))
+    store.lineage.add(kept("r1", BOT, resource="replicasets.apps"))
+    adopted = Sighted(
+        uid="r1", resource="replicasets.apps", namespace="ci", name="r1", created_at=1.0, owners=(owner("d2"),)
+    )
+
+    async def follow() -> None:
+        lineage = Lineage(store.lineage, {})
+        await lineage.follow("dev", pod("p1", owner("d2")))
+        await lineage.follow("dev", adopted)
+
+    asyncio.run(follow())
+    of_pod, of_set = store.lineage.get("dev", "p1"), store.lineage.get("dev", "r1")
+    assert of_pod is not None
+    assert of_set is not None
+    assert (of_pod.authors, of_set.authors, of_set.owners) == ((BOT,), (BOT, OTHER), ("d2",))
+
+
+def test_an_object_that_says_too_little_is_a_doubt() -> None:
+    whole = b'{"metadata": {"uid": "u", "name": "n", "namespace": "ci", "creationTimestamp": "2026-01-01T00:00:00Z"}}'
+    assert sighted(whole, "pods").uid == "u"
+    for broken in (b"{}", b'{"metadata": {"uid": "u", "name": "n"}}', whole.replace(b'"u"', b'""')):
+        with pytest.raises(ClusterSilent):
+            sighted(broken, "pods")
