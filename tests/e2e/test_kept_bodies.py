@@ -22,6 +22,10 @@ LARGE = 300_000
 NO_REPLICAS = 0
 
 
+ALL_RULES = ({**ALLOW_ALL_RULES[0], "pods": {"strongerAccounts": "allow"}}, *ALLOW_ALL_RULES[1:])
+"""Everything, shown as it is: what is kept is masked all the same."""
+
+
 @pytest.fixture(scope="module")
 def namespace(new_namespace: Callable[[str], str]) -> str:
     return new_namespace("bodies")
@@ -29,7 +33,7 @@ def namespace(new_namespace: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 def keeping(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    """A gate whose agents see everything as it is: what is kept is masked all the same."""
+    """A gate that keeps all of `whole`, what is sent of `half`, and of some less."""
     rules = [
         {"level": "None", "verbs": ["get"], "resources": [{"group": "", "resources": ["services"]}]},
         {"level": "Metadata", "resources": [{"group": "", "resources": ["serviceaccounts"]}]},
@@ -42,7 +46,7 @@ def keeping(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathF
         settings={"audit": {"bodies": rules}},
     )
     for name in ("whole", "half"):
-        gate.agent(name, ALLOW_ALL_RULES)
+        gate.agent(name, ALL_RULES)
     gate.start()
     yield gate
     gate.stop()
@@ -54,7 +58,7 @@ def here(keeping: Gate, cluster: Cluster, namespace: str, tmp_path: Path) -> Kub
 
 
 def caller(gate: Gate, agent: str, cluster: Cluster, home: Path) -> Kubectl:
-    return Kubectl(cluster.kubectl, gate.agent(agent, ALLOW_ALL_RULES).kubeconfig, home)
+    return Kubectl(cluster.kubectl, gate.agent(agent, ALL_RULES).kubeconfig, home)
 
 
 Entries = list[dict[str, Any]]

@@ -94,7 +94,8 @@ def test_show_tells_whose_task_it_was_and_each_of_its_calls(worked: Worked) -> N
     calls = [line for line in lines if "agent:worker" in line and line.startswith("2")]
     about = [line for line in calls if "configmaps" in line and " get " not in line]
     assert [line.split()[2] for line in about] == ["create", "patch", "create", "patch", "delete"]
-    assert calls == sorted(calls)
+    times = [line[:20] for line in calls]
+    assert times == sorted(times)
     assert any(f"narrowgate sessions replay {worked.sessions[0]}" in line for line in lines)
 
 

@@ -66,6 +66,12 @@ class SessionGate:
         self._journal.append_recording(head)
         self._journal.write()
 
+    def note(self, *events: bytes) -> None:
+        """Events in the record."""
+        for event in events:
+            self._journal.append(event)
+        self._journal.write()
+
     def reopen(self) -> None:
         """Hold the spool again, after its `close`, without taking up what is in it."""
         self.spool = Spool.open(self.data / "spool", "gate-0", self._keys)
