@@ -7,7 +7,7 @@ says now. A pod of which it is known that nobody did, and a token that is bound 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,13 +15,11 @@ from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.authenticators.port import Answer, Authenticator, Presented, Rejected, Unavailable
 from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.core.agent import AgentRecord, refusal_of
+from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.lineage import MOST_AUTHORS, Ancestor, Author, Placement
 
 PROVEN_BY: Final = "lineage"
-
-LONGEST_CHAIN: Final = 4
-"""Members of a chain, the pod included, unless the configuration says otherwise."""
 
 MOST_REMEMBERED: Final = 10_000
 """Placed identities that are remembered, as many as pods are."""
@@ -45,6 +43,13 @@ class Lineage(Protocol):
     async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:
         """Who had that pod made; None where it is not there any more. Raises ClusterSilent."""
         ...
+
+
+class Placing(NamedTuple):
+    """By what pods are placed."""
+
+    lineage: Lineage
+    longest_chain: int = USUAL_CHAIN
 
 
 class Authors:
@@ -91,8 +96,9 @@ class PlacedWorkloads:
     """An authenticator over one immutable snapshot; a change of agents and tasks means a new object."""
 
     def __init__(
-        self, accounts: Authenticator, lineage: Lineage, authors: Authors, longest_chain: int = LONGEST_CHAIN
+        self, accounts: Authenticator, lineage: Lineage, authors: Authors, longest_chain: int = USUAL_CHAIN
     ) -> None:
+        """`longest_chain` counts its members, the pod included."""
         self._accounts = accounts
         self._lineage = lineage
         self._authors = authors

@@ -14,7 +14,7 @@ from narrowgate.authenticators.client_certificates import ClientCertificates
 from narrowgate.authenticators.first_match import FirstMatch
 from narrowgate.authenticators.issuer_keys import IssuerKeys
 from narrowgate.authenticators.jwt_issuers import JWTIssuers
-from narrowgate.authenticators.placed_workloads import Authors, Lineage, PlacedWorkloads
+from narrowgate.authenticators.placed_workloads import Authors, PlacedWorkloads, Placing
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.authenticators.service_accounts import ServiceAccounts
 from narrowgate.authenticators.task_credentials import TaskCredentials
@@ -38,13 +38,13 @@ class Identification:
         keys: Keys,
         port: Port,
         clusters: Mapping[str, Cluster],
-        lineage: Lineage | None = None,
+        placing: Placing | None = None,
     ) -> None:
-        """`clusters` by name, for whose ServiceAccounts their API servers vouch; `lineage` knows who had their pods
-        made. Made within the event loop.
+        """`clusters` by name, for whose ServiceAccounts their API servers vouch; by `placing` their pods speak for
+        whoever had them made. Made within the event loop.
         """
         self._port = port
-        self._lineage = lineage
+        self._placing = placing
         self._genuine = Genuine(keys.access_key.public_key())
         self.verifiers = tuple(TokenVerifier(issuer, IssuerKeys(issuer)) for issuer in rules.jwt)
         """What verifies the tokens of each configured issuer."""
@@ -82,8 +82,10 @@ class Identification:
         if self.verifiers:
             # Before ServiceAccounts: it knows a token of theirs again by one look-up, they read others' every time.
             found.append(JWTIssuers(self.verifiers, agents))
-        if self._accounts is not None and self._lineage is not None:
-            found.append(PlacedWorkloads(self._accounts, self._lineage, Authors(at_work, agents)))
+        if self._accounts is not None and self._placing is not None:
+            authors = Authors(at_work, agents)
+            lineage, longest_chain = self._placing
+            found.append(PlacedWorkloads(self._accounts, lineage, authors, longest_chain))
         elif self._accounts is not None:
             found.append(self._accounts)
         return found

@@ -57,9 +57,21 @@ def test_what_is_written_counts(tmp_path: Path) -> None:
     )
 
 
+def test_pods_speak_for_whoever_had_them_made_unless_that_is_switched_off(tmp_path: Path) -> None:
+    on = parsed(tmp_path, serviceAccounts={"lineageOwners": ["databases.example.com"]}).service_accounts
+    off = parsed(tmp_path, serviceAccounts={"lineage": False}).service_accounts
+    assert on is not None
+    assert off is not None
+    assert (on.placing, on.lineage_owners) == (("prod", "staging"), (("example.com", "databases"),))
+    assert off.placing == ()
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [
+        ({"lineageOwners": ["databases"]}, "no operator's resource"),
+        ({"lineageOwners": ["deployments.apps"]}, "no operator's resource"),
+        ({"lineageOwners": ["*.example.com"]}, "no operator's resource"),
         ({"audience": ""}, "serviceAccounts.audience: "),
         ({"audience": " narrowgate"}, "is no audience"),
         ({"audience": "x" * 300}, "is no audience"),

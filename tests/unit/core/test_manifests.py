@@ -13,6 +13,7 @@ from narrowgate.core.manifests import (
     impersonation_manifests,
     manifests_yaml,
     service_account_manifests,
+    with_lineage,
     with_secret_reading,
     with_token_reviews,
 )
@@ -292,6 +293,16 @@ def test_asking_about_tokens_is_one_right_more_for_the_gates_own_account_and_no_
         ]
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
+
+
+def test_reading_pods_and_what_owns_them_is_for_the_gates_own_account_and_no_other() -> None:
+    made = impersonation(policy(rule()))
+    role, binding = with_lineage(made, "narrowgate", [("example.com", "databases")]).objects[len(made.objects) :]
+    read = {(one["apiGroups"][0], one["resources"][0], one["verbs"][0]) for one in role["rules"]}
+    assert {("", "pods", "watch"), ("apps", "replicasets", "list"), ("example.com", "databases", "get")} <= read
+    assert {verb for _, _, verb in read} == {"get", "list", "watch"}
+    assert not {resource for _, resource, _ in read} & {"*", "secrets", "pods/log", "pods/exec"}
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
 
 
 def test_reading_secrets_is_one_right_more_for_the_gates_own_account_and_no_other() -> None:

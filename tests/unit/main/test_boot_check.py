@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from narrowgate.core.rights import SECRET_READING, TOKEN_REVIEWS
+from narrowgate.core.rights import SECRET_READING, TOKEN_REVIEWS, lineage_rights
 from narrowgate.main.boot_check import excess_of
 
 FENCED = {"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["narrowgate:agent:ci"]}
@@ -62,6 +62,18 @@ def test_asking_about_tokens_is_no_excess_where_the_gate_does_so_and_only_there(
 @pytest.mark.parametrize("wider", [{"verbs": ["*"]}, {"resources": ["*"]}, {"apiGroups": ["*"]}])
 def test_more_than_asking_about_tokens_is_excess(wider: dict[str, Any]) -> None:
     assert excess_of(status(FENCED, {**TOKENS, **wider}), (TOKEN_REVIEWS,))
+
+
+def test_reading_pods_and_their_owners_is_no_excess_where_pods_are_placed_and_only_there() -> None:
+    rules = [
+        {"verbs": [right.verb], "apiGroups": [right.group], "resources": [right.resource]}
+        for right in lineage_rights([("example.com", "databases")])
+    ]
+    assert excess_of(status(FENCED, *rules), lineage_rights([("example.com", "databases")])) == []
+    assert excess_of(status(FENCED, *rules), lineage_rights()) == ["get databases.example.com"]
+    assert len(excess_of(status(FENCED, *rules))) == len(rules)
+    wider = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods/log"]}
+    assert excess_of(status(FENCED, wider), lineage_rights()) == ["get pods/log"]
 
 
 def test_a_path_beyond_is_named() -> None:
