@@ -19,6 +19,7 @@ from narrowgate.core.manifests import (
     impersonation_manifests,
     service_account_manifests,
     with_lineage,
+    with_rbac_reading,
     with_secret_reading,
     with_token_renewal,
     with_token_reviews,
@@ -239,6 +240,7 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
         else:
             policies = tuple(one for one in made.objects if one["metadata"]["name"] != "narrowgate:tokens")
             made = Manifests(policies, made.remarks)
+    made = with_rbac_reading(made, access.account_namespace)
     if around.reviews_tokens_of(access.name):
         made = with_token_reviews(made, access.account_namespace)
     if around.places_pods_of(access.name):

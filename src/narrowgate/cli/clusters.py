@@ -134,6 +134,7 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
         manifests_yaml,
         service_account_manifests,
         with_lineage,
+        with_rbac_reading,
         with_secret_reading,
         with_token_renewal,
         with_token_reviews,
@@ -153,6 +154,7 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
         made = service_account_manifests(name, around.policies, cluster.account_namespace)
     if around.reviews_tokens_of(name):
         made = with_token_reviews(made, cluster.account_namespace)
+    made = with_rbac_reading(made, cluster.account_namespace)
     if around.places_pods_of(name):
         made = with_lineage(made, cluster.account_namespace, around.lineage_owners)
     if cluster.masks_known_values:

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from narrowgate.core.account_rights import RBAC_READING
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import GATE_GROUP
 from narrowgate.core.known_resources import CLUSTER_SCOPED
@@ -51,6 +52,9 @@ TOKEN_RENEWER = "narrowgate:token-renewer"
 
 SECRET_READER = "narrowgate:secret-reader"
 """Name of the role with which the gate's account reads the Secrets whose values it masks in text."""
+
+RBAC_READER = "narrowgate:rbac-reader"
+"""Name of the role with which the gate's account reads what ServiceAccounts may do that pods run as."""
 
 LINEAGE_READER = "narrowgate:lineage-reader"
 """Name of the role with which the gate's account looks who had pods made."""
@@ -154,6 +158,14 @@ def with_lineage(made: Manifests, account_namespace: str, owners: Iterable[tuple
     """
     rules = [_rule([right.verb], [right.group], [right.resource], None) for right in lineage_rights(owners)]
     role = _cluster_role(LINEAGE_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
+    return Manifests((*made.objects, *role), made.remarks)
+
+
+def with_rbac_reading(made: Manifests, account_namespace: str) -> Manifests:
+    """The same, and the right to list roles and bindings, by which the gate knows what ServiceAccounts may do."""
+    resources = [right.resource for right in RBAC_READING]
+    rules = [_rule(["list"], [RBAC_GROUP], resources, None)]
+    role = _cluster_role(RBAC_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
     return Manifests((*made.objects, *role), made.remarks)
 
 

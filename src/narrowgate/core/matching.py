@@ -135,6 +135,11 @@ class CompiledRule:
         """Whether nothing but verb, resource and scope decides, so that the answer is the same for every name."""
         return self.names is None and self.condition is None and self.inside is None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what it gives hangs on nothing but verb, resource, scope and name: not on objects, commands, pods."""
+        return self.condition is None and self.inside is None and self.rule.pods is None
+
     def speaks_of(self, question: Question) -> bool:
         """Whether verb, resource and scope match: everything but names and condition."""
         return self.has_verb(question) and self.has_subject(question) and self.has_scope(question)

@@ -14,15 +14,14 @@ import msgspec
 
 from narrowgate.core.account_rights import HeldRight, makes_pods
 from narrowgate.core.identity import Identity
-from narrowgate.core.intent import GATE_GROUP, Intent, Use
-from narrowgate.core.judging import Evidence, Granted, Grants, judge
+from narrowgate.core.intent import GATE_GROUP, Intent
+from narrowgate.core.judging import Evidence, Grants, covers_of
 from narrowgate.core.known_resources import CLUSTER_SCOPED
 from narrowgate.core.masking.built_in import SECRET_DATA
 from narrowgate.core.masking.choosing import Where
 from narrowgate.core.matching import Question
 from narrowgate.core.policy import EVERYTHING
 from narrowgate.core.rights import Right
-from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.rulebook import Holding
 
 _VERBS: Final = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use")
@@ -34,11 +33,6 @@ _OF_PODS: Final = (
     ("", "persistentvolumeclaims", "get"),
 )
 """What whoever makes pods past the gate may use in their templates, of any name."""
-
-_AS_IF_USED: Final = Use(
-    verbs=(), api_group="", resource="", namespace="", name="", because="what a ServiceAccount may do"
-)
-"""Nothing is known of an object that somebody may touch some day, so that no condition holds for it."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -64,20 +58,13 @@ class Holder(msgspec.Struct, frozen=True):
         is_wide = EVERYTHING in (question.group, question.resource)
         if is_wide and any(rule.guards and not rule.rule.reveals for rule in self.holding.rules):
             return False
-        answer = judge(self.holding, self.identity, question, _AS_IF_USED, evidence, self.grants)
-        match answer:
-            case RuleRef() as ref:
-                pass
-            case Granted(ref=ref):
-                pass
-            case _:
-                return False
-        return not self._is_narrowed(question, ref)
-
-    def _is_narrowed(self, question: Question, ref: RuleRef) -> bool:
-        """Whether what is given is given for some pods alone."""
         found = self.holding.candidates(question)
-        return any(rule.ref == ref and rule.rule.pods is not None for rule in (*found.allow, *found.grantable))
+        guards = (rule for rule in (*found.deny, *found.approve) if not rule.rule.reveals)
+        if any(rule.guards_name(question) for rule in guards):
+            # Whatever its condition: the account will ask for whatever it likes.
+            return False
+        giving = covers_of(self.holding, self.identity, question, evidence, self.grants)
+        return any(rule.is_whole for rule, _ in giving)
 
     def _reads_less(self, held: HeldRight) -> bool:
         """Whether something of what the right shows is masked for this one, in ways that matter."""

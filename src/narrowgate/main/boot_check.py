@@ -2,8 +2,8 @@
 
 Whoever can impersonate and read, say, Secrets would make every mistake of the gate's a breach. So the gate asks the API
 server what its own account may do, and refuses to start when that is more than impersonating the names it is fenced to
-and what any authenticated identity may do, to ask whose a token is and who had its pod made where it takes
-ServiceAccounts' tokens, and to read Secrets where it masks their values.
+and what any authenticated identity may do, to list roles and bindings, to ask whose a token is and who had its pod made
+where it takes ServiceAccounts' tokens, and to read Secrets where it masks their values.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from narrowgate.core.account_rights import RBAC_READING
 from narrowgate.core.cluster import UpstreamMode
 from narrowgate.core.rights import SECRET_READING, TOKEN_REVIEWS, Right, beyond, is_fenced, is_impersonation, rights_of
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
@@ -40,6 +41,7 @@ async def refuse_wide_accounts(
         if cluster.access.mode is not UpstreamMode.IMPERSONATE:
             continue
         besides = [TOKEN_REVIEWS] if cluster.name in reviewing else []
+        besides += RBAC_READING
         besides += (placing or {}).get(cluster.name, ())
         besides += SECRET_READING if cluster.access.masks_known_values else ()
         for namespace in NAMESPACES_ASKED:
