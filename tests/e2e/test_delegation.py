@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +17,8 @@ from tests.e2e.gate import Cluster, Gate
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.tasks import AgentTerminal, credential_of, grantable, terminal
 from tests.e2e.test_changes import ended, running
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "agents" / "delegate.py"
 
 WATCH = ("get", "pods", "clock", "--watch")
 
@@ -186,6 +191,32 @@ def test_of_delegating_and_ending_the_root_at_once_nobody_is_left_with_access(le
         return all(one["state"] != "active" for one in listed)
 
     lead.gate.wait_until(none_active, "every task that hung on it has ended")
+
+
+def test_an_agents_program_delegates_by_one_call(lead: Lead) -> None:
+    pods = f"/api/v1/namespaces/{lead.namespace}/pods"
+
+    def program(name: str, scope: str, path: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", str(EXAMPLE), name, "count the pods", scope, "5m", path],
+            env={**lead.agent.variables, "NARROWGATE_CREDENTIAL": credential_of(lead.file)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def works() -> bool:
+        # A process of the gate that has not heard of the new credential yet refuses it.
+        done = program(f"h-{next(numbers)}", f"get,list:pods@{lead.namespace}", pods)
+        return done.returncode == 0 and "clock" in [one["metadata"]["name"] for one in json.loads(done.stdout)["items"]]
+
+    numbers = itertools.count()
+    lead.gate.wait_until(works, "the helper reads what was delegated to it")
+    wider = program("wider", f"get:secrets@{lead.namespace}", pods)
+    assert (wider.returncode, "has it not" in wider.stderr) == (1, True), wider.stderr
+    elsewhere = program("elsewhere", f"list:pods@{lead.namespace}", pods.replace("pods", "configmaps"))
+    assert elsewhere.returncode == 1
 
 
 def test_delegates_outlast_a_gate_that_was_killed_and_end_with_their_root_after_it(

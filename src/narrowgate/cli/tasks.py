@@ -30,6 +30,7 @@ from narrowgate.cli.task_handover import (
     text_of,
     worded_as,
 )
+from narrowgate.cli.task_trees import show_tree
 from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
@@ -167,12 +168,18 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
 @tasks.command()
 @click.argument("task_id", metavar="[ID]", default="")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="The task's own kubeconfig.")
+@click.option("--tree", is_flag=True, help="With what came of it: delegates, what each did, what is still alive.")
+@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Draw that tree into a file (SVG).")
 @proof_options
 @output_option
-def show(task_id: str, output: str, **options: Any) -> None:
+def show(task_id: str, output: str, tree: bool, svg: Path | None, **options: Any) -> None:
     """Show one task; without ID the one whose credential is at hand."""
     caller = TaskCaller(proof_of(options))
-    _tell(caller.get(path_of_task(caller, task_id)), output)
+    path = path_of_task(caller, task_id)
+    if tree or svg is not None:
+        show_tree(caller.get(f"{path}/tree"), svg, output)
+        return
+    _tell(caller.get(path), output)
 
 
 @tasks.command()

@@ -17,6 +17,7 @@ from narrowgate.control.api import (
     roles,
     sessions,
     sign_ins,
+    task_trees,
     tasks,
     whoami,
 )
@@ -28,6 +29,7 @@ from narrowgate.core.approval_document import ApprovalDocument
 from narrowgate.core.call_rights import Action
 from narrowgate.core.delegation_document import DelegationDocument
 from narrowgate.core.task_document import TaskDocument
+from narrowgate.core.task_tree import Node
 
 CALLS: tuple[Call, ...] = (
     Call(
@@ -449,6 +451,17 @@ CALLS: tuple[Call, ...] = (
         body=tasks.Narrowing,
         answer=TaskDocument,
         changes=True,
+    ),
+    Call(
+        id="getTaskTree",
+        method="GET",
+        path="/tasks/{id}/tree",
+        action=Action.GET_TASK,
+        verb="get",
+        resource="tasks",
+        summary="What came of a task: its delegates and theirs, what each did, what is still alive.",
+        work=task_trees.get_task_tree,
+        answer=Node,
     ),
     Call(
         id="delegateTask",

@@ -243,7 +243,7 @@ def list_tasks(parts: ApiParts, sent: Sent) -> Answered:
 
 def get_task(parts: ApiParts, sent: Sent) -> Answered:
     """One task."""
-    task = _found(parts, sent)
+    task = found_task(parts, sent)
     return Answered(document=task_document(task, sent.now, _used(parts, [task], sent.now).get(task.id, NOTHING_USED)))
 
 
@@ -378,7 +378,7 @@ def _names(who: Identity, agents: Iterable[AgentRecord]) -> list[str]:
     return own + [agent.name for agent in agents if _is(who, agent) or answers_for(who, agent)]
 
 
-def _found(parts: ApiParts, sent: Sent) -> Task:
+def found_task(parts: ApiParts, sent: Sent) -> Task:
     """The task of the path. Whoever may not see it is told what they would be told if it were not there."""
     task_id = sent.path["id"]
     try:
@@ -411,7 +411,7 @@ def _agent_of(parts: ApiParts, task: Task) -> AgentRecord | None:
 def _change(parts: ApiParts, sent: Sent, change: Callable[[Task], Task]) -> Answered:
     """The task of the path, changed and kept."""
     for _ in range(ATTEMPTS):
-        was = _found(parts, sent)
+        was = found_task(parts, sent)
         try:
             task = change(was.at(sent.now))
         except NotPossible as error:

@@ -233,3 +233,18 @@ def test_the_record_names_the_chain_of_whoever_delegated(api: Api, task: dict[st
     ]
     assert entries[-1]["objectRef"]["name"] == child["id"]
     assert child["credential"].split("_")[2] not in str(api.entries())
+
+
+def test_the_tree_shows_what_came_of_a_task_to_whoever_may_see_it(api: Api, task: dict[str, Any]) -> None:
+    child = delegated(api, task)
+    second = delegated(api, child, name="second")
+    beside = delegated(api, task, name="beside")
+    for who in (OWNER, task["bearer"]):
+        tree = document(api.call("GET", f"/tasks/{second['id']}/tree", who=who))
+        assert (tree["id"], [one["id"] for one in tree["children"]]) == (task["id"], [child["id"], beside["id"]])
+        assert tree["children"][0]["children"][0]["name"] == "hers/helper/second"
+    # A task's own credential sees what hangs on it, and nothing above or beside it.
+    own = document(api.call("GET", f"/tasks/{child['id']}/tree", who=child["credential"]))
+    assert (own["id"], [one["id"] for one in own["children"]]) == (child["id"], [second["id"]])
+    assert api.call("GET", f"/tasks/{task['id']}/tree", who=child["credential"]).status == 404
+    assert api.call("GET", f"/tasks/{beside['id']}/tree", who=child["credential"]).status == 404

@@ -191,6 +191,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("listTasks", "owner", "/tasks", None),
         ("getTask", "owner", "/tasks/first", None),
         ("delegateTask", hers, "/tasks/first/delegate", {"name": "a", "purpose": "x", "allow": ["get pods -n ci"]}),
+        ("getTaskTree", "owner", "/tasks/first/tree", None),
         ("narrowTask", "owner", "/tasks/first/narrow", {"keep": ["allow-1"]}),
         ("completeTask", "owner", "/tasks/first/complete", None),
         ("revokeTask", "owner", "/tasks/second/revoke", {"because": "odd"}),

@@ -60,6 +60,7 @@ EXPECTED = {
     "completeTask":        "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "revokeTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
     "narrowTask":          "401 401 401  404 404 404  404 404 404 404 200  200 200",
+    "getTaskTree":         "401 401 401  404 404 404  404 404 404 200 200  200 200",
     # Whoever works on a task delegates of it, and nobody in their place: see test_delegates.
     "delegateTask":        "401 401 401  404 404 404  404 404 404 404 404  404 404",
     "getDenied":           "401 401 401  404 404 404  404 404 404 404 200  200 200",
@@ -112,7 +113,7 @@ BODIES: dict[str, Any] = {
     "delegate": {"to": "zed", "until": "2999-01-01T00:00:00Z"},
 }
 
-TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask", "delegateTask")
+TASK_CALLS = ("getTask", "collectTask", "completeTask", "revokeTask", "narrowTask", "delegateTask", "getTaskTree")
 
 
 def body_of(call_id: str, caller: str) -> Any:
