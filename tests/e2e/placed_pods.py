@@ -30,7 +30,6 @@ ALL = "get list watch create patch update delete"
 MAKERS = {
     "apps": "deployments statefulsets daemonsets replicasets deployments/scale",
     "batch": "jobs cronjobs",
-    "lineage.example": "teams",
 }
 KINDS = {
     "Pod": "v1", "Job": "batch/v1", "CronJob": "batch/v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1",
@@ -47,12 +46,13 @@ class Place:
         self.namespace = namespace
         self.direct = direct.within(namespace)
 
-    def worker(self, name: str, folder: Path) -> Worker:
-        """A new agent that works on a task: it may have pods made, and read ConfigMaps."""
+    def worker(self, name: str, folder: Path, group: str = "") -> Worker:
+        """A new agent that works on a task: it may have pods made, the `teams` of a group too, and read ConfigMaps."""
+        makers = {**MAKERS, **({group: "teams"} if group else {})}
         rules = [
             grantable("pods", ALL, "pods", self.namespace),
             *(grantable(group.partition(".")[0], ALL, names, self.namespace, apiGroups=[group])
-              for group, names in MAKERS.items()),
+              for group, names in makers.items()),
             grantable("maps", "get list watch", "configmaps", self.namespace),
             grantable("as", "use", "serviceaccounts", self.namespace, names=["worker"]),
             grantable("file", "use", "configmaps", self.namespace, names=["gate"]),
@@ -60,7 +60,7 @@ class Place:
         ]  # fmt: skip
         terminal = AgentTerminal(self.gate, self.gate.agent(name), folder / name, self.cluster.kubectl)
         self.gate.allow(name, rules)
-        made = [f"{name}.{group}" for group, names in MAKERS.items() for name in names.split() if "/" not in name]
+        made = [f"{name}.{group}" for group, names in makers.items() for name in names.split() if "/" not in name]
         wanted = [
             *(f"{ALL.replace(' ', ',')} {one}" for one in ("pods", *made)),
             "get,patch,update deployments.apps/scale",

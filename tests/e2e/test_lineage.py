@@ -5,10 +5,16 @@ Everything a pod has is a projected token for the gate. The pods are those of `t
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.placed_pods import Place, placed_gate, pod_template, workload
@@ -97,3 +103,81 @@ def test_a_gate_killed_before_the_first_call_still_knows(place: Place, tmp_path:
     assert pod.can("get", "configmaps"), pod.said
     assert not pod.can("get", "services")
     assert 'speaking for agent "killed"' in pod.said, pod.said
+
+
+CRD: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "spec": {
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture
+def group(place: Place) -> Iterator[str]:
+    """A custom resource `teams` of a group that no other test has."""
+    group = f"{place.namespace}.lineage.example"
+    names = {"plural": "teams", "singular": "team", "kind": "Team"}
+    document = {**CRD, "metadata": {"name": f"teams.{group}"}, "spec": {**CRD["spec"], "group": group, "names": names}}
+    place.direct.must("apply", "-f", "-", stdin=yaml.safe_dump(document).encode())
+    place.direct.must("wait", "--for=condition=Established", f"crd/teams.{group}", "--timeout=60s")
+    yield group
+    place.direct("delete", "crd", f"teams.{group}", "--wait=false")
+
+
+def test_what_an_operator_makes_of_an_agents_resource_is_bounded_by_the_agent(
+    place: Place, tmp_path: Path, group: str
+) -> None:
+    worker = place.worker("resourceful", tmp_path, group)
+    team = {"apiVersion": f"{group}/v1", "kind": "Team", "metadata": {"name": "red"}, "spec": {"size": 1}}
+    place.gate.wait_until(
+        lambda: worker.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(team).encode()).code == 0,
+        "the gate has heard of the new kind",
+    )
+    # The operator: an account of its own, past the gate, and owner references as every operator sets them.
+    uid = json.loads(place.direct.must("get", f"teams.{group}", "red", "-o", "json"))["metadata"]["uid"]
+    owner = {"apiVersion": f"{group}/v1", "kind": "Team", "name": "red", "uid": uid, "controller": True}
+    place.direct.must(
+        "apply", "-f", "-", stdin=workload("Deployment", "team-red", pod_template(place), ownerReferences=[owner])
+    )
+    pod = place.pod("app=team-red")
+    assert pod.can("get", "configmaps"), pod.said
+    assert not pod.can("get", "services")
+    assert 'speaking for agent "resourceful"' in pod.said, pod.said
+    worker.revoke()
+    place.gate.wait_until(lambda: not pod.can("get", "configmaps"), "the pod's access ends with the task")
+    assert f"task {worker.task} is over" in pod.said
+    place.direct("delete", f"teams.{group}", "red", "--wait=false")
+
+
+def test_a_write_that_was_never_answered_counts_for_what_fits_it(place: Place, tmp_path: Path) -> None:
+    """As a gate leaves it that is killed between the cluster's answer and its own record."""
+    worker = place.worker("unanswered", tmp_path)
+    worker.kubectl.must("apply", "-f", "-", stdin=workload("Pod", "first", pod_template(place)))
+    place.gate.kill()
+    database = sqlite3.connect(place.gate.data_dir / "gate.db")
+    with contextlib.closing(database), database:
+        (authors,) = database.execute("SELECT authors FROM lineage WHERE name = 'first'").fetchone()
+        pending = {
+            "audit_id": "lost", "cluster": "dev", "resource": "pods", "namespace": place.namespace, "name": "lost",
+            "is_create": True, "author": json.loads(authors)[0], "at": time.time(),
+        }  # fmt: skip
+        columns = ("lost", "dev", "pods", place.namespace, pending["at"], json.dumps(pending))
+        database.execute("INSERT INTO lineage_writes VALUES (?, ?, ?, ?, ?, ?)", columns)
+    place.direct.must("apply", "-f", "-", stdin=workload("Pod", "lost", pod_template(place)))
+    place.gate.start()
+    pod = place.pod("app=lost")
+    assert pod.can("get", "configmaps"), pod.said
+    assert not pod.can("get", "services")
+    assert 'speaking for agent "unanswered"' in pod.said, pod.said
