@@ -75,8 +75,11 @@ class Holder(msgspec.Struct, frozen=True):
         masks = self.holding.masks_on(*(("", "secrets") if is_wide else (right.group, right.resource)))
         if masks is None:
             return False
+        of_secrets = is_wide or right.resource == "secrets"
         places = [Where(held.namespace or None, name) for name in right.names or (None,)]
-        return any(mask.rule == SECRET_DATA or mask.fields for place in places for mask in masks.held(place, ()))
+        found = [mask for place in places for mask in masks.held(place, ())]
+        # Masks that the gate brings along look through everything for what seems secret; here is where it is.
+        return any(mask.fields or (of_secrets and mask.rule == SECRET_DATA) for mask in found)
 
 
 def questions_of(held: HeldRight) -> Iterator[Question]:

@@ -1,0 +1,220 @@
+"""What becomes of a request because of the pods that it makes or enters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from tests.deciding import TWO_OF_SRE, agent, answer, asks, person, policy, rule, workload
+
+from narrowgate.core.account_rights import Account, HeldRight
+from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
+from narrowgate.core.identity import Chain, Identity, chain_of
+from narrowgate.core.intent import Intent
+from narrowgate.core.matching import question_of
+from narrowgate.core.pod_judging import MIRROR, is_about_pods, minds_accounts, minds_templates
+from narrowgate.core.pod_rules import Action, Level, PodRules
+from narrowgate.core.pods_seen import AccountSeen, PodsSeen, Template
+from narrowgate.core.policy import Rule
+from narrowgate.core.rights import Right
+from narrowgate.core.rulebook import compile_policies
+
+SECRETS = HeldRight(Right("get", "", "secrets"), "ci", "RoleBinding ci/x")
+STRONG = AccountSeen(account=Account("ci", "strong"), rights=(SECRETS,))
+WEAK = AccountSeen(account=Account("ci", "weak"))
+NEW = asks("create", "deployments", "w", namespace="ci", group="apps")
+EXEC = asks("create", "pods/exec", "w", namespace="ci")
+SUBJECTS = "Agent/ci Person/ada ServiceAccount/ci/op"
+
+
+def template(*, notes: dict[str, Any] | None = None, **spec: Any) -> Template:
+    whole = {"containers": [{"name": "c", "image": "registry.corp/a:1"}], "serviceAccountName": "runner", **spec}
+    return Template("spec.template.spec", whole, notes or {}, ("spec", "template", "spec"))
+
+
+def makes(*accounts: AccountSeen, templates: tuple[Template, ...] = (), what: Intent = NEW, **seen: Any) -> Intent:
+    return msgspec.structs.replace(what, pods=PodsSeen(accounts=accounts, templates=templates, **seen))
+
+
+def writes(pods: PodRules | None = None, effect: str = "allow", id: str = "writes", **more: Any) -> Rule:
+    made = rule(effect, "create patch", "deployments pods/exec", groups="apps core", namespaces="ci", id=id, **more)
+    return msgspec.structs.replace(made, pods=pods)
+
+
+def found(what: Intent, *rules: Rule, by: Identity | Chain | None = None) -> Decision:
+    return answer(what, policy(*rules, subjects=SUBJECTS), by=by)
+
+
+@pytest.mark.parametrize("what", [NEW, EXEC])
+def test_an_agent_makes_and_enters_no_pod_that_can_do_more(what: Intent) -> None:
+    refused = found(makes(STRONG, what=what), writes())
+    assert isinstance(refused, Deny)
+    assert "service account ci/strong may also get secrets in ci (RoleBinding ci/x)" in refused.message
+    assert "agent:ci may not" in refused.message
+    assert "strongerAccounts" in refused.hint
+    assert isinstance(found(makes(WEAK, what=what), writes()), Allow)
+
+
+def test_who_may_do_the_same_is_not_exceeded() -> None:
+    reads = rule("allow", "get", "secrets", namespaces="ci", id="reads")
+    assert isinstance(found(makes(STRONG), writes(), reads), Deny)  # masked for agents
+    pods = HeldRight(Right("get", "", "configmaps"), "ci", "b")
+    same = rule("allow", "get", "configmaps", namespaces="ci", id="same")
+    assert isinstance(found(makes(AccountSeen(account=STRONG.account, rights=(pods,))), writes(), same), Allow)
+
+
+def test_people_are_asked_nothing_unless_a_rule_says_so() -> None:
+    assert isinstance(found(makes(STRONG), writes(), by=person("ada")), Allow)
+    assert isinstance(found(makes(STRONG), writes(PodRules(stronger_accounts=Action.DENY)), by=person("ada")), Deny)
+
+
+@pytest.mark.parametrize(
+    "by", [chain_of(person("ada"), agent()), chain_of(agent(), workload("ci/op")), chain_of(workload("ci/op"))]
+)
+def test_whatever_an_agent_has_started_is_held_to_it_as_well(by: Chain) -> None:
+    assert isinstance(found(makes(STRONG), writes(), by=by), Deny)
+
+
+def test_every_member_of_the_chain_must_have_what_the_account_has() -> None:
+    configmaps = HeldRight(Right("get", "", "configmaps"), "ci", "b")
+    what = makes(AccountSeen(account=STRONG.account, rights=(configmaps,)))
+    gets = rule("allow", "get", "configmaps", namespaces="ci", id="gets")
+    both = policy(writes(), subjects=SUBJECTS)
+    one = policy(gets, name="one", subjects="Agent/ci")
+    chain = chain_of(person("ada"), agent())
+    assert isinstance(answer(what, both, one, by=agent()), Allow)
+    assert isinstance(answer(what, both, one, by=chain), Deny)
+
+
+def test_what_is_not_known_is_refused_for_whoever_minds() -> None:
+    unknown = AccountSeen(account=STRONG.account, unknown="the gate's account may not list roles")
+    for what in (makes(unknown), makes(unknown="nobody has looked")):
+        refused = found(what, writes())
+        assert isinstance(refused, Deny)
+        assert "not known: " in refused.message
+        assert isinstance(found(what, writes(PodRules(stronger_accounts=Action.ALLOW))), Allow)
+
+
+def test_where_nobody_has_looked_nothing_is_said() -> None:
+    assert isinstance(found(NEW, writes()), Allow)
+
+
+def test_of_two_rules_the_more_generous_counts_in_either_order() -> None:
+    strict, generous = PodRules(stronger_accounts=Action.DENY), PodRules(stronger_accounts=Action.ALLOW)
+    for first, second in ((strict, generous), (generous, strict)):
+        assert isinstance(found(makes(STRONG), writes(first, id="a"), writes(second, id="b")), Allow)
+
+
+def test_a_deny_rule_wins_over_what_pods_may_be() -> None:
+    never = rule("deny", "create", "deployments", groups="apps", id="never")
+    assert isinstance(found(makes(WEAK), writes(PodRules(stronger_accounts=Action.ALLOW)), never), Deny)
+
+
+def test_people_are_asked_where_a_rule_says_so() -> None:
+    asking = msgspec.structs.replace(writes(PodRules(stronger_accounts=Action.APPROVE)), approval=TWO_OF_SRE)
+    asked = found(makes(STRONG), asking)
+    assert isinstance(asked, NeedsApproval)
+    assert "service account ci/strong may also get secrets" in asked.message
+    assert isinstance(found(makes(STRONG), writes(PodRules(stronger_accounts=Action.APPROVE))), Deny)
+
+
+def test_people_who_are_asked_anyhow_do_not_lift_what_they_cannot_see() -> None:
+    held = rule("approve", "create", "deployments", groups="apps", namespaces="ci", id="held")
+    assert isinstance(found(makes(WEAK), writes(), held), NeedsApproval)
+    assert isinstance(found(makes(STRONG), writes(), held), Deny)
+    offered = msgspec.structs.replace(held, pods=PodRules(stronger_accounts=Action.ALLOW))
+    assert isinstance(found(makes(STRONG), offered), NeedsApproval)
+
+
+GOOD: dict[str, Any] = {}
+CASES: list[tuple[PodRules, dict[str, Any], str]] = [
+    (PodRules(service_accounts=("other",)), {}, "runs as service account runner"),
+    (PodRules(service_accounts=("runner",)), {"serviceAccount": "other"}, "runs as service account other"),
+    (PodRules(service_accounts=("runner",)), {"serviceAccountName": ""}, "runs as service account default"),
+    (PodRules(automount_token=Action.DENY), {}, "automountServiceAccountToken: false"),
+    (
+        PodRules(token_audiences=("gate",)),
+        {"volumes": [{"projected": {"sources": [{"serviceAccountToken": {}}]}}]},
+        "projects a token for the API server",
+    ),
+    (PodRules(level=Level.BASELINE), {"hostPID": True}, "is not baseline: hostPID"),
+    (PodRules(level=Level.RESTRICTED), {}, "is not restricted"),
+    (PodRules(images=("other.corp/*", "a:1")), {}, "has the image 'registry.corp/a:1'"),
+    (PodRules(node_choice=False), {"nodeSelector": {"a": "b"}}, "nodeSelector chooses a node"),
+]
+
+
+@pytest.mark.parametrize(("pods", "spec", "says"), CASES)
+def test_what_a_template_may_not_be_is_refused_or_asked_about(pods: PodRules, spec: dict[str, Any], says: str) -> None:
+    what = makes(templates=(template(**spec),))
+    refused = found(what, writes(pods))
+    assert isinstance(refused, Deny)
+    assert says in refused.message
+    if pods.automount_token is Action.ALLOW:
+        asking = writes(msgspec.structs.replace(pods, otherwise=Action.APPROVE))
+        assert isinstance(found(what, msgspec.structs.replace(asking, approval=TWO_OF_SRE)), NeedsApproval)
+
+
+@pytest.mark.parametrize(
+    ("pods", "spec"),
+    [
+        (PodRules(service_accounts=("runner",)), {}),
+        (PodRules(automount_token=Action.DENY), {"automountServiceAccountToken": False}),
+        (PodRules(images=("registry.corp/*",)), {}),
+        (PodRules(images=("registry.corp/a:1",)), {}),
+        (PodRules(level=Level.BASELINE), {}),
+        (PodRules(node_choice=False), {"affinity": {"podAffinity": {"a": "b"}}}),
+    ],
+)
+def test_what_is_as_the_rule_says_passes(pods: PodRules, spec: dict[str, Any]) -> None:
+    assert isinstance(found(makes(templates=(template(**spec),)), writes(pods)), Allow)
+
+
+def test_every_template_counts() -> None:
+    pods = PodRules(images=("registry.corp/*",))
+    bad = template(containers=[{"name": "c", "image": "evil:1"}])
+    assert isinstance(found(makes(templates=(template(), bad)), writes(pods)), Deny)
+
+
+def test_a_template_that_is_not_known_is_none_that_may_be() -> None:
+    pods = PodRules(level=Level.BASELINE, stronger_accounts=Action.ALLOW)
+    refused = found(makes(inexact="the result of the patch is not known"), writes(pods))
+    assert isinstance(refused, Deny)
+    assert "the result of the patch is not known" in refused.message
+
+
+def test_what_can_be_mended_is_mended_and_nothing_else() -> None:
+    mend = writes(PodRules(automount_token=Action.MEND))
+    allowed = found(makes(templates=(template(),)), mend)
+    assert isinstance(allowed, Allow)
+    assert allowed.mends == (("spec", "template", "spec"),)
+    quiet = found(makes(templates=(template(automountServiceAccountToken=False),)), mend)
+    assert isinstance(quiet, Allow)
+    assert quiet.mends == ()
+    in_list = msgspec.structs.replace(template(), steps=())
+    assert isinstance(found(makes(templates=(in_list,)), mend), Deny)
+
+
+def test_mirror_pods_are_made_by_nodes() -> None:
+    what = makes(WEAK, templates=(template(notes={MIRROR: "static"}),))
+    assert isinstance(found(what, writes()), Deny)
+    assert isinstance(found(what, writes(), by=person("ada")), Allow)
+
+
+def test_who_is_looked_at_and_for_what() -> None:
+    everything = rule("allow", "*", "*", namespaces="*", groups="*", id="all")
+    for rules, what, accounts, templates in (
+        ((writes(),), NEW, True, False),
+        ((writes(PodRules(stronger_accounts=Action.ALLOW)),), NEW, False, False),
+        ((writes(PodRules(level=Level.BASELINE)),), NEW, True, True),
+        ((), NEW, False, False),
+        ((everything,), NEW, True, False),
+    ):
+        made = compile_policies([policy(*rules)], 1)
+        question = question_of(what)
+        assert minds_accounts(made, chain_of(agent()), what, question) is accounts
+        assert minds_templates(made, chain_of(agent()), what, question) is templates
+    assert is_about_pods(NEW)
+    assert is_about_pods(EXEC)
+    assert not is_about_pods(asks("get", "pods", "w", namespace="ci"))
