@@ -14,6 +14,7 @@ from narrowgate.core.commands import (
     CommandGift,
     CommandGuard,
     CommandInvalid,
+    as_in_line,
     checked_pattern,
     has_wildcard,
     pattern_of_text,
@@ -21,9 +22,12 @@ from narrowgate.core.commands import (
 )
 from narrowgate.core.decision import Allow
 from narrowgate.core.intent import Entry, Intent
-from narrowgate.core.typed_lines import LineGuard, LineMet, LineWatch, Unsettled, line_watch
+from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.typed_lines import LineAsked, LineGuard, LineMet, LineWatch, Unsettled, line_watch
 
 bounded = settings(max_examples=600, deadline=None)
+few = settings(max_examples=200, deadline=None)
+"""For laws whose examples take several milliseconds each."""
 
 PIECES = (
     "a",
@@ -180,6 +184,130 @@ def test_what_is_shown_of_a_pattern_in_one_line_reads_back_as_it(pattern: tuple[
     if not text.startswith("["):
         assert pattern_of_text(text) == pattern
     assert has_wildcard(pattern) or "**" not in pattern
+
+
+SHELL_CUTS = re.compile(r"[\s;&|()<>{}`$=]")
+
+
+@st.composite
+def meant_in_a_line(draw: st.DrawFn) -> tuple[tuple[str, ...], str]:
+    """A pattern, and a line that has a command in it which it may stand for."""
+    words = draw(st.lists(LINE_WORDS, min_size=1, max_size=4))
+    try:
+        pattern = checked_pattern([*words, "**"] if draw(st.booleans()) else words)
+    except CommandInvalid:
+        assume(False)
+        raise
+    command = []
+    for word in words:
+        tokens = re.findall(r"\\.|\*|[^\\*]", word, re.DOTALL)
+        # A star does not reach over what a shell cuts words at.
+        command.append("".join(draw(LINE_FILLING) if token == "*" else as_text(token) for token in tokens))
+    assume(command[0].strip("/"))
+    before, behind = (
+        draw(st.sampled_from(["", "sudo ", "cd /; ", "x && ", "a=b ", "( "])),
+        draw(st.sampled_from(["", " x"])),
+    )
+    return pattern, before + " ".join(command) + behind
+
+
+LINE_WORDS = st.lists(
+    st.sampled_from(("a", "b", "rm", "*", "/", ".", "-", "--", "=", "é", "\\*", "$", "{", "if=", ":", "@")),
+    min_size=1,
+    max_size=4,
+).map("".join)
+LINE_FILLING = st.sampled_from(("", "a", "b", "/", "-", "rm", "..", "*", "é", ":"))
+
+
+@few
+@given(meant_in_a_line())
+@example((("dd", "of=/dev/sda"), "dd of=/dev/sda"))
+@example((("git", "push", "--force=*"), "sudo git push --force=x"))
+def test_a_line_that_says_what_a_pattern_says_is_met(both: tuple[tuple[str, ...], str]) -> None:
+    pattern, line = both
+    assume(as_in_line(pattern) and not SHELL_CUTS.fullmatch(pattern[0]))
+    guard = LineGuard("p/in", (pattern,))
+    for terminal in (True, False):
+        watch = line_watch([guard], has_terminal=terminal)
+        assert met_in(watch, line.encode() + b"\n") == LineMet("p/in", "a line that was typed")
+
+
+ASKED = LineGuard("p/asks", (("rm", "-rf"),), Approval((Approvers("sre", 1),), 60.0))
+KEYS = (
+    b"ls",
+    b"rm -rf a",
+    b"rm",
+    b" ",
+    b"-rf",
+    b"\r",
+    b"\n",
+    b"\x7f",
+    b"\x1b[A",
+    b"\x1b[13u",
+    b"\t",
+    b"\\",
+    b";",
+    b"'",
+    b"!x",
+)
+
+
+def played(data: bytes, cuts: Sequence[int], *, terminal: bool) -> tuple[bytes, list[str], str]:
+    """All that goes on where people always say yes, what they are asked about, and what ended it."""
+    watch = line_watch([ASKED], has_terminal=terminal)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    passed, asked = b"", []
+    for step in (*pairwise(edges), None):
+        passing = watch.ended() if step is None else watch.typed(data[step[0] : step[1]])
+        while True:
+            if isinstance(passing.found, LineMet):
+                return passed, asked, passing.found.why
+            passed += passing.data
+            if passing.found is None:
+                break
+            if isinstance(passing.found, LineAsked):
+                asked.append(passing.found.text)
+            passing = watch.go_on()
+    return passed, asked, ""
+
+
+@few
+@given(st.lists(st.sampled_from(KEYS), max_size=12), st.lists(st.integers(0, 60)), st.booleans())
+def test_with_every_yes_all_that_was_typed_goes_on_as_it_was(
+    keys: list[bytes], cuts: list[int], terminal: bool
+) -> None:
+    data = b"".join(keys)
+    passed, asked, why = played(data, cuts, terminal=terminal)
+    assert data.startswith(passed)
+    assert passed == data or why
+    whole_passed, whole_asked, whole_why = played(data, (), terminal=terminal)
+    assert (asked, why) == (whole_asked, whole_why), "however it is cut"
+    assert whole_passed == data or whole_why
+
+
+@few
+@given(
+    st.lists(st.sampled_from([key for key in KEYS if key not in (b"\x7f", b"\\")]), max_size=12),
+    st.lists(st.integers(0, 60)),
+    st.booleans(),
+)
+def test_no_line_that_speaks_of_it_is_entered_before_a_yes(keys: list[bytes], cuts: list[int], terminal: bool) -> None:
+    data = b"".join(keys) + b"\n"
+    watch = line_watch([ASKED], has_terminal=terminal)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    passed = b""
+    for begin, end in pairwise(edges):
+        passing = watch.typed(data[begin:end])
+        while isinstance(passing.found, Unsettled):
+            passed += passing.data
+            passing = watch.go_on()
+        if passing.found is not None:
+            passed += passing.data
+            break
+        passed += passing.data
+    # Said with plain words: wherever the text stands in a line of its own, its end has not gone on.
+    for line in passed.replace(b"\x1b[13u", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]:
+        assert not re.search(rb"(?:^|[ ;])rm -rf(?: |;|$)", line)
 
 
 LINE = LineGuard("p/in", (("rm", "-rf"),))

@@ -44,8 +44,12 @@ _SPACE: Final = re.compile(r"\s+")
 _QUOTES: Final = re.compile(r"[\"'`]")
 _BETWEEN_COMMANDS: Final = re.compile(r"[\s;&|()<>{}`$=]+")
 """What a shell would end a word or a command at, or begin another one."""
-_SAID_AWAY: Final = str.maketrans("", "", "\"'\\")
-"""What a shell takes out of a word: r\\m and 'rm' are rm."""
+_SAID_AWAY: Final = str.maketrans("", "", "\"'\\\0")
+"""What a shell takes out of a word: r\\m and 'rm' are rm. bash drops a NUL, too."""
+
+
+_QUOTES_AWAY: Final = str.maketrans("", "", "\"'")
+_STARS: Final = re.compile(r"\*+")
 
 
 class CommandInvalid(ValueError):
@@ -108,6 +112,18 @@ def said(word: str) -> str:
     return word.translate(_SAID_AWAY)
 
 
+def as_in_line(pattern: Pattern) -> Pattern:
+    """The pattern as its words stand in a line that is cut by `words_of` and `said`: `of=/dev/sda` is two of them.
+    Empty where nothing of it is left.
+    """
+    rest = pattern[-1:] if pattern[-1] == REST else ()
+    # A star that is meant as one keeps its backslash; every other backslash is an escaped one, which shells take out.
+    marked = (word.replace("\\\\", "").replace("\\*", "\0") for word in pattern[: len(pattern) - len(rest)])
+    parts = (part.translate(_QUOTES_AWAY) for word in marked for part in words_of(word))
+    kept = tuple(_STARS.sub("*", part).replace("\0", "\\*") for part in parts if part)
+    return (*kept, *rest) if kept else ()
+
+
 class CommandGift:
     """The commands that a rule gives: exact."""
 
@@ -124,12 +140,15 @@ class CommandGift:
 class CommandGuard:
     """The commands that a rule guards: generous, as far as they can be seen at all."""
 
-    __slots__ = ("_by_program", "_with_wildcards")
+    __slots__ = ("_by_program", "_with_wildcards", "most_words")
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         self._by_program: Final[dict[str, list[_Guarded]]] = {}
         self._with_wildcards: Final[list[_Guarded]] = []
-        for pattern in patterns:
+        meant = dict.fromkeys(form for pattern in patterns for form in (pattern, as_in_line(pattern)) if form)
+        self.most_words: Final = max(map(len, meant), default=0)
+        """Of any of them, with what a shell would cut of their words counted one by one."""
+        for pattern in meant:
             one = _Guarded(pattern)
             if one.program is None:
                 self._with_wildcards.append(one)

@@ -15,6 +15,7 @@ from narrowgate.core.commands import (
     MOST_PATTERNS,
     CommandInvalid,
     Pattern,
+    as_in_line,
     checked_pattern,
     has_wildcard,
     pattern_of_text,
@@ -108,11 +109,14 @@ def _lines(
     named = {"deny": "lines", "approve": "asked_lines"}
     if named.keys().isdisjoint(entries) and isinstance(field.node, yaml.MappingNode):
         reader.refuse(field, "has neither deny nor approve", 'write lines: {deny: ["rm -rf", shutdown]}')
-    found: dict[str, Any] = {
-        name: tuple(pattern for _, pattern in _patterns(reader, entries[key]))
-        for key, name in named.items()
-        if key in entries
-    }
+    found: dict[str, Any] = {}
+    for key, name in named.items():
+        if key in entries:
+            patterns = _patterns(reader, entries[key])
+            for item, pattern in patterns:
+                if not as_in_line(pattern):
+                    reader.refuse(item, "is nothing but what lines are cut at", "name a program")
+            found[name] = tuple(pattern for _, pattern in patterns)
     if "approval" in entries:
         if "approve" not in entries:
             reader.refuse(entries["approval"], "is about lines that people are asked about, and there are none")

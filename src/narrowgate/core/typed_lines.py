@@ -20,7 +20,7 @@ import msgspec
 
 from narrowgate.core import edited_line
 from narrowgate.core.command_runners import may_run_others, runs_by_options
-from narrowgate.core.commands import MOST_WORDS, CommandGuard, Pattern, said, words_of
+from narrowgate.core.commands import CommandGuard, Pattern, said, words_of
 from narrowgate.core.edited_line import edited
 from narrowgate.core.line_doubts import goes_on, takes_from_history
 from narrowgate.core.policy import Approval
@@ -40,8 +40,12 @@ MOST_AGREED: Final = 64
 _NO: Final = frozenset({"0", "false"})
 """What the API server takes for a no; an empty value is a yes (k8s.io/apimachinery/pkg/runtime/conversion.go)."""
 
-_ENTERED: Final = re.compile(rb"[\r\n\x04\x0f]")
-"""What hands a line over: the line ends, ^D (what is typed is read at once), ^O (readline: run it, fetch the next)."""
+_ENTERED: Final = re.compile(rb"[\r\n\x04\x0f]|\x1b(?:OM|\[13(?:;[0-9:;]*)?u|\[27;[0-9]+;13~)")
+"""What hands a line over: the line ends, ^D (what is typed is read at once), ^O (readline: run it, fetch the next); and
+Enter as a keypad, kitty's protocol and xterm's modifyOtherKeys write it.
+"""
+_MOST_OF_A_KEY: Final = 32
+"""Bytes of such a sequence that may have been typed before its last one."""
 _LINE_ENDS: Final = (b"\r", b"\n")
 _FETCHES_NEXT: Final = b"\x0f"
 _decoder: Final = codecs.getincrementaldecoder("utf-8")
@@ -149,6 +153,8 @@ class _Guards:
         made = [(one, CommandGuard(one.patterns)) for one in guards]
         self.ending: Final = [(one, guard) for one, guard in made if one.approval is None]
         self.asking: Final = [(one, guard) for one, guard in made if one.approval is not None]
+        self.most_words: Final = max((guard.most_words for _, guard in made), default=0)
+        """Of any pattern: so far back in a line one may begin."""
         self.first: Final = guards[0].rule if guards else ""
         """Who ends the session where no rule does by itself; nobody where there are no rules."""
 
@@ -283,7 +289,7 @@ class _PipeWatch:
         since = len(self._words) - 1
         *whole, last = words_of(self._words[-1] + text)
         self._words[-1:] = [*(word for word in whole if word), last]
-        plain = [said(word) for word in self._words[max(0, since - MOST_WORDS) :]]
+        plain = [said(word) for word in self._words[max(0, since - self._guards.most_words) :]]
         asking = self._guards.asked(lambda guard: guard.stands_in(plain))
         self._asking = tuple(dict.fromkeys((*self._asking, *asking)))
         return self._guards.met(lambda guard: guard.stands_in(plain))
@@ -381,10 +387,13 @@ class _TerminalWatch:
         data, self._ahead = self._ahead, b""
         passing = bytearray()
         at = 0
-        for key in _ENTERED.finditer(data):
-            part, end = data[at : key.start()], key[0]
-            self._typed += part
-            at = key.end()
+        # A key may have begun in what has gone on already: without its last byte nothing is entered.
+        begun = self._begun()
+        for key in _ENTERED.finditer(begun + data):
+            first = max(at, key.start() - len(begun))
+            part, end = data[at:first], data[first : key.end() - len(begun)]
+            self._typed = self._typed[: len(self._typed) - max(0, len(begun) - key.start())] + part
+            at = key.end() - len(begun)
             found = self._judge(end)
             match found:
                 case None:
@@ -404,6 +413,11 @@ class _TerminalWatch:
         if len(self._typed) > LONGEST_LINE and self._guards.first:
             return Passing(found=LineMet(self._guards.first, _TOO_LONG))
         return Passing(bytes(passing + data[at:]), None, self._has_ended)
+
+    def _begun(self) -> bytes:
+        """The beginning of a sequence that is not whole, at the end of what was typed."""
+        place = self._typed.rfind(b"\x1b", -_MOST_OF_A_KEY)
+        return self._typed[place:] if place >= 0 else b""
 
     def _enter(self, end: bytes, text: str) -> None:
         """The line has gone on."""

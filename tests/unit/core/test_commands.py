@@ -10,6 +10,7 @@ from narrowgate.core.commands import (
     CommandGift,
     CommandGuard,
     CommandInvalid,
+    as_in_line,
     checked_pattern,
     has_wildcard,
     pattern_of_text,
@@ -202,3 +203,21 @@ def test_wildcards_are_told_from_stars_that_are_meant() -> None:
 def test_a_pattern_is_shown_as_it_can_be_written() -> None:
     assert shown(("cat", "/etc/*")) == "cat /etc/*"
     assert shown(("sh", "-c", "ls /")) == '[sh, -c, "ls /"]'
+
+
+@pytest.mark.parametrize(
+    ("pattern", "cut"),
+    [
+        (("dd", "of=/dev/sd*"), ("dd", "of", "/dev/sd*")),
+        (("sh", "-c", "ls /; id"), ("sh", "-c", "ls", "/", "id")),
+        (("a\\*", "b\\\\c", "**"), ("a\\*", "bc", "**")),
+        (('"x', "'y'"), ("x", "y")),
+        (("=", "**"), ()),
+        ((";",), ()),
+        (("a=*", '*"*'), ("a", "*", "*")),
+    ],
+)
+def test_patterns_are_cut_as_lines_are(pattern: tuple[str, ...], cut: tuple[str, ...]) -> None:
+    assert as_in_line(pattern) == cut
+    guard = CommandGuard([pattern])
+    assert guard.most_words >= len(cut)

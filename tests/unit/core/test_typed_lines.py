@@ -505,3 +505,36 @@ def test_job_control_and_signals_pass_by() -> None:
         if isinstance(passing.found, Unsettled):
             passing = watched.go_on()
         assert passing.found is None
+
+
+@pytest.mark.parametrize("enter", [b"\x1bOM", b"\x1b[13u", b"\x1b[13;1u", b"\x1b[27;1;13~"])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_enter_is_known_in_other_spellings(enter: bytes, size: int) -> None:
+    typed, watched = b"rm -rf /" + enter, watch()
+    found = [met(watched.typed(typed[at : at + size])) for at in range(0, len(typed), size)]
+    assert found[-1] == MET
+    assert not any(found[:-1])
+    assert UNFINISHED in why(asking().typed(typed)), "nobody knows who reads it, so nobody is asked"
+    harmless = watch()
+    passed = [harmless.typed((b"ls" + enter)[at : at + size]).data for at in range(0, 2 + len(enter), size)]
+    assert b"".join(passed) == b"ls" + enter
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line"),
+    [
+        (("dd", "of=/dev/sda"), "dd of=/dev/sda if=/dev/zero"),
+        (("of=/dev/*",), "dd of=/dev/sda"),
+        (("kubectl", "delete", "--all=true"), "kubectl delete --all=true pods"),
+        (("sh", "-c", "ls /; id"), "sh -c 'ls /; id'"),
+        (("echo", "$HOME"), "echo ${HOME}"),
+        (("rm",), "r\0m x"),
+    ],
+)
+def test_what_a_shell_cuts_words_at_is_cut_in_patterns_as_well(pattern: tuple[str, ...], line: str) -> None:
+    guards = [LineGuard("p/in", (pattern,))]
+    for terminal in (True, False):
+        for size in (1, 100):
+            watched, data = line_watch(guards, has_terminal=terminal), line.encode() + b"\n"
+            found = [met(watched.typed(data[at : at + size])) for at in range(0, len(data), size)]
+            assert any(found)
