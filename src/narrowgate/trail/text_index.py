@@ -49,6 +49,8 @@ class TextIndex:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._path = path
         self._database = database
+        self.pieces_read = 0
+        """How many pieces were read by now to see whether they hold a text."""
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -91,10 +93,14 @@ class TextIndex:
                 "WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? ORDER BY words.rowid",
                 (_matching(text), first, first + (1 << PIECE_BITS) - 1),
             )
-            hits = (_hit(content, sought) for _, content in rows)
-            return next((hit for hit in hits if hit is not None), None)
+            for _, content in rows:
+                self.pieces_read += 1
+                hit = _hit(content, sought)
+                if hit is not None:
+                    return hit
         except sqlite3.Error as error:
             raise self._unusable(error) from error
+        return None
 
     def counts(self) -> TextCounts:
         """How many recordings are in it, and how many are not."""

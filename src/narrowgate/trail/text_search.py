@@ -25,10 +25,13 @@ class FoundRequest(msgspec.Struct, frozen=True):
 class TextSearch:
     """A search for a text, for as long as its answers are read. All calls raise TextUnusable."""
 
-    def __init__(self, index: TextIndex | None, text: str) -> None:
-        """`index` is None where no text of recordings is kept, so that nothing holds it."""
+    def __init__(self, index: TextIndex | None, text: str, most_pieces: int | None = None) -> None:
+        """`index` is None where no text of recordings is kept, so that nothing holds it; `most_pieces` ends what a
+        search may cost.
+        """
         self._index = index
         self._text = text
+        self._most_pieces = most_pieces
         self._numbers = {} if index is None else dict(index.holding(text))
 
     @property
@@ -38,8 +41,8 @@ class TextSearch:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are more than those, which are not looked at."""
-        return len(self._numbers) >= MOST_RECORDINGS
+        """Whether there are more than those, or than may be read, so that not all are looked at."""
+        return len(self._numbers) >= MOST_RECORDINGS or self._is_at_its_end()
 
     def counts(self) -> TextCounts | None:
         """How many recordings were searched and how many were not; None where no text is kept."""
@@ -48,19 +51,26 @@ class TextSearch:
     def place_in(self, entry: AuditEntry) -> FoundText | None:
         """Where the recording of this request holds the text; None where it does not."""
         number = self._numbers.get(entry.audit_id)
-        return None if number is None or self._index is None else self._index.find(number, self._text)
+        if number is None or self._index is None or self._is_at_its_end():
+            return None
+        return self._index.find(number, self._text)
+
+    def _is_at_its_end(self) -> bool:
+        return (
+            self._index is not None and self._most_pieces is not None and self._index.pieces_read >= self._most_pieces
+        )
 
 
 @contextmanager
-def text_search(trail: Path, text: str) -> Iterator[TextSearch]:
-    """Search the text index in the trail's folder as it is. Raises TextUnusable; ValueError for a text that is too
-    short or too long.
+def text_search(trail: Path, text: str, most_pieces: int | None = None) -> Iterator[TextSearch]:
+    """Search the text index in the trail's folder as it is, in no more than so many pieces. Raises TextUnusable;
+    ValueError for a text that is too short or too long.
     """
     if not (trail / TEXT).exists():
         yield TextSearch(None, text)
         return
     with closing(TextIndex.open(trail)) as index:
-        yield TextSearch(index, text)
+        yield TextSearch(index, text, most_pieces)
 
 
 def with_places(found: Iterable[Found], search: TextSearch | None) -> Iterator[FoundRequest]:

@@ -45,6 +45,20 @@ def test_what_was_searched_is_counted(tmp_path: Path) -> None:
         assert search.counts() == TextCounts(searched=1)
 
 
+def test_a_search_ends_where_it_may_read_no_more_and_says_so(tmp_path: Path) -> None:
+    a_record(tmp_path)
+    for session in ("r1", "r2", "r3"):
+        put_text(tmp_path / "trail", session, "abcd bcde\n")
+    put_text(tmp_path / "trail", "r4", "abcde\n")
+    cut_off = {}
+    for most in (0, 3, 9):
+        with closing(Index.open(tmp_path / "trail")) as index, text_search(tmp_path / "trail", "abcde", most) as search:
+            index.update()
+            answers = index.search(AuditQuery(text="abcde"), SeesAll(), texts=search.sessions)
+            cut_off[most] = ([one.entry.audit_id for one in with_places(answers, search)], search.is_full)
+    assert cut_off == {0: ([], True), 3: (["r4"], True), 9: (["r4"], False)}
+
+
 def test_a_text_that_cannot_be_looked_for_is_refused(tmp_path: Path) -> None:
     put_text(tmp_path, "r1", "kernel\n")
     with pytest.raises(ValueError, match="3 to 256"), text_search(tmp_path, "ab"):

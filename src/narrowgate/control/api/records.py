@@ -30,6 +30,10 @@ from narrowgate.trail.text_search import TextSearch, text_search, with_places
 
 _LIST = "records"
 
+MOST_PIECES = 20_000
+"""Pieces of recorded text that one search reads, of 16,384 characters each: about a second of a processor, which a text
+costs whose characters stand everywhere, and never together."""
+
 _MOST_NUMBER = (1 << 63) - 1
 """No request has a higher number in the index."""
 
@@ -99,7 +103,7 @@ def list_records(parts: ApiParts, sent: Sent) -> Answered:
     query = _query(words, sent.now)
     behind = _number(read_token(asked, _LIST))
     with opened_index(parts) as (index, folder), ExitStack() as opened:
-        texts = opened.enter_context(text_search(folder, query.text)) if query.text else None
+        texts = opened.enter_context(text_search(folder, query.text, MOST_PIECES)) if query.text else None
         answers = index.search(query, sight, behind=behind, texts=None if texts is None else texts.sessions)
         found = list(itertools.islice(with_places(answers, texts), asked.limit + 1))
         lag = index.behind()
