@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ACCESS_KEY = "narrowgate-test"
 SECRET_KEY = "a secret of the tests alone"
 BUCKET = "recordings"
-START_SECONDS = 20.0
+START_SECONDS = 90.0
 
 
 class ObjectServer:

@@ -26,7 +26,7 @@ from narrowgate.core.request_info import RequestInfo
 SEED = 20261121
 ROUNDS = 400
 LEAST_READ = 0.3
-ESTABLISHED_SECONDS = 30.0
+ESTABLISHED_SECONDS = 90.0
 
 JSON, YAML, APPLY = "application/json", "application/yaml", "application/apply-patch+yaml"
 GROUP = f"{secrets.token_hex(4)}.bodies.narrowgate.dev"

@@ -29,8 +29,8 @@ from narrowgate.proxy.token_reviews import TokenReviews
 
 REPOSITORY = Path(__file__).parents[2]
 CLUSTER_SECONDS = 1200.0
-KUBECTL_SECONDS = 60.0
-CALL_SECONDS = 30.0
+KUBECTL_SECONDS = 180.0
+CALL_SECONDS = 90.0
 
 _Value = TypeVar("_Value")
 

@@ -27,7 +27,7 @@ from narrowgate.keys import Keys
 REPOSITORY = Path(__file__).parents[2]
 PLUGIN = Path(sys.executable).with_name("narrowgate-credential")
 CLUSTER_SECONDS = 1200.0
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")

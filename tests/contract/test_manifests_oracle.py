@@ -44,7 +44,7 @@ from narrowgate.core.upstream_names import impersonation_headers, upstream_group
 REPOSITORY = Path(__file__).parents[2]
 CLUSTER_SECONDS = 1200.0
 KUBECTL_SECONDS = 60.0
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 90.0
 """RBAC reaches the authorizer through informers, in a fraction of a second; a busy machine takes longer."""
 
 GATE_CLUSTER = "oracle"

@@ -38,8 +38,8 @@ CASES = 6000
 SEED = 20261121
 CONNECTIONS = 6
 CLUSTER_SECONDS = 1200.0
-ANSWER_SECONDS = 20.0
-AUDIT_SECONDS = 15.0
+ANSWER_SECONDS = 90.0
+AUDIT_SECONDS = 60.0
 # Less would mean that the agreement was bought by refusing.
 LEAST_UNDERSTOOD = 0.6
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"

@@ -33,7 +33,7 @@ from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.reviews import GrantedRule, access_review_answer, rules_intersection, rules_review_answer
 
 REPOSITORY = Path(__file__).parents[2]
-KUBECTL_SECONDS = 60.0
+KUBECTL_SECONDS = 180.0
 
 ALL_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 DOCUMENTS: dict[str, Any] = {

@@ -30,7 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.e2e.gate import Gate, GateFailure
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 
 
 def add_by_credential(gate: Gate, name: str) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from dev.cluster.processes import free_ports, port_is_free
 from tests.e2e.gate import Cluster, Finished, environment, narrowgate
 
-COMMAND_SECONDS = 90.0
+COMMAND_SECONDS = 180.0
 """A gate that starts in the background gets 30 of them by itself, and this machine may be busy."""
 
 CONFIGURATION = """\

@@ -19,7 +19,7 @@ from tests.e2e.workloads import configmap, pod, yaml_of
 
 # The first start builds Kubernetes: five minutes on two cores, more while others build.
 CLUSTER_SECONDS = 1200.0
-NAMESPACE_SECONDS = 60.0
+NAMESPACE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,8 +25,8 @@ from dev.cluster.processes import free_ports
 from tests.e2e.gate import GateFailure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 NAME = "corp"
@@ -204,7 +204,7 @@ class Dex:
 
     def _get(self, path: str) -> dict[str, Any]:
         context = ssl.create_default_context(cafile=str(self.ca))
-        with urllib.request.urlopen(f"{self.origin}{path}", timeout=5, context=context) as answer:
+        with urllib.request.urlopen(f"{self.origin}{path}", timeout=30, context=context) as answer:
             document: dict[str, Any] = json.load(answer)
             return document
 

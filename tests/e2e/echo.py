@@ -26,6 +26,8 @@ TOKEN = "the-credential-that-no-agent-may-see"
 RULES_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 ELSEWHERE = "https://elsewhere.invalid/stolen"
 STOP_SECONDS = 5.0
+# Longer than any test takes: what a patient answer waits for comes from the test.
+PATIENT_SECONDS = 90.0
 LINE_SECONDS = 0.1
 
 # A watch that begins as a list (KEP-3157): the objects, and the bookmark that says that these were all.
@@ -326,7 +328,7 @@ def _chunked(_echo: Echo, stream: Stream, _request: Received) -> bool:
 
 def _patient(echo: Echo, stream: Stream, _request: Received) -> bool:
     """An answer that comes when the test says so."""
-    echo.go_on.wait(STOP_SECONDS)
+    echo.go_on.wait(PATIENT_SECONDS)
     stream.answer(200, {"kind": "Echo", "after": "patience"})
     return True
 

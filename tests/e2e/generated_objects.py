@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 120.0
 DEPTH_LIMIT = 9
 """Levels of an object: schemas of schemas have no end."""
 TRIES = 30

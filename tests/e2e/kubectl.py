@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 # Pods of the test cluster start in two or three seconds; rollouts take several of them.
-CALL_SECONDS = 120.0
+CALL_SECONDS = 300.0
 
 WEBSOCKETS: Mapping[str, str] = {}
 SPDY: Mapping[str, str] = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}

@@ -26,7 +26,7 @@ from dev.cluster.processes import free_ports
 from tests.e2e.gate import Agent, Gate, GateFailure
 
 CLIENT_ID = "narrowgate-cli"
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 GRANT = "urn:ietf:params:oauth:grant-type:"
 
 

@@ -20,7 +20,7 @@ from tests.e2e.gate import Cluster, Finished, GateFailure, environment, narrowga
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.signing_in import SignInGate
 
-LOGIN_SECONDS = 60.0
+LOGIN_SECONDS = 180.0
 LINES_BEFORE_THE_ADDRESS = 10
 
 

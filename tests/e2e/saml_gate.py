@@ -55,7 +55,7 @@ class SAMLGate:
         """What the gate says of itself to that provider."""
         context = ssl.create_default_context(cafile=str(self.ca))
         address = f"{self.url}/sign-in/saml/{provider}/metadata"
-        with urllib.request.urlopen(address, timeout=5, context=context) as answer:
+        with urllib.request.urlopen(address, timeout=30, context=context) as answer:
             content: bytes = answer.read()
             return content
 

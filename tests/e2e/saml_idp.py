@@ -32,8 +32,8 @@ from tests.e2e.dex import PASSWORD, PEOPLE, Person
 from tests.e2e.gate import GateFailure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 NAME = "corp"
@@ -170,7 +170,7 @@ class SAMLProvider:
     def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
         context = ssl.create_default_context(cafile=str(self.ca))
         request = urllib.request.Request(f"{self.origin}{path}", data=body, method=method)
-        with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             content: bytes = answer.read()
             return content
 

@@ -40,7 +40,9 @@ class SignInGate:
         """A request to the control port with exactly these headers, `Host` among them where it is given."""
         given = dict(headers or {})
         context = ssl.create_default_context(cafile=str(self.ca))
-        connection = http.client.HTTPSConnection("127.0.0.1", self.gate.control_port, context=context, timeout=30)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.gate.control_port, context=context, timeout=PAGE_MILLISECONDS / 1000
+        )
         try:
             connection.putrequest(method, target, skip_host="Host" in given, skip_accept_encoding=True)
             for name, value in given.items():

@@ -16,7 +16,7 @@ from tests.e2e.echo import Echo, Received, Stream, content_type_of, discovery
 LARGE_BYTES = 26 * 1024 * 1024
 """As much as a list of 5,000 pods in JSON."""
 PIECE = 64 * 1024
-HOLD_SECONDS = 60.0
+HOLD_SECONDS = 180.0
 """Longer than any test takes; a held answer comes then at the latest."""
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from tests.e2e.kubectl import Kubectl
 
 # A program that says nothing for that long is broken.
-SILENCE_SECONDS = 30.0
+SILENCE_SECONDS = 120.0
 MEBIBYTE = 1 << 20
 TERMINAL_ROWS, TERMINAL_COLUMNS = 33, 101
 

@@ -16,7 +16,7 @@ from tests.e2e.command_line import Shell, one_line, three_ports
 from tests.e2e.gate import Cluster, environment, narrowgate
 from tests.e2e.kubectl import Kubectl
 
-GONE_SECONDS = 30.0
+GONE_SECONDS = 90.0
 
 
 @pytest.fixture

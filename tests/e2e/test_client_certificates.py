@@ -16,7 +16,7 @@ from tests.signed_certificates import Authority, Made
 
 PROD, LEGACY = Authority("prod agents"), Authority("legacy agents")
 BOT = "spiffe://prod.corp/ns/ci/sa/bot"
-GONE_SECONDS = 20.0
+GONE_SECONDS = 90.0
 
 
 def client(authority: Authority, *uris: str, names: tuple[str, ...] = ()) -> Made:

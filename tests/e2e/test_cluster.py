@@ -21,8 +21,8 @@ PROGRAM = REPOSITORY / "dev" / "cluster" / "cluster.py"
 DIRECTORY = REPOSITORY / ".cluster"
 # The very first start builds Kubernetes, which takes minutes; every later one takes seconds.
 UP_SECONDS = 1800
-POD_SECONDS = 60
-AUDIT_SECONDS = 10
+POD_SECONDS = 120
+AUDIT_SECONDS = 60
 
 Kubectl = Callable[..., str]
 

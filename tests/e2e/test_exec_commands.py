@@ -16,7 +16,7 @@ from tests.e2e.terminal import Terminal, eventually
 from tests.e2e.workloads import container, pod, yaml_of
 
 READY_SECONDS = 90
-SOON_SECONDS = 20.0
+SOON_SECONDS = 90.0
 INTO = "pods/exec pods/attach pods/ephemeralcontainers"
 COMMANDS = ["ls *", "cat /etc/*", ["sh", "-c", "echo spelled; echo out"], "echo **"]
 

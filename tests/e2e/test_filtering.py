@@ -26,7 +26,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 VERBS = "get list watch"
 OBJECTS = ("alpha", "beta", "shared")
-WATCHED_SECONDS = 20.0
+WATCHED_SECONDS = 90.0
 
 
 class Scene(NamedTuple):

@@ -20,8 +20,8 @@ from tests.oidc_issuer import Issuer, ec_key, signed
 
 WATCH_SECONDS = 8
 """How long a token lives with which a watch begins: kubectl needs some two seconds until it watches."""
-ENDS_SECONDS = 40.0
-ROTATION_SECONDS = 30.0
+ENDS_SECONDS = 90.0
+ROTATION_SECONDS = 90.0
 """The gate asks for keys again ten seconds after it did last, and a busy machine takes its time."""
 
 READ = [{"id": "read", "effect": "allow", "verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["*"],

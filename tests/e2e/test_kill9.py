@@ -26,7 +26,7 @@ ROUNDS = 20
 READERS, WRITERS, WATCHERS = 3, 2, 2
 # How much load a round has before the gate is killed: by requests, not by time, so that every round has some.
 LEAST_REQUESTS, MOST_REQUESTS = 20, 200
-LOAD_SECONDS = 60.0
+LOAD_SECONDS = 180.0
 # A data folder of this size holds the store, the keys and a few thousand entries.
 DISK_MEGABYTES = 6
 UNTIL_FULL = 3000

@@ -74,7 +74,7 @@ class Hearing(NamedTuple):
             "X-Slack-Signature": f"v0={signature}",
         }
         context = ssl.create_default_context(cafile=str(self.team.running.ca))
-        gate = http.client.HTTPSConnection("127.0.0.1", self.team.gate.control_port, context=context, timeout=30)
+        gate = http.client.HTTPSConnection("127.0.0.1", self.team.gate.control_port, context=context, timeout=90)
         try:
             gate.request("POST", "/integrations/slack", body, headers)
             return gate.getresponse().status

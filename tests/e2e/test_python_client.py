@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 READY_SECONDS = 90
-STREAM_SECONDS = 30
+STREAM_SECONDS = 120
 
 
 @pytest.fixture(scope="module")

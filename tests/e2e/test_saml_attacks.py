@@ -92,7 +92,7 @@ def posted(signing_in: SAMLGate, form: Form, page: Page | None = None) -> Posted
     }
     address = urlsplit(signing_in.url)
     context = ssl.create_default_context(cafile=str(signing_in.ca))
-    connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=context, timeout=30)
+    connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=context, timeout=90)
     try:
         connection.request("POST", ACS, urlencode(form), {name: value for name, value in headers.items() if value})
         answer = connection.getresponse()

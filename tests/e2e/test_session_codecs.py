@@ -35,7 +35,7 @@ from narrowgate.wire.stream_events import (
 )
 
 READY_SECONDS = 90
-FORWARDING_SECONDS = 20.0
+FORWARDING_SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.e2e.workloads import pod, yaml_of
 from narrowgate.wire.stream_events import Channel, ChannelData, Direction, PortData, PortError, PortOpened
 
 READY_SECONDS = 90
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 90.0
 ERROR = 3
 """The number of the channel that says how it ended."""
 

@@ -10,7 +10,7 @@ from tests.e2e.dex import ALICE
 from tests.e2e.echo import Echo
 from tests.e2e.signing_in import SignInGate, session_cookie, sign_in_gate
 
-LIFETIME_SECONDS = 8
+LIFETIME_SECONDS = 30
 """Long enough to sign in on a busy machine, short enough to be waited for."""
 
 

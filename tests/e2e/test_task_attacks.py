@@ -264,7 +264,7 @@ def test_an_id_that_is_somebody_elses_and_one_that_is_nobodys_get_the_same_answe
 def _calls(gate: Gate) -> list[tuple[str, str]]:
     """Every call of the gate's own API, as it describes itself."""
     context = ssl.create_default_context(cafile=str(authority_of(gate)))
-    with urllib.request.urlopen(f"{control_url(gate)}/api/v1/openapi.json", timeout=30, context=context) as answer:
+    with urllib.request.urlopen(f"{control_url(gate)}/api/v1/openapi.json", timeout=90, context=context) as answer:
         document: dict[str, Any] = json.load(answer)
     return [
         (method.upper(), path.removeprefix("/api/v1"))

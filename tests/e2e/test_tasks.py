@@ -219,7 +219,7 @@ def _exchanged(gate: Gate, credential: str) -> int:
     context = ssl.create_default_context(cafile=str(authority_of(gate)))
     try:
         with urllib.request.urlopen(
-            f"{control_url(gate)}/oauth/token", urllib.parse.urlencode(fields).encode(), timeout=30, context=context
+            f"{control_url(gate)}/oauth/token", urllib.parse.urlencode(fields).encode(), timeout=90, context=context
         ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:

@@ -18,7 +18,7 @@ import yaml
 from tests.e2e.gate import Agent, Cluster, Gate
 from tests.e2e.kubectl import Kubectl
 
-AUDIT_SECONDS = 20.0
+AUDIT_SECONDS = 90.0
 READS: list[dict[str, Any]] = [
     {"id": "maps", "effect": "allow", "verbs": ["get", "list", "create", "delete"], "apiGroups": [""],
      "resources": ["configmaps"], "namespaces": ["NAMESPACE"]},

@@ -16,7 +16,9 @@ from tests.e2e.gate import ALLOW_ALL_RULES, Agent, Gate
 from tests.e2e.wire import Connection, ConnectionEnded, Response
 
 TARGET = "/api/v1/namespaces/d/configmaps"
-END_SECONDS = 20.0
+END_SECONDS = 90.0
+# Of these the tests of an end take a part; what would never end is cut after all of them.
+DRAIN_SECONDS = 20
 # Connections are spread over processes by the kernel: with so many, no process is left without one.
 MANY = 24
 
@@ -32,7 +34,9 @@ def own_echo(tmp_path: Path) -> Iterator[Echo]:
 @pytest.fixture
 def own_gate(own_echo: Echo, tmp_path: Path) -> Iterator[Gate]:
     """A gate of this test's own, which may be ended."""
-    gate = Gate(tmp_path / "gate", [own_echo.cluster("echo")])
+    # What runs when it is told to end may finish, and the tests look around meanwhile.
+    limits = {"drainTimeout": f"{DRAIN_SECONDS}s"}
+    gate = Gate(tmp_path / "gate", [own_echo.cluster("echo")], {"limits": limits})
     gate.agent("all", ALLOW_ALL_RULES, cluster="echo")
     gate.start()
     yield gate

@@ -27,7 +27,7 @@ TUNNEL = {**WEBSOCKET, "Sec-WebSocket-Protocol": "SPDY/3.1+portforward.k8s.io"}
 SPDY = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"}
 FORWARD = {**SPDY, "X-Stream-Protocol-Version": "portforward.k8s.io"}
 LARGE = 4 << 20
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 90.0
 
 SWITCHES = (
     ("GET", "exec", WEBSOCKET),

@@ -32,7 +32,9 @@ def stub(tmp_path: Path) -> Iterator[Stub]:
 @pytest.fixture
 def gate(stub: Stub, tmp_path: Path) -> Iterator[Gate]:
     """Two workers in front of the stub."""
-    gate = Gate(tmp_path / "gate", [stub.cluster("dev")], {"workers": 2})
+    # What runs when it is told to end may finish, and the tests look around meanwhile.
+    settings = {"workers": 2, "limits": {"drainTimeout": "60s"}}
+    gate = Gate(tmp_path / "gate", [stub.cluster("dev")], settings)
     gate.agent("all", ALLOW_ALL_RULES)
     gate.start()
     # The first says that the gate is ready; the second may still be on its way.

@@ -25,7 +25,7 @@ STDIN, STDOUT, ERROR = 0, 1, 3
 BINARY, CLOSE = 2, 8
 SUCCESS = b'{"metadata":{},"status":"Success"}'
 PIECE = 16 * 1024
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which something that should happen counts as never happening."""
 
 
