@@ -83,13 +83,12 @@ class Authors:
         )
 
 
-class _Known(msgspec.Struct):
-    """What became of one identity and its placement, until one of them ends."""
+class _Known(NamedTuple):
+    """What became of one identity."""
 
-    who: Identity
-    placement: Placement
     answer: Identity | Rejected
     until: float
+    """Unix seconds at which one of those behind it ends."""
 
 
 class PlacedWorkloads:
@@ -103,12 +102,22 @@ class PlacedWorkloads:
         self._lineage = lineage
         self._authors = authors
         self._longest = longest_chain
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[Identity, _Known] = {}
+        """Whoever adds to what is known of a pod makes a new snapshot, and so a new one of these."""
 
     async def authenticate(self, presented: Presented, now: float) -> Answer:
         """See the port."""
         answer = await self._accounts.authenticate(presented, now)
-        if not isinstance(answer, Identity) or not self._lineage.covers(answer.cluster):
+        if not isinstance(answer, Identity):
+            return answer
+        known = self._known.get(answer)
+        # Written so that a time that is no number (NaN) finds nothing.
+        if known is not None and now < known.until:
+            return known.answer
+        return await self._looked_up(answer, now)
+
+    async def _looked_up(self, answer: Identity, now: float) -> Answer:
+        if not self._lineage.covers(answer.cluster):
             return answer
         claims = dict(answer.claims)
         uid = claims.get(POD_UID, "")
@@ -127,16 +136,10 @@ class PlacedWorkloads:
 
     def in_chain(self, who: Identity, placement: Placement, now: float) -> Identity | Rejected:
         """The workload with those it speaks for, at `now` (Unix seconds)."""
-        if not placement.authors:
-            return who
-        key = (placement.cluster, placement.uid)
-        known = self._known.get(key)
-        if known is not None and known.who is who and known.placement is placement and now < known.until:
-            return known.answer
         found, until = self._placed(who, placement, now)
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        self._known[key] = _Known(who, placement, found, until)
+        self._known[who] = _Known(found, until)
         return found
 
     def _placed(self, who: Identity, placement: Placement, now: float) -> tuple[Identity | Rejected, float]:

@@ -18,7 +18,7 @@ import msgspec
 
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.discovery import ResourceType
-from narrowgate.core.lineage import Author, Owner, Placement, Sighted, qualified
+from narrowgate.core.lineage import AFTER_SECONDS, Author, Owner, Placement, Sighted, qualified
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.store.port import Lineage as KeptLineage
@@ -203,12 +203,21 @@ class Lineage:
     async def _found(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:
         kept = await asyncio.to_thread(self._kept.get, cluster, uid)
         if kept is not None and kept.is_settled:
-            return kept
+            return await asyncio.to_thread(self._with_lost_writes, kept)
         async with self._room[cluster]:
             seen = await self._read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
             if seen is None or seen.uid != uid:
                 return kept
             return await self.settle(cluster, seen, keeps_all=True)
+
+    def _with_lost_writes(self, kept: Placement) -> Placement:
+        """With the authors of changes of which nobody knows whether they were made."""
+        writes = self._kept.pending(kept.cluster, kept.resource, kept.namespace)
+        lost = [write for write in writes if write.may_have_changed(kept)]
+        grown = kept.grown(write.author for write in lost)
+        # What is under way right now will be answered, and may be refused.
+        answered_by = time.time() - AFTER_SECONDS
+        return self._kept.add(grown) if any(write.at < answered_by for write in lost) else grown
 
     async def _of_owner(self, cluster: str, namespace: str, owner: Owner, level: int) -> tuple[Author, ...]:
         """Who made what owns an object, and what owns that, as far as it was ever seen."""

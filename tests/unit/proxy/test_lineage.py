@@ -93,6 +93,38 @@ def test_a_change_of_which_nobody_knows_counts_for_pods_made_afterwards(store: S
     assert settled(store, pod("p1", owner("r1"))).authors == (BOT, OTHER)
 
 
+def test_a_change_of_a_running_pod_of_which_nobody_knows_counts_for_that_pod(store: SQLiteStore) -> None:
+    store.lineage.add(kept("one", OTHER))
+    store.lineage.begin(pending("one", is_create=False))
+
+    async def placed() -> tuple[Placement | None, Placement | None]:
+        lineage = Lineage(store.lineage, {})
+        return await lineage.placed("dev", "ci", "one", "one"), lineage.known("dev", "one")
+
+    found, known = asyncio.run(placed())
+    assert found is not None
+    assert found == known == store.lineage.get("dev", "one")
+    assert found.authors == (BOT, OTHER)
+
+
+def test_what_others_add_to_a_pod_is_heard(store: SQLiteStore) -> None:
+    store.lineage.add(kept("one", BOT))
+
+    async def look() -> list[Placement | None]:
+        lineage = Lineage(store.lineage, {})
+        lineage.hear()
+        await lineage.placed("dev", "ci", "one", "one")
+        store.lineage.add(kept("one", OTHER))
+        before = lineage.known("dev", "one")
+        lineage.hear()
+        return [before, lineage.known("dev", "one"), await lineage.placed("dev", "ci", "one", "one")]
+
+    before, forgotten, after = asyncio.run(look())
+    assert before is not None
+    assert after is not None
+    assert (before.authors, forgotten, after.authors) == ((BOT,), None, (BOT, OTHER))
+
+
 def test_owners_that_form_a_ring_end_the_walk(store: SQLiteStore) -> None:
     store.lineage.add(kept("r1", BOT, owners=("r2",)))
     store.lineage.add(kept("r2", OTHER, owners=("r1",)))
