@@ -14,7 +14,8 @@ from tests.e2e.placed_pods import Place, Pod, placed_gate, pod_template, workloa
 
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, direct: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with placed_gate(cluster, direct, tmp_path_factory.mktemp("attacks")) as found:
+    # Two processes: a pod that is made through one of them calls the other one as well.
+    with placed_gate(cluster, direct, tmp_path_factory.mktemp("attacks"), workers=2) as found:
         yield found
 
 
