@@ -1,0 +1,159 @@
+"""What is looked at before a request about pods is judged, and what then becomes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.proxy.loopback import PODS, POLICY, Message, Peer, Play, Script, api_server, gate, request, run
+
+JSON = "Content-Type: application/json"
+MERGE = "Content-Type: application/merge-patch+json"
+AGENTS = POLICY.replace(", pods: {strongerAccounts: allow}", "")
+GETS_SECRETS = {"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}
+SECRETS_ROLE = {"metadata": {"name": "r", "namespace": "ci"}, "rules": [GETS_SECRETS]}
+BINDING = {
+    "metadata": {"name": "b", "namespace": "ci"},
+    "roleRef": {"kind": "Role", "name": "r"},
+    "subjects": [{"kind": "ServiceAccount", "name": "strong", "namespace": "ci"}],
+}
+USES = """    - {id: accounts, effect: allow, verbs: [use], apiGroups: [""], resources: [serviceaccounts],
+       namespaces: [ci]}
+"""
+
+
+def pod(account: str, *, token: bool = True, **spec: Any) -> dict[str, Any]:
+    source = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    volumes = [{"name": "t", **source}] if token else []
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "resourceVersion": "1"},
+        "spec": {
+            "serviceAccountName": account,
+            "containers": [{"name": "c", "image": "i"}],
+            "volumes": volumes,
+            **spec,
+        },
+    }
+
+
+def cluster_with(there: dict[str, Any] | None, status: int = 200) -> Play:
+    """An API server with one Role, one binding, and this pod."""
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        while True:
+            message = await script.take(peer)
+            code, body = 200, json.dumps({"kind": "List", "metadata": {}, "items": []}).encode()
+            if "/rolebindings?" in message.target:
+                body = json.dumps({"kind": "List", "metadata": {}, "items": [BINDING]}).encode()
+            elif "/roles?" in message.target:
+                body = json.dumps({"kind": "List", "metadata": {}, "items": [SECRETS_ROLE]}).encode()
+            elif "rbac" not in message.target:
+                code = status if message.method == "GET" and there is not None else 404 if there is None else 200
+                code = 201 if message.method == "POST" else code
+                body = json.dumps(there or {}).encode()
+            await peer.send(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (code, len(body), body))
+
+    return play
+
+
+def sent(folder: Path, asked: bytes, play: Play, policy: str) -> tuple[Message, list[Message]]:
+    async def main() -> tuple[Message, list[Message]]:
+        async with api_server(folder, play) as server, gate(folder, server) as made:
+            await made.change_policy(policy)
+            client = await made.client()
+            await client.send(asked)
+            answer = await client.message()
+            await client.close()
+            return answer, [one for one in server.received if "rbac" not in one.target]
+
+    return run(main())
+
+
+def body_of(message: Message) -> Any:
+    return json.loads(message.body)
+
+
+def test_a_pod_of_a_stronger_account_does_not_reach_the_cluster(tmp_path: Path) -> None:
+    asked = request("POST", PODS, json.dumps(pod("strong", token=False)).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), AGENTS + USES)
+    assert answer.status == 403
+    assert "service account ci/strong may also get secrets in ci (RoleBinding ci/b)" in body_of(answer)["message"]
+    assert received == []
+
+
+def test_a_pod_of_a_weak_account_does(tmp_path: Path) -> None:
+    asked = request("POST", PODS, json.dumps(pod("weak", token=False)).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), AGENTS + USES)
+    assert answer.status == 201
+    assert [one.method for one in received] == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "code"),
+    [
+        (pod("strong"), 200, 403),
+        (pod("strong", token=False), 200, 200),
+        (pod("weak"), 200, 200),
+        (pod("weak"), 500, 403),
+    ],
+)
+def test_a_patch_of_a_pod_is_judged_by_what_the_pod_runs_as(
+    there: dict[str, Any], status: int, code: int, tmp_path: Path
+) -> None:
+    patch = {"spec": {"containers": [{"name": "c", "image": "evil"}]}}
+    asked = request("PATCH", f"{PODS}/p", json.dumps(patch).encode(), MERGE)
+    # A pod keeps its account whether it has its token mounted or not: what is written counts, not what is there.
+    code = 403 if there["spec"]["serviceAccountName"] == "strong" else code
+    answer, received = sent(tmp_path, asked, cluster_with(there, status), AGENTS + USES)
+    assert answer.status == code
+    assert ("PATCH" in [one.method for one in received]) is (code == 200)
+
+
+def test_a_label_is_nobodys_account(tmp_path: Path) -> None:
+    asked = request("PATCH", f"{PODS}/p", b'{"metadata":{"labels":{"a":"b"}}}', MERGE)
+    answer, received = sent(tmp_path, asked, cluster_with(pod("strong")), AGENTS + USES)
+    assert answer.status == 200
+    assert [one.method for one in received] == ["PATCH"]
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "refused"),
+    [
+        (pod("strong"), 200, "service account ci/strong may also"),
+        (pod("weak"), 500, "answers 500"),
+        (pod("strong", token=False), 200, ""),
+        (pod("weak"), 200, ""),
+    ],
+)
+def test_who_gets_into_a_pod_gets_at_its_token(
+    there: dict[str, Any], status: int, refused: str, tmp_path: Path
+) -> None:
+    asked = request("POST", f"{PODS}/p/exec?command=id&stdout=true", b"", JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(there, status), AGENTS)
+    assert ("POST" in [one.method for one in received]) is (not refused)
+    assert (refused in body_of(answer)["message"]) if refused else answer.status == 201
+
+
+def test_what_a_rule_mends_is_sent_mended_and_told(tmp_path: Path) -> None:
+    mends = AGENTS.replace("mountedSecrets: mask", "mountedSecrets: mask, pods: {automountToken: mend}")
+    asked = request("POST", PODS, json.dumps(pod("weak", token=False)).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), mends + USES)
+    assert answer.status == 201
+    assert body_of(received[0])["spec"]["automountServiceAccountToken"] is False
+    assert "automountServiceAccountToken: false was set" in answer.fields["warning"]
+
+
+def test_an_update_that_changes_nothing_of_what_runs_passes(tmp_path: Path) -> None:
+    there = pod("strong", token=False)
+    same = {**there, "metadata": {"name": "p", "labels": {"a": "b"}}}
+    other = {**there, "spec": {**there["spec"], "hostname": "x"}}
+    for document, code in ((same, 200), (other, 403)):
+        asked = request("PUT", f"{PODS}/p", json.dumps(document).encode(), JSON)
+        own = tmp_path / str(code)
+        own.mkdir()
+        answer, _ = sent(own, asked, cluster_with(there), AGENTS + USES)
+        assert answer.status == code
