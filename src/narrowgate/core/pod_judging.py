@@ -184,6 +184,9 @@ def _foreign_images(pods: PodRules, template: Template) -> list[str]:
 
 def _beyond(seen: PodsSeen, holder: Holder, what: Intent) -> str:
     """What the pods' accounts may do that the member may not, in words; empty where there is nothing."""
+    if holder.holds_everything(what):
+        # Then nobody has looked, since no account can do more.
+        return ""
     if seen.unknown:
         return f"the accounts of the pods are not known: {seen.unknown}"
     for account in seen.accounts:

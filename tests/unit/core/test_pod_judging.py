@@ -16,7 +16,7 @@ from narrowgate.core.matching import question_of
 from narrowgate.core.pod_judging import MIRROR, is_about_pods, minds_accounts, minds_templates
 from narrowgate.core.pod_rules import Action, Level, PodRules
 from narrowgate.core.pods_seen import AccountSeen, PodsSeen, Template
-from narrowgate.core.policy import Rule
+from narrowgate.core.policy import Reveal, Rule
 from narrowgate.core.rights import Right
 from narrowgate.core.rulebook import compile_policies
 
@@ -94,6 +94,14 @@ def test_what_is_not_known_is_refused_for_whoever_minds() -> None:
         assert isinstance(refused, Deny)
         assert "not known: " in refused.message
         assert isinstance(found(what, writes(PodRules(stronger_accounts=Action.ALLOW))), Allow)
+
+
+def test_who_may_do_everything_is_exceeded_by_no_account_that_nobody_has_looked_at() -> None:
+    everything = rule("allow", "*", "*", namespaces="*", groups="*", id="all")
+    paths = rule("allow", "*", urls="*", id="paths")
+    all_shown = Reveal(id="shown", api_groups=("*",), resources=("*",))
+    made = msgspec.structs.replace(policy(everything, paths), reveals=(all_shown,))
+    assert isinstance(answer(makes(unknown="nobody has looked"), made), Allow)
 
 
 def test_where_nobody_has_looked_nothing_is_said() -> None:
