@@ -34,7 +34,7 @@ from tests.e2e.wire import ConnectionEnded
 from tests.e2e.workloads import pod, yaml_of
 
 from narrowgate.core.recording import BodyData, Kind, PortCounted
-from narrowgate.core.stream_events import Channel, Direction, PortClosed, PortData, PortOpened
+from narrowgate.core.stream_events import Channel, ChannelData, Direction, PortClosed, PortData, PortOpened
 from narrowgate.recordings.errors import RecordingDamaged, RecordingKeyMissing
 from narrowgate.recordings.reading import open_file
 from narrowgate.recordings.sealing import RecordingKey
@@ -52,6 +52,9 @@ pytestmark = [
 
 READY_SECONDS = 90
 READING_SECONDS = 1.0
+MICROSECONDS = 1_000_000
+CLOCK_SECONDS = 0.05
+"""How far a time in a recording may be from what it was: its clock is set once, at the beginning."""
 COMMANDS = 50
 MUCH = 24 * MEBIBYTE
 SECRET = "frobozz-magic-cave-company"
@@ -199,6 +202,31 @@ def test_a_terminal_is_one_where_the_cluster_makes_one(
     assert has_terminal is (said != "tty=False")
     assert found.header.tty is has_terminal
     assert found.bytes_of(Channel.STDIN) == (b"" if has_terminal else b"hello\n")
+
+
+def test_each_piece_bears_the_time_at_which_it_passed(here: Kubectl, shelf: Shelf) -> None:
+    """By the client's own clock: after it was said, and before its answer was heard."""
+    process = here.start("exec", "-i", "shell", "--", "sh", "-c", "while read l; do echo got $l; done",
+                         stdin=subprocess.PIPE)  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    said, heard = [], []
+    for number in range(COMMANDS):
+        said.append(time.time())
+        process.stdin.write(b"%d\n" % number)
+        process.stdin.flush()
+        assert process.stdout.readline() == b"got %d\n" % number
+        heard.append(time.time())
+    process.communicate(timeout=SILENCE_SECONDS)
+    found = shelf.next()
+    passed: dict[Channel, list[float]] = {Channel.STDIN: [], Channel.STDOUT: []}
+    for entry in found.entries:
+        if isinstance(entry.what, ChannelData) and entry.what.channel in passed:
+            at = (found.header.began + entry.at) / MICROSECONDS
+            passed[entry.what.channel] += [at] * entry.what.data.count(b"\n")
+    assert [len(times) for times in passed.values()] == [COMMANDS, COMMANDS]
+    for asked_at, in_at, out_at, heard_at in zip(said, *passed.values(), heard, strict=True):
+        assert asked_at - CLOCK_SECONDS <= in_at <= out_at <= heard_at + CLOCK_SECONDS
 
 
 def test_a_process_that_cannot_start_is_told_with_the_reason(here: Kubectl, shelf: Shelf) -> None:
