@@ -24,10 +24,13 @@ from tests.unit.proxy.loopback import (
     ok,
     request,
     run,
+    until,
 )
+from tests.unit.wire.protobuf_by_hand import envelope, field, metadata
 
 from narrowgate.core.audit import OBJECT_LIMIT, Level
 from narrowgate.core.body_levels import BodyLevels, BodyRule
+from narrowgate.core.discovery import Discovery, ResourceType
 from narrowgate.core.recording import BodyData, Noted
 from narrowgate.core.stream_events import Direction
 from narrowgate.proxy.kept_bodies import BODY_LIMIT, encoded
@@ -37,6 +40,10 @@ from narrowgate.recordings.spool import Spool
 
 ALL = BodyRule(level=Level.REQUEST_RESPONSE)
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+REVIEWS = ResourceType(
+    group="authentication.k8s.io", version="v1", resource="selfsubjectreviews", kind="", namespaced=False,
+    verbs=("create",), subresources={},
+)  # fmt: skip
 
 
 def answering(body: bytes, headers: bytes = b"") -> Callable[[Script, Peer, int], Awaitable[None]]:
@@ -207,6 +214,89 @@ def test_of_what_is_longer_than_the_limit_the_beginning_is_kept_and_all_of_it_pa
     assert BODY_LIMIT // 2 < len(data) <= BODY_LIMIT
     assert any(isinstance(what, Noted) and "is not kept" in what.text for what in recorded)
     assert seen.events[-1]["annotations"]["narrowgate.dev/decision"] == "allow"
+
+
+PLANTED = "planted-77"
+IN_PROTOBUF = metadata("p") + field(2, field(2, field(1, "c") + field(7, field(1, "DB_PASSWORD") + field(2, PLANTED))))
+
+
+def in_protobuf(body: bytes) -> Callable[[Script, Peer, int], Awaitable[None]]:
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        while True:
+            await script.take(peer)
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {len(body)}\r\n\r\n"
+            await peer.send(head.encode() + body)
+
+    return play
+
+
+def test_objects_in_protobuf_are_kept_as_json_both_ways(tmp_path: Path) -> None:
+    whole = envelope(IN_PROTOBUF, "Pod")
+    sent = request("POST", PODS, whole, f"Content-Type: {PROTOBUF}", f"Accept: {PROTOBUF}")
+    seen = through(tmp_path, in_protobuf(whole), sent)
+    # Nothing is masked for this agent: it gets what came, byte for byte.
+    assert seen.answers[0].body == whole
+    for name in ("requestObject", "responseObject"):
+        (kept,) = [event[name] for event in seen.events if name in event]
+        (variable,) = kept["spec"]["containers"][0]["env"]
+        assert variable["value"].startswith("[masked:narrowgate/env:")
+    assert PLANTED not in json.dumps(seen.events)
+
+
+def test_what_no_json_stands_for_is_a_recording_masked_as_it_came(tmp_path: Path) -> None:
+    listed = envelope(field(1, b"") + field(2, IN_PROTOBUF) * 2, "PodList")
+    seen = through(tmp_path, in_protobuf(listed), request("GET", PODS, b"", f"Accept: {PROTOBUF}"))
+    assert seen.answers[0].body == listed
+    assert PLANTED not in json.dumps(seen.events)
+    recorded = seen.recorded() if list((tmp_path / "spool").rglob("*.recording")) else []
+    data = b"".join(what.data for what in recorded if isinstance(what, BodyData))
+    assert PLANTED.encode() not in data
+    kept = data or json.dumps(seen.of("ResponseStarted")[0]["responseObject"]).encode()
+    assert kept.count(b"[masked:narrowgate/env:") == 2
+
+
+def test_what_the_gate_answers_itself_is_kept_too(tmp_path: Path) -> None:
+    target = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    review = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
+
+    def know(made: InProcess) -> None:
+        made.cluster.discovery = Discovery((REVIEWS,))
+
+    seen = through(tmp_path, answering(b"{}"), request("POST", target, review, JSON), before=know)
+    assert seen.answers[0].status == 201
+    assert seen.asked == []
+    (kept,) = [event["responseObject"] for event in seen.events if "responseObject" in event]
+    assert kept == json.loads(seen.answers[0].body)
+
+
+def test_an_answer_without_a_body_has_none_to_keep(tmp_path: Path) -> None:
+    async def main() -> list[dict[str, Any]]:
+        kept = Kept(BodyLevels((ALL,)), recorder_in(tmp_path))
+        async with api_server(tmp_path, answering(b"")) as server, gate(tmp_path, server, kept=kept) as made:
+            client = await made.client()
+            await client.send(request("HEAD", PODS + "/p"))
+            assert (await client.message(bodiless=True)).status == 200
+            await client.send(request("GET", PODS + "/p"))
+            assert (await client.message()).body == b""
+            await client.close()
+            await until(lambda: len([e for e in made.events() if e["stage"] == "ResponseComplete"]) == 2)
+        await kept_recorder(kept).close()
+        return made.events()
+
+    assert [event["stage"] for event in run(main())] == ["RequestReceived", "ResponseComplete"] * 2
+
+
+def test_an_answer_that_breaks_off_while_it_is_held_becomes_a_status(tmp_path: Path) -> None:
+    async def broken(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        peer.cut()
+
+    seen = through(tmp_path, broken, request("GET", PODS + "/p"))
+    assert seen.answers[0].status == 502
+    assert json.loads(seen.answers[0].body)["kind"] == "Status"
+    assert seen.of("ResponseStarted") == []
+    assert seen.events[-1]["annotations"]["narrowgate.dev/decision"] == "error"
 
 
 def test_what_was_refused_is_kept_as_it_was_tried(tmp_path: Path) -> None:
