@@ -226,6 +226,8 @@ class Pipeline:
 
     def _keeps_read(self, exchange: Exchange) -> bool:
         """Whether an allowed read leaves an entry: the level of its own says so before what is said of all."""
+        if self._bodies is None:
+            return self._keeps_reads
         match exchange.level:
             case Level.NONE:
                 return False
