@@ -10,14 +10,14 @@ from tests.deciding import agent, answer, asks, person, policy, rule, uses
 
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
-from narrowgate.core.entering import entries_of, pod_seen
+from narrowgate.core.entering import entries_of, new_debug_containers, pod_seen
 from narrowgate.core.explain import explain
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Kind, chain_of
 from narrowgate.core.intent import Entry, Intent, PodSeen
 from narrowgate.core.judging import Evidence
 from narrowgate.core.matching import CompiledRule
-from narrowgate.core.policy import Rule
+from narrowgate.core.policy import Approval, Approvers, Rule
 from narrowgate.core.preview import could_be_entered, wants_pod
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.typed_lines import LineGuard
@@ -348,3 +348,66 @@ def test_lines_are_the_same_for_the_same_words_of_another_revision() -> None:
     assert isinstance(before, Allow)
     assert isinstance(after, Allow)
     assert before.lines == after.lines
+
+
+APPROVAL = Approval((Approvers("sre", 1),), 300.0)
+
+
+def test_lines_that_people_are_asked_about_come_with_whom_to_ask() -> None:
+    asks_about = gives(lines=(("shutdown",),), asked_lines=(("rm",),), lines_approval=APPROVAL, id="a")
+    decision = found(execs("sh"), asks_about)
+    assert isinstance(decision, Allow)
+    assert decision.lines == (LineGuard("test/a", (("shutdown",),)), LineGuard("test/a", (("rm",),), APPROVAL))
+    nobody = found(execs("sh"), gives(asked_lines=(("rm",),), id="a"))
+    assert isinstance(nobody, Allow)
+    assert nobody.lines == (LineGuard("test/a", (("rm",),)),), "what asks nobody ends the session"
+
+
+def test_other_people_to_ask_are_other_lines() -> None:
+    def lines(within: float) -> tuple[LineGuard, ...]:
+        approval = Approval((Approvers("sre", 1),), within)
+        decision = found(execs("sh"), gives(asked_lines=(("rm",),), lines_approval=approval))
+        assert isinstance(decision, Allow)
+        return decision.lines
+
+    assert lines(60.0) == lines(60.0) != lines(61.0)
+
+
+def offers(*commands: tuple[str, ...]) -> Rule:
+    return rule(
+        "approve",
+        "patch",
+        "pods/ephemeralcontainers",
+        namespaces="ci",
+        commands=commands,
+        id="offers",
+    )
+
+
+def test_a_rule_that_asks_people_holds_every_debug_container_and_offers_what_it_says() -> None:
+    offered = offers(("echo", "*"))
+    assert isinstance(found(debugs(debug("shell", "echo", "a")), offered), NeedsApproval)
+    assert isinstance(found(debugs(debug("shell", "rm", "a")), offered), Deny)
+    assert isinstance(found(debugs(debug("shell")), offered), Deny)
+    anything = rule("allow", "patch", "pods/ephemeralcontainers", namespaces="ci", id="all")
+    for one in (debug("shell", "rm", "a"), debug("shell")):
+        assert isinstance(found(debugs(one), anything, offered), NeedsApproval)
+    unseen = asks("patch", "pods/ephemeralcontainers", "web", namespace="ci")
+    assert isinstance(found(unseen, offered), Deny), "of what nobody has seen nothing is offered"
+    assert isinstance(found(unseen, anything, offered), NeedsApproval)
+
+
+def test_a_debug_container_that_is_only_offered_is_looked_at_before_people_are_asked() -> None:
+    unseen = asks("patch", "pods/ephemeralcontainers", "web", namespace="ci")
+    book = compile_policies([policy(offers(("echo", "*")))], 1)
+    assert could_be_entered(chain_of(agent()), unseen, book, (), 0.0) is not None
+    needs = book.object_needs(chain_of(agent()), unseen)
+    assert (needs.object, needs.old_object) == (True, True)
+
+
+def test_the_new_debug_containers_are_told_with_their_images() -> None:
+    before = debug("old", "id")
+    added = new_debug_containers(debugs(debug("shell", "ls", "/", targetContainerName="app"), before=[before]))
+    assert added == ((Entry(container="shell", command=("ls", "/"), is_debug=True, target="app"), "busybox"),)
+    assert new_debug_containers(execs("ls")) == ()
+    assert new_debug_containers(asks("patch", "pods/ephemeralcontainers", "web", namespace="ci")) == ()

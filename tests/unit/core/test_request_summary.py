@@ -188,3 +188,22 @@ def test_what_comes_of_a_patch_in_yaml_is_not_shown_in_the_place_of_the_patch() 
     lines = shown("PATCH", WEB, patch, Seen(hidden="ci may not get it"), read=result)
     assert '    "replicas": 2' in lines
     assert "hunter2" not in "".join(lines)
+
+
+def test_a_debug_container_is_shown_with_its_image_and_its_command() -> None:
+    debug = {"name": "shell", "image": "busybox", "command": ["sh"], "args": ["-c", "id"], "targetContainerName": "app"}
+    target = parse_target(b"/api/v1/namespaces/ci/pods/web/ephemeralcontainers")
+    info = request_info("PATCH", target)
+    pod = {"spec": {"ephemeralContainers": [debug, {"name": "other", "image": "x"}]}}
+    intent = Intent(cluster="prod", info=info, object=pod, old_object={"spec": {}})
+    assert summary_of(intent, target, b"{}", Seen(hidden="it may not get it"), NOW)[:9] == (
+        "debug container: shell",
+        "image: busybox",
+        "sees the processes of: app",
+        "argument 1: sh",
+        "argument 2: -c",
+        "argument 3: id",
+        "debug container: other",
+        "image: x",
+        "runs what its image says, or what is not told",
+    )
