@@ -131,6 +131,52 @@ def test_whoever_could_take_the_tasks_credential_does_not_answer_what_is_sent_wi
     in_world(tmp_path, scene, hold_seconds=NEVER)
 
 
+def test_nobody_answers_a_delegate_who_could_take_a_credential_above_it(tmp_path: Path) -> None:
+    async def scene(world: World) -> None:
+        agent, own, made, now = (
+            handed_over(TEAMS, "person:zoe"),
+            new_task_credential(),
+            new_task_credential(),
+            time.time(),
+        )
+        keep(world, agent)
+        root = Task(
+            id=own.task,
+            kind=Kind.AGENT,
+            name=agent.name,
+            requested_by="person:eve",
+            cluster="dev",
+            purpose="look",
+            rules=(read_wanted("get secrets/key -n ci", 1),),
+            credential_id=own.task,
+            credential_hash=own.hash,
+            handed_to=("person:bob",),
+            seconds=600.0,
+            requested_at=now,
+            lapses_at=now + 1,
+            state=TaskState.ACTIVE,
+            began_at=now,
+            ends_at=now + 600,
+        )
+        told = {"id": made.task, "credential_id": made.task, "credential_hash": made.hash, "parent": root.id}
+        told |= {"name": f"{agent.name}/helper", "purpose": "help", "handed_to": (), "requested_by": "agent:ci"}
+        child = msgspec.structs.replace(root, **told)
+        for task in (root, child):
+            world.store.tasks.add(task, by="person:eve", at=now)
+        world.made.grants = {task.id: grant for task in (root, child) if (grant := task.grant()) is not None}
+        world.made.authenticator = lambda known: TaskCredentials([root, child], [known])
+        await world.made.change_policy(ONE)
+        await world.send(request("GET", KEY, token=made.text))
+        question = await world.asked()
+        assert (question.excluded, question.about.purpose) == (("bob", "eve", "zoe"), "help")
+        assert question.about.chain == (f"agent:{agent.name}", f"agent:{agent.name}/helper")
+        for person in ("bob", "eve"):
+            with pytest.raises(NotPossible, match="credential they were shown"):
+                world.say(question, Voice.YES, person)
+
+    in_world(tmp_path, scene, hold_seconds=NEVER)
+
+
 def test_a_yes_in_somebodys_place_lets_it_pass_while_it_is_filled(tmp_path: Path) -> None:
     async def scene(world: World) -> None:
         await world.made.change_policy(ONE)
