@@ -162,7 +162,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Further DNS names and addresses that clients call the gate by, for the certificate that the gate makes."""
     store: str
     recordings: str
-    """`file:<folder>` or `s3://<bucket>/<prefix>`."""
+    """`file:<folder>`, `s3://<bucket>/<prefix>` or `az://<container>/<prefix>`."""
     bucket: Bucket | None = None
     """Where that is, with credentials, when it is object storage."""
     recording_key: Path | None = None

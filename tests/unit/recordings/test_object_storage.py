@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from dev.cluster.processes import free_ports
 
 from narrowgate.recordings.bucket import Bucket, Protocol
 from narrowgate.recordings.object_storage import store_of
@@ -27,3 +28,13 @@ def test_what_the_library_takes_for_wrong_is_said_before_anything_is_kept() -> N
     with pytest.raises(RecordingsUnavailable, match="correct objectStorage") as refused:
         store_of(place)
     assert "no base64!" not in str(refused.value)
+
+
+def test_a_signature_of_the_environment_is_in_no_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2022-11-02&ss=b&sp=rwdl&sig=c2VjcmV0c2lnbmF0dXJl")
+    (port,) = free_ports(1)
+    endpoint = f"http://127.0.0.1:{port}/corp"
+    store = store_of(Bucket(protocol=Protocol.AZURE, bucket="kept", account="corp", endpoint=endpoint))
+    with pytest.raises(RecordingsUnavailable, match="check the address") as refused:
+        store.days()
+    assert "c2VjcmV0" not in str(refused.value)
