@@ -39,7 +39,7 @@ from narrowgate.core.entering import OPENED
 from narrowgate.core.grants import Grant
 from narrowgate.core.held_secrets import Member as Entering
 from narrowgate.core.held_secrets import with_held
-from narrowgate.core.identity import DELEGATES, Chain
+from narrowgate.core.identity import Chain, giver_of
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import (
     Answer,
@@ -197,17 +197,9 @@ def _unusable(chain: Chain, cluster: str, now: float) -> Deny | None:
             return refusals.expired(chain, member)
         if member.cluster and member.cluster != cluster:
             return refusals.other_cluster(member, cluster)
-        if member.delegated_by and not _is_delegated(chain, place):
+        if member.delegated_by and giver_of(chain, place) is None:
             return refusals.delegated_by_nobody(member)
     return None
-
-
-def _is_delegated(chain: Chain, place: int) -> bool:
-    """Whether the member before a delegate holds the task that this one's was delegated from."""
-    member, giver = chain[place], chain[place - 1] if place else None
-    if giver is None or giver.kind is not member.kind or giver.task != member.delegated_by:
-        return False
-    return member.name.startswith(giver.name + DELEGATES) and member.groups == giver.groups
 
 
 def _lifting(

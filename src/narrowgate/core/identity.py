@@ -84,3 +84,26 @@ def chain_of(*members: Identity) -> Chain:
 def chain_behind(sender: Identity) -> Chain:
     """The chain that whatever `sender` asks speaks for: those it acts on behalf of, root first, and itself."""
     return Chain((*sender.on_behalf_of, sender))
+
+
+def giver_of(chain: Chain, place: int) -> int | None:
+    """The place of whoever delegated to the member at `place`: somebody before it who holds the very task, by name,
+    kind and groups the one below whom it is; None where nobody is. A pod with several authors speaks for all of their
+    chains, one behind the other.
+    """
+    member = chain[place]
+    for at in range(place - 1, -1, -1):
+        one = chain[at]
+        if one.task == member.delegated_by and (one.kind, one.groups) == (member.kind, member.groups):
+            below = member.name.removeprefix(one.name + DELEGATES)
+            if below != member.name and DELEGATES not in below:
+                return at
+    return None
+
+
+def root_behind(chain: Chain, place: int) -> Identity | None:
+    """With whom the delegations that lead to a delegate began; None where one of them leads to nobody."""
+    at: int | None = place
+    while at is not None and chain[at].delegated_by:
+        at = giver_of(chain, at)
+    return None if at is None else chain[at]

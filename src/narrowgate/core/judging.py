@@ -13,7 +13,7 @@ import msgspec
 from narrowgate.core.conditions import Facts, Undecided, awkward
 from narrowgate.core.entering import entries_of, turned_away
 from narrowgate.core.grants import Grant, held_by
-from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.identity import Chain, Identity, root_behind
 from narrowgate.core.intent import Entry, Intent, Use
 from narrowgate.core.matching import CompiledRule, Question
 from narrowgate.core.rule_ref import RuleRef
@@ -97,7 +97,7 @@ def grants_of_member(
         held = held_by(grants, member, cluster, now)
         return Grants(held, built_in, now) if held else None
     bound = held_by(grants, member, cluster, now)
-    root = next((one for one in reversed(chain[:place]) if not one.delegated_by), None)
+    root = root_behind(chain, place)
     return Grants(held_by(grants, root, cluster, now) if root else (), built_in, now, bound if root else ())
 
 

@@ -138,6 +138,7 @@ def test_what_people_are_asked_about_for_its_root_they_are_asked_about_for_a_del
         (agent("bot", groups=("admins",), task="t1"), CHILD),
         (person("bot", "bots"), CHILD),
         (workload("bot"), CHILD),
+        (ROOT, agent("bot/a/b", groups=("bots",), task="t2", delegated_by="t1")),
         (ROOT, agent("bots/helper", groups=("bots",), task="t2", delegated_by="t1")),
     ],
 )
@@ -146,6 +147,25 @@ def test_a_delegate_counts_only_behind_the_one_who_delegated_to_it(chain: tuple[
         rule("allow", "*", "*", groups="core *"), subjects="Agent/* Person/* ServiceAccount/* Group/*", name="open"
     )
     assert isinstance(judged(*chain, what=GET_POD, policies=(OFFERS, open_to_all)), Deny)
+
+
+def test_a_pod_of_several_authors_speaks_for_the_chains_of_all_of_them() -> None:
+    other = agent("other", groups=("others",), task="t8")
+    second = agent("bot/second", groups=("bots",), task="t9", delegated_by="t1")
+    pod = workload("ci/pod")
+    reads = policy(rule("allow", "get", "pods", namespaces="ci"), name="pods", subjects="ServiceAccount/ci/pod")
+    others = policy(READS, name="others", subjects="Agent/other")
+    grants = (*ALL, grant(second, pods()), grant(other, pods(), maps()))
+    written = (OFFERS, others, reads)
+    chain = (ROOT, CHILD, second, other, pod)
+    assert isinstance(judged(*chain, what=GET_POD, grants=grants, policies=written), Allow)
+    # Each delegate is bounded by the root of its own chain, whoever stands between them.
+    mixed = (ROOT, other, CHILD, pod)
+    assert isinstance(judged(*mixed, what=GET_POD, grants=grants, policies=written), Allow)
+    lost = tuple(one for one in grants if one.task != "t1")
+    assert isinstance(judged(*mixed, what=GET_POD, grants=lost, policies=written), Deny)
+    less = tuple(one for one in grants if one.task != "t9")
+    assert isinstance(judged(*chain, what=GET_POD, grants=less, policies=written), Deny)
 
 
 def test_the_grant_of_another_task_bounds_nobody() -> None:
