@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from playwright.sync_api import Page
+from tests.e2e.browser import go
 from tests.e2e.gate import Gate
 from tests.e2e.signing_in import authority_of, control_url, session_cookie
 
@@ -53,7 +54,7 @@ def by_token(gate: Gate, token: str) -> Caller:
 def by_session(gate: Gate, page: Page) -> Caller:
     """What a page of ours could send: the cookie, and the token that stands in its forms."""
     cookie = session_cookie(page)
-    page.goto(f"{control_url(gate)}/")
+    go(page, f"{control_url(gate)}/")
     token = page.locator('input[name="csrf_token"]').first.get_attribute("value") or ""
     origin = {"Origin": control_url(gate), "Sec-Fetch-Site": "same-origin"}
     return Caller(gate, {"Cookie": f"{cookie['name']}={cookie['value']}", "X-CSRF-Token": token, **origin})

@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from dev.chromium import chromium, trusting_home
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 from tests.e2e.dex import PASSWORD, Person
 
 PAGE_MILLISECONDS = 90_000
 """How long a page may take before a test calls it lost; two cores and a cluster are busy with other things."""
+
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+"""What Chromium says of whatever it loads while an interface comes or goes, as one does with every pod."""
+
+GOES = 5
+"""How often a page is gone to before that is believed."""
 
 SESSION_COOKIE = "__Host-narrowgate-session"
 
@@ -49,6 +55,18 @@ def new_page(running: Browser) -> Page:
     page = running.new_context().new_page()
     page.set_default_timeout(PAGE_MILLISECONDS)
     return page
+
+
+def go(page: Page, url: str) -> None:
+    """Load a page, once more where the machine's pods got in the way."""
+    for left in reversed(range(GOES)):
+        try:
+            page.goto(url)
+        except Error as error:
+            if NETWORK_CHANGED not in error.message or not left:
+                raise
+        else:
+            return
 
 
 def sign_in_at_dex(page: Page, who: Person, password: str = PASSWORD) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
-from tests.e2e.browser import sign_in_at_dex
+from tests.e2e.browser import go, sign_in_at_dex
 from tests.e2e.command_line import Shell
 from tests.e2e.dex import Person
 from tests.e2e.gate import Cluster, Finished, GateFailure, environment, narrowgate
@@ -88,7 +88,7 @@ class StartedLogin:
 
     def open(self, page: Page) -> Page:
         """The address that was shown, signing in at Dex where the browser has not yet."""
-        page.goto(self.address)
+        go(page, self.address)
         if "/dex/" in page.url:
             sign_in_at_dex(page, self._terminal.who)
         page.wait_for_selector("button[name=decision]")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page
-from tests.e2e.browser import PAGE_MILLISECONDS, browser, new_page
+from tests.e2e.browser import PAGE_MILLISECONDS, browser, go, new_page
 from tests.e2e.dex import Person
 from tests.e2e.gate import Gate
 from tests.e2e.saml_idp import SAMLProvider, sign_in_at_saml
@@ -46,7 +46,7 @@ class SAMLGate:
     def signed_in(self, who: Person, page: Page | None = None, provider: str = "corp") -> Page:
         """The home page, where this person has just come by signing in."""
         page = page or self.page()
-        page.goto(f"{self.url}/sign-in/saml/{provider}")
+        go(page, f"{self.url}/sign-in/saml/{provider}")
         sign_in_at_saml(page, who)
         page.wait_for_url(f"{self.url}/", timeout=PAGE_MILLISECONDS)
         return page

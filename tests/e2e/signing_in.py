@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page
-from tests.e2e.browser import PAGE_MILLISECONDS, SESSION_COOKIE, browser, new_page, sign_in_at_dex
+from tests.e2e.browser import PAGE_MILLISECONDS, SESSION_COOKIE, browser, go, new_page, sign_in_at_dex
 from tests.e2e.dex import Dex, Person
 from tests.e2e.gate import Gate
 
@@ -62,7 +62,7 @@ class SignInGate:
     def signed_in(self, who: Person, page: Page | None = None, path: str = "/") -> Page:
         """A page on which this person has just signed in, at `path`."""
         page = page or self.page()
-        page.goto(f"{self.url}{path}")
+        go(page, f"{self.url}{path}")
         sign_in_at_dex(page, who)
         page.wait_for_url(f"{self.url}{path}", timeout=PAGE_MILLISECONDS)
         return page
