@@ -31,6 +31,9 @@ def as_typed(line: bytes) -> str:
 
 def edited(line: bytes) -> str:
     """The line once its keys have had their effect."""
+    if (text := line.decode("utf-8", "replace")).isprintable():
+        # The usual line is a hundred times quicker so.
+        return text
     editing = _Editing()
     for key in _keys_of(line):
         editing.press(key)
@@ -40,9 +43,11 @@ def edited(line: bytes) -> str:
 def is_plain(line: bytes) -> bool:
     """Whether every reader of lines would take the keys for the same text: a shell, a terminal in canonical mode."""
     try:
-        line.decode("utf-8")
+        text = line.decode("utf-8")
     except UnicodeDecodeError:
         return False
+    if text.isprintable():
+        return True
     keys = list(_keys_of(line))
     if _PASTE_BEGINS in keys or _PASTE_ENDS in keys:
         return keys[0] == _PASTE_BEGINS and keys[-1] == _PASTE_ENDS and all(key.isprintable() for key in keys[1:-1])
@@ -57,6 +62,8 @@ def is_known(line: bytes) -> bool:
 
 def fetches(line: bytes) -> bool:
     """Whether some key may bring text from somewhere else: the history, completion, what was killed before."""
+    if line.decode("utf-8", "replace").isprintable():
+        return False
     before = ""
     is_pasted = False
     for key in _keys_of(line):
