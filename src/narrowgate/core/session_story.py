@@ -295,6 +295,9 @@ def _how_it_ended(story: Story) -> str:
         told.append(f"The process ended with exit code {story.exit_code}.")
     elif story.exited:
         told.append(f"The process did not end by itself: {story.exit_message or 'nothing says why'}.")
+    elif story.ended is not None and story.header.kind is Kind.EXEC:
+        # A node may drop the end of an output together with the exit code; the client is not told (docs/recordings.md).
+        told.append("How the process ended was not said: the client left before, or the end of the output is missing.")
     if story.ended is None:
         told.append("The session has not ended, as far as it is recorded.")
     else:

@@ -51,6 +51,12 @@ def test_one_that_goes_on_does_not_claim_an_end() -> None:
     assert "exit code" not in said
 
 
+def test_an_exec_that_ended_without_an_exit_code_says_so() -> None:
+    cut = [entry for entry in a_session() if not isinstance(entry.what, Exited)]
+    assert "the end of the output is missing" in " ".join(sentences(told(cut)))
+    assert "missing" not in " ".join(sentences(told(a_session()))) + " ".join(sentences(told(a_session()[:3])))
+
+
 @pytest.mark.parametrize(
     ("pieces", "lines"),
     [
