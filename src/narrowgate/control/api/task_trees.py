@@ -12,6 +12,7 @@ from narrowgate.control.api.tasks import found_task
 from narrowgate.control.problems import Problem
 from narrowgate.core.audit_entry import AuditEntry
 from narrowgate.core.audit_query import SeesAll, query_of
+from narrowgate.core.lineage_tree import with_pods
 from narrowgate.core.task_tree import Did, tree_of
 from narrowgate.core.tasks import Task
 from narrowgate.store.task_trees import ancestors_of, descendants_of
@@ -19,6 +20,10 @@ from narrowgate.trail.index import Index
 
 MOST_READ = 2_000
 """Requests of the record that are read for one tree: a fraction of a second. Each task gets an equal part of them."""
+
+PODS = "pods"
+MOST_PODS = 10_000
+"""The newest pods among which those of a tree are looked for."""
 
 _REFUSED = frozenset({"deny", "malformed", "needs-approval"})
 """Decisions by which a request was not let through; one that runs has none yet."""
@@ -31,7 +36,8 @@ def get_task_tree(parts: ApiParts, sent: Sent) -> Answered:
         task = next(iter(reversed(ancestors_of(parts.store.tasks, task))), task)
     below = descendants_of(parts.store.tasks, task)
     did = dict(_did(parts, (task, *below), sent.now))
-    return Answered(document=tree_of(task, below, sent.now, did))
+    pods = parts.store.lineage.listed(task.cluster, PODS, limit=MOST_PODS)
+    return Answered(document=with_pods(tree_of(task, below, sent.now, did), pods))
 
 
 def _did(parts: ApiParts, tasks: tuple[Task, ...], now: float) -> Iterator[tuple[str, Did]]:
