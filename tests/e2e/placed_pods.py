@@ -106,6 +106,10 @@ class Worker:
         self.kubectl = kubectl
         self._terminal = terminal
 
+    def tree(self) -> Any:
+        """The task with everything that came of it."""
+        return self._terminal.document("tasks", "show", self.task, "--tree")
+
     def revoke(self) -> None:
         """The task ends."""
         done = self._terminal("tasks", "complete", self.task)
