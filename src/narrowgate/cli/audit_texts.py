@@ -4,6 +4,7 @@ recordings that are not in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,8 @@ def line_below(entry: FoundEntry) -> str:
     if not isinstance(entry.recorded, FoundText):
         return ""
     place = entry.recorded
-    return f"    at {place.seconds:.1f}s, {place.stream}: {plain(place.line)}"
+    # Whoever replays from there sees it: never later than it was.
+    return f"    at {math.floor(place.seconds * 10) / 10:.1f}s, {place.stream}: {plain(place.line)}"
 
 
 def _bring_up_to_date(filling: TextFilling) -> None:

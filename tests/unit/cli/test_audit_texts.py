@@ -108,5 +108,5 @@ def test_a_request_without_a_place_has_no_line_below() -> None:
     from narrowgate.core.found_text import FoundText, found_entry
 
     assert line_below(found_entry(entry(), None)) == ""
-    place = FoundText(seconds=72.25, stream="errors", line="no \x1b[31m colour")
+    place = FoundText(seconds=72.29, stream="errors", line="no \x1b[31m colour")
     assert line_below(found_entry(entry(), place)) == "    at 72.2s, errors: no ?[31m colour"
