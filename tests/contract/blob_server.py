@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ACCOUNT = "narrowgatetest"
 ACCOUNT_KEY = base64.b64encode(b"a key of the tests alone" * 2).decode()
 CONTAINER = "recordings"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 """Hundreds of files are read before it listens."""
 
 
@@ -61,6 +61,7 @@ class BlobServer:
             except (OSError, TimeoutError):
                 assert self._process.poll() is None, (self._folder / "said").read_text()
                 time.sleep(0.1)
+        self.stop()
         raise AssertionError(f"the blob server does not listen: {(self._folder / 'said').read_text()}")
 
     def stop(self) -> None:

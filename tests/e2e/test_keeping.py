@@ -88,9 +88,9 @@ def azure(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         },
         "encryption": {"recordingKeyFile": str(folder / "recording.key")},
     }
-    gate = Gate(folder / "gate", [{"name": "dev", "kubeconfig": str(cluster.kubeconfig)}], settings=settings)
-    gate.agent("keeper", RULES)
     try:
+        gate = Gate(folder / "gate", [{"name": "dev", "kubeconfig": str(cluster.kubeconfig)}], settings=settings)
+        gate.agent("keeper", RULES)
         gate.start()
         yield gate
         gate.stop()
