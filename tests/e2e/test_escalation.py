@@ -634,3 +634,95 @@ def test_a_rule_that_says_so_lets_pods_be_stronger(place: Place) -> None:
     trusted = place.gate.agent("trusted", generous)
     answer = sent(trusted, created(lambda here: here.spec("strong"), "?dryRun=All")(place))
     assert answer.status == 201, answer.body[:500]
+
+
+SPEC = "/spec/template/spec"
+CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@pytest.fixture(scope="module")
+def narrow(place: Place) -> Agent:
+    """May write pods and Deployments, of one account and one image, restricted, without a token."""
+    registry = place.image.rpartition("/")[0] + "/*"
+    pods = {
+        "serviceAccounts": ["weak"],
+        "automountToken": "mend",
+        "tokenAudiences": ["narrowgate"],
+        "level": "restricted",
+        "images": [registry],
+        "nodeChoice": "deny",
+    }
+    here = place.namespace
+    rules = [
+        allow("core", WRITE, "pods", here, pods=pods),
+        allow("apps", WRITE, "deployments", here, groups=["apps"], pods=pods),
+        allow("accounts", "use", "serviceaccounts", here),
+    ]
+    return place.gate.agent("narrow", rules)
+
+
+def confined(place: Place, **more: Any) -> Body:
+    container = {"name": "main", "image": place.image, "securityContext": CONFINED}
+    return {"serviceAccountName": "weak", "containers": [container], **more}
+
+
+def projected(**token: Any) -> list[Body]:
+    return [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t", **token}}]}}]
+
+
+OUTSIDE: Mapping[str, tuple[Callable[[Place], Body], str]] = {
+    "another account": (lambda place: {**confined(place), "serviceAccountName": "default"}, "service account default"),
+    "no account": (lambda place: {"containers": confined(place)["containers"]}, "service account default"),
+    "another image": (
+        lambda place: {**confined(place), "containers": [{**confined(place)["containers"][0], "image": "evil.corp/a"}]},
+        "evil.corp",
+    ),
+    "less confined": (
+        lambda place: {**confined(place), "containers": [{"name": "main", "image": place.image}]},
+        "is not restricted",
+    ),
+    "a token for the API server": (lambda place: confined(place, volumes=projected()), "the API server"),
+    "a token for somebody else": (lambda place: confined(place, volumes=projected(audience="vault")), "vault"),
+    "a node": (lambda place: confined(place, nodeSelector={"a": "b"}), "nodeSelector"),
+    "a taint that it stands": (lambda place: confined(place, tolerations=[{"operator": "Exists"}]), "tolerations"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", OUTSIDE)
+def test_pods_are_as_the_rule_says_whoever_makes_them(place: Place, narrow: Agent, how: str) -> None:
+    make, says = OUTSIDE[how]
+    for attempt in (
+        created(make, "?dryRun=All"),
+        patched("weak-deploy", JSON_PATCH, lambda here: [{"op": "replace", "path": SPEC, "value": make(here)}]),
+        patched("new", APPLY, lambda here: deployment("new", make(here)), "?fieldManager=ng&dryRun=All"),
+    ):  # fmt: skip
+        refused = sent(narrow, attempt(place))
+        assert refused.status == 403, refused.body[:500]
+        assert says in refused.message
+
+
+def test_a_token_that_a_rule_takes_away_is_not_there_and_that_is_told(place: Place, narrow: Agent) -> None:
+    for attempt in (
+        created(confined, "?dryRun=All"),
+        patched("new", APPLY, lambda here: deployment("new", confined(here)), "?fieldManager=ng&dryRun=All"),
+        patched(
+            "weak-deploy",
+            JSON_PATCH,
+            lambda here: [{"op": "replace", "path": SPEC, "value": confined(here)}],
+            "?dryRun=All",
+        ),
+    ):
+        answer = sent(narrow, attempt(place))
+        assert answer.status in (200, 201), answer.body[:500]
+        made = answer.json()["spec"]
+        spec = made["template"]["spec"] if "template" in made else made
+        assert spec["automountServiceAccountToken"] is False
+        assert "automountServiceAccountToken: false was set" in answer.header("warning")
+    event = place.gate.wait_for_event("narrowgate.dev/mended")
+    assert "automountServiceAccountToken" in event["annotations"]["narrowgate.dev/mended"]

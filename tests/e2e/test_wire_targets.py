@@ -340,6 +340,8 @@ def test_a_right_to_exec_holds_for_both_methods_and_both_protocols(echo_gate: Ga
         "resources": ["pods/exec"],
         "namespaces": ["d"],
         "mountedSecrets": "mask",
+        # What answers here is no pod that says what it runs as.
+        "pods": {"strongerAccounts": "allow"},
     }
     agent = echo_gate.agent("exec", [rule, ALLOW_ALL_RULES[2]], cluster="echo")
     websocket = {
