@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -134,3 +135,28 @@ def test_what_people_approve_passes_once_in_the_agents_name(speaking: Speaking, 
         assert again.result().status == 403
     through = [one for one in cluster.audited(f"secrets/{name}", since) if one["stage"] == "ResponseComplete"]
     assert len(through) == 1
+
+
+def test_a_delegate_works_in_the_name_of_its_agent_with_the_chain_beside_it(
+    speaking: Speaking, cluster: Cluster, marker: str
+) -> None:
+    gate, maps = speaking.team.gate, f"{speaking.where}/configmaps"
+    where = f"-n {speaking.installed.namespace}"
+    task, working = task_of(gate, speaking.agent, f"get,create configmaps {where}")
+    wish = {"name": "helper", "purpose": "test", "allow": [f"create configmaps {where}"]}
+    made = by_token(gate, working.token)("POST", f"/tasks/{task}/delegate", wish)
+    assert made.status == 201, made.document
+    helper = replace(working, token=made.document["credential"])
+    gate.wait_until(lambda: helper.request("GET", "/version").status == 200, "the delegate is known")
+    since, name = cluster.audit_position(), f"made-{marker.lower()}"
+    body = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"%b"}}' % name.encode()
+    sent = helper.request("POST", f"{maps}?fieldManager={name}", {"Content-Type": "application/json"}, body)
+    assert sent.status == 201, sent.body
+    event = audited(cluster, name, since)
+    assert speaking.speaks_as(event) == speaking.name
+    if speaking.mode == "impersonate":
+        chain = event["impersonatedUser"]["extra"]["narrowgate.dev/chain"]
+        assert chain == [f"agent:{WORKER}", f"agent:{WORKER}/helper"]
+    assert helper.request("GET", f"{maps}/{name}").status == 403
+    assert by_token(gate, working.token)("POST", f"/tasks/{task}/complete").status == 200
+    gate.wait_until(lambda: helper.request("GET", f"{maps}/{name}").status == 401, "the delegate is cut")
