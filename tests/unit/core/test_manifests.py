@@ -14,6 +14,7 @@ from narrowgate.core.manifests import (
     manifests_yaml,
     service_account_manifests,
     with_lineage,
+    with_rbac_reading,
     with_secret_reading,
     with_token_reviews,
 )
@@ -309,6 +310,19 @@ def test_reading_secrets_is_one_right_more_for_the_gates_own_account_and_no_othe
     made = impersonation(policy(rule()))
     role, binding = with_secret_reading(made, "narrowgate").objects[len(made.objects) :]
     assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"]}]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
+
+
+def test_reading_roles_is_one_right_more_for_the_gates_own_account_and_no_other() -> None:
+    made = impersonation(policy(rule()))
+    role, binding = with_rbac_reading(made, "narrowgate").objects[len(made.objects) :]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterrolebindings", "clusterroles", "rolebindings", "roles"],
+            "verbs": ["list"],
+        }
+    ]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "narrowgate", "namespace": "narrowgate"}]
 
 
