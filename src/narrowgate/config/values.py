@@ -182,9 +182,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that share the data port."""
     hold: float = 50
     """Seconds that a request is held for people's answer; below the minute after which common clients give up."""
-    tasks_kept: float = 30 * 86_400
     longest_chain: int = USUAL_CHAIN
     """Members of a chain at most: whoever asked first, its delegates, theirs."""
+    tasks_kept: float = 30 * 86_400
     """Seconds for which tasks and questions are kept once they are over."""
     receivers: tuple[AnyReceiver, ...] = ()
     """Who is told of what happens."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from narrowgate.core.typed_lines import Passing
+from narrowgate.proxy.closed_peer import has_closed
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 from narrowgate.wire.stream_events import Channel, Passed, SessionCodec, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
@@ -111,8 +112,8 @@ class _Side(asyncio.Protocol):
             self.send_on(passed.data)
 
     def send_on(self, data: bytes) -> None:
-        """Send this to the other side."""
-        if data:
+        """Send this to the other side, unless it has closed: what it sent before that is still to be read."""
+        if data and not has_closed(self.other.transport):
             self.passed += len(data)
             self.other.transport.write(data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from narrowgate.proxy.closed_peer import has_closed
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 
 
@@ -21,7 +22,8 @@ class _Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
-        self.other.transport.write(data)
+        if not has_closed(self.other.transport):
+            self.other.transport.write(data)
 
     def eof_received(self) -> None:
         """Close: neither SPDY nor WebSocket uses half-closed connections."""
