@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 # How long each fuzz target runs; CI and a release can afford more.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-masking bench-search bench-sessions fuzz lock clean
+.PHONY: help setup cluster up tour down test check static unit property format contract e2e fault bench bench-lineage bench-masking bench-search bench-sessions fuzz lock clean
 
 help: ## List what can be made (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-masking: $(READY) ## What masking costs, beside copying and beside reading
 
 bench-sessions: cluster ## What recording and masking sessions cost (SESSIONS="--rounds 1")
 	@$(BIN)/python -m bench.sessions $(SESSIONS)
+
+bench-lineage: $(READY) ## What it costs that pods are placed in the chain that had them made
+	@$(BIN)/python -m bench.lineage
 
 bench-search: $(READY) ## Searching the record, at one to ten million entries (SEARCH="--entries 1000000")
 	@$(BIN)/python -m bench.search $(SEARCH)
