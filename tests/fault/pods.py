@@ -25,6 +25,10 @@ STDIN, STDOUT, ERROR = 0, 1, 3
 BINARY, CLOSE = 2, 8
 SUCCESS = b'{"metadata":{},"status":"Success"}'
 PIECE = 16 * 1024
+MUCH = 1024 * PIECE
+"""Bytes that `pour` writes: more than all buffers on the way hold."""
+PING = bytes((0x89, 0x80)) + bytes(4)
+"""A client's sign of life, masked with a key that changes nothing."""
 PATIENCE = 180.0
 """Seconds after which something that should happen counts as never happening."""
 
@@ -107,6 +111,14 @@ def _say(stream: Stream, _: bytearray, pod: str) -> None:
     stream.send(message(ERROR, SUCCESS) + bytes((0x80 | CLOSE, 2)) + struct.pack(">H", 1000))
 
 
+def _pour(stream: Stream, _: bytearray, pod: str) -> None:
+    """Write `MUCH` bytes, then the exit code, and be gone at once: whatever comes then meets nobody."""
+    chance = random.Random(pod)
+    for _ in range(MUCH // PIECE):
+        stream.send(message(STDOUT, chance.randbytes(PIECE)))
+    stream.send(message(ERROR, SUCCESS) + bytes((0x80 | CLOSE, 2)) + struct.pack(">H", 1000))
+
+
 def _wait(stream: Stream, heard: bytearray, _: str) -> None:
     """Say that it is there, and wait for the other side."""
     stream.send(message(STDOUT, b"here\n"))
@@ -117,6 +129,7 @@ PROGRAMS: Mapping[str, Callable[[Stream, bytearray, str], None]] = {
     "flood": _flood,
     "swallow": _swallow,
     "say": _say,
+    "pour": _pour,
     "wait": _wait,
 }
 

@@ -19,7 +19,7 @@ import pytest
 from tests.contract.object_server import ACCESS_KEY, SECRET_KEY, ObjectServer
 from tests.e2e.gate import ALLOW_ALL_RULES, Agent, Gate
 from tests.e2e.recorded import Shelf
-from tests.fault.pods import STDIN, STDOUT, Client, Pods, payload, said_by, typed
+from tests.fault.pods import ERROR, MUCH, PATIENCE, PING, STDIN, STDOUT, SUCCESS, Client, Pods, payload, said_by, typed
 from tests.fault.test_trail_disk import fill, mounted
 
 from narrowgate.core.recording import Ended, Entry, Header
@@ -324,6 +324,32 @@ def test_two_hundred_sessions_at_once_are_all_recorded_in_bounded_memory(gate: G
             pod, entries = recording.header.pod, list(recording.entries())
         if pod.startswith("say"):
             assert bytes_of(entries, Channel.STDOUT) == said_by(pod)
+
+
+# --- the end of a large output ---
+
+
+def test_a_slow_reader_that_gives_signs_of_life_gets_all_that_was_written(gate: Gate) -> None:
+    async def read_slowly(client: Client) -> None:
+        while data := await client.reader.read(65536):
+            client.seen += data
+            # As kubectl does, only more often: behind the end of the program, and before that of its output.
+            client.writer.write(PING)
+            await asyncio.sleep(0.002)
+
+    async def scenario() -> Client:
+        client = await Client.of(agent_of(gate), "much", "pour")
+        async with asyncio.timeout(PATIENCE):
+            with suppress(OSError):
+                await read_slowly(client)
+        await client.close()
+        return client
+
+    client = asyncio.run(scenario())
+    gate.wait_until(lambda: bool(recordings_of(gate)), "it is kept")
+    assert len(bytes_of(kept(gate)["much"], Channel.STDOUT)) == MUCH
+    assert len(payload(bytes(client.seen), STDOUT)) == MUCH
+    assert payload(bytes(client.seen), ERROR) == SUCCESS
 
 
 def recordings_of(gate: Gate) -> list[Path]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from narrowgate.core.typed_lines import Passing
-from narrowgate.proxy.closed_peer import has_closed
+from narrowgate.proxy.connection_state import has_closed, has_unread
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 from narrowgate.wire.stream_events import Channel, Passed, SessionCodec, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
@@ -21,6 +21,16 @@ RELEASE_SECONDS: Final = 0.02
 """How long the beginning of a line is held back for its end. Nobody notices it, and what a program writes at once is
 here by then.
 """
+
+
+QUIET_SECONDS: Final = 1.0
+"""How long nothing must have come from the pod before the client's signs of life go on to it: what it sends keeps the
+way open by itself, and by then all of it is here.
+"""
+
+
+MOST_PONGS: Final = 4096
+"""Bytes of answers to signs of life that wait for a place between frames; more are not answered."""
 
 
 class Masks(Protocol):
@@ -133,6 +143,11 @@ class _Side(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.other.hold(slow=False)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more has come from there than was read."""
+        return self._is_slow or self._is_held or has_unread(self.transport)
+
     def hold(self, *, slow: bool | None = None, held: bool | None = None) -> None:
         """Read nothing while there is a reason not to; both may hold at once."""
         before = self._is_slow or self._is_held
@@ -167,6 +182,9 @@ class SessionRelay:
         self._recorder = recorder
         self._lines = lines
         self._release: asyncio.TimerHandle | None = None
+        self._loop = loop
+        self._heard_at = loop.time() - QUIET_SECONDS
+        self._pongs = b""
         self.failed = ""
         """Why it was broken off; empty where it was not."""
         self.refused = ""
@@ -237,12 +255,31 @@ class SessionRelay:
     # --- what passes
 
     def _from_client(self, data: bytes) -> Passed | None:
-        return self._passed(lambda: self._judged(self._codec.from_client(data))) if data else None
+        if not data or self._answered(data):
+            return None
+        return self._passed(lambda: self._judged(self._codec.from_client(data)))
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether this is a sign of life that is answered here, because what the pod wrote before is still to be read.
+
+        Upstream it would meet whoever has written everything and closed; the API server takes the failure of that for
+        the end of both ways, and what it still had for the client would be lost.
+        """
+        pong = self._codec.pong(data)
+        if not pong or self.failed:
+            return False
+        if self._loop.time() - self._heard_at > QUIET_SECONDS and not self.upstream.is_behind:
+            return False
+        if len(self._pongs) < MOST_PONGS:
+            self._pongs += pong
+        self._interject()
+        return True
 
     def _from_upstream(self, data: bytes) -> Passed | None:
         if not data:
             self._let_go()
             return None
+        self._heard_at = self._loop.time()
         passed = self._passed(lambda: self._judged(self._codec.from_upstream(data)))
         if self._masks is not None and passed is not None and self._release is None:
             waiting = list(self._masks.waiting())
@@ -250,7 +287,15 @@ class SessionRelay:
                 soon = all(self._masks.is_short(channel) for channel in waiting)
                 loop = asyncio.get_running_loop()
                 self._release = loop.call_later(0 if soon else RELEASE_SECONDS, self._let_go)
+        if self._pongs and passed is not None and self._codec.may_interject:
+            passed, self._pongs = Passed(passed.data + self._pongs, passed.events), b""
         return passed
+
+    def _interject(self) -> None:
+        """Send what answers signs of life, as soon as it can follow what was sent before."""
+        if self._pongs and self._codec.may_interject:
+            pongs, self._pongs = self._pongs, b""
+            self.upstream.send_on(pongs)
 
     def _let_go(self) -> None:
         """Send what is held back of lines that have not ended."""

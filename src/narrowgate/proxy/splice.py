@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from narrowgate.proxy.closed_peer import has_closed
+from narrowgate.proxy.connection_state import has_closed
 from narrowgate.proxy.upstream import WRITE_HIGH_WATER
 
 

@@ -30,6 +30,8 @@ SETTINGS_LIMIT: Final = 4 + 8 * 64
 PIECE: Final = 64 * 1024
 """Bytes of DATA that are held, or written into one frame, where payloads are rewritten; kubelet writes 32 KiB."""
 
+_PING: Final = b"\x80\x03\x00\x06\x00\x00\x00\x04"
+"""In front of a PING's number."""
 _HEAD: Final = struct.Struct(">II")
 _PAIR: Final = struct.Struct(">II")
 _NUMBER: Final = struct.Struct(">I")
@@ -150,6 +152,13 @@ _KINDS: Final[dict[int, _Kind]] = {
     _Type.GOAWAY: _Kind("GOAWAY", 0, 8, 8),
     _Type.WINDOW_UPDATE: _Kind("WINDOW_UPDATE", 0, 8, 8),
 }
+
+
+def are_pings(data: bytes) -> bool:
+    """Whether this is PINGs of a client's, whole, and nothing else: its numbers are odd."""
+    size = len(_PING) + _NUMBER.size
+    frames = (data[at : at + size] for at in range(0, len(data), size))
+    return all(len(one) == size and one.startswith(_PING) and one[-1] & 1 for one in frames)
 
 
 class FrameReader:

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
-from narrowgate.wire.spdy import PIECE, Aside, Data, Frame, FrameReader, Leaving, Opened, Replied, Reset, data_frames
+from narrowgate.wire.spdy import (
+    PIECE,
+    Aside,
+    Data,
+    Frame,
+    FrameReader,
+    Leaving,
+    Opened,
+    Replied,
+    Reset,
+    are_pings,
+    data_frames,
+)
 from narrowgate.wire.stream_events import Channel, ChannelData, Direction, Passed, Rewrite, StreamEvent, Typing
 from narrowgate.wire.unreadable import Unreadable
 
@@ -105,7 +117,7 @@ class SpdySession(Generic[M]):
 
     def last_word(self, status: bytes) -> Passed:
         """See `SessionCodec`."""
-        if self._rewrite is None and not self._upstream.is_between:
+        if not self.may_interject:
             return Passed()
         for number, stream in self._streams.items():
             is_open = stream.replied and not stream.reset and Direction.FROM_POD not in stream.ended
@@ -114,6 +126,15 @@ class SpdySession(Generic[M]):
                 ended = self._end(number, stream, Direction.FROM_POD)
                 return Passed(data_frames(number, status, fin=True), (said, *ended))
         return Passed()
+
+    def pong(self, data: bytes) -> bytes:
+        """See `SessionCodec`. A ping is its own answer (SPDY/3.1, 2.6.5)."""
+        return data if self._client.is_between and are_pings(data) else b""
+
+    @property
+    def may_interject(self) -> bool:
+        """See `SessionCodec`. What is rewritten leaves in whole frames."""
+        return self._rewrite is not None or self._upstream.is_between
 
     def finish(self) -> tuple[StreamEvent, ...]:
         """See `SessionCodec`."""

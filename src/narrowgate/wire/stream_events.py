@@ -111,6 +111,17 @@ class SessionCodec(Protocol):
         """
         ...
 
+    def pong(self, data: bytes) -> bytes:
+        """What answers the client's pings, where `data` is such and nothing else; else nothing. Whoever takes it does
+        not pass them on, and sends it where `may_interject`.
+        """
+        ...
+
+    @property
+    def may_interject(self) -> bool:
+        """Whether a frame of the gate's own can go to the client now, behind all that `from_upstream` let pass."""
+        ...
+
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was still open is closed, by reset. Raises nothing."""
         ...

@@ -30,6 +30,10 @@ MAX_CONTROL_LENGTH: Final = 125
 _SHORT: Final = 125
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
+_MASKED: Final = 0x80
+_WHOLE_PING: Final = 0x80 | PING
+_PING_HEAD: Final = 6
+"""Bytes in front of what a client's ping carries: no longer than `_SHORT`, and masked."""
 _XOR_BYTES: Final = 4096
 """Bytes that are unmasked in one step: large integers are quickest at about this size."""
 _CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015)})
@@ -217,6 +221,22 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if length < 1 << 16:
         return struct.pack(">BBH", 0x80 | opcode, _LENGTH_16, length) + payload
     return struct.pack(">BBQ", 0x80 | opcode, _LENGTH_64, length) + payload
+
+
+def pongs_to(data: bytes) -> bytes:
+    """What a server answers these bytes of a client's, where they are whole pings and nothing else; else nothing."""
+    answers, at = b"", 0
+    while at < len(data):
+        head = data[at : at + _PING_HEAD]
+        if len(head) < _PING_HEAD or head[0] != _WHOLE_PING or not head[1] & _MASKED:
+            return b""
+        at += _PING_HEAD
+        size = head[1] ^ _MASKED
+        if size > _SHORT or at + size > len(data):
+            return b""
+        answers += frame(PONG, unmasked(data[at : at + size], head[2:]))
+        at += size
+    return answers
 
 
 def client_frame(opcode: int, payload: bytes) -> bytes:

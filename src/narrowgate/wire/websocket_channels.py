@@ -22,7 +22,7 @@ from narrowgate.wire.stream_events import (
     Typing,
 )
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import CLOSE, Piece
+from narrowgate.wire.websocket import CLOSE, Piece, pongs_to
 from narrowgate.wire.websocket_messages import CLOSE_SIGNAL, Form, MessageReader, Part
 
 HELD_LIMIT: Final = 64 * 1024
@@ -137,13 +137,20 @@ class ChannelCodec:
 
     def last_word(self, status: bytes) -> Passed:
         """On the error channel; then the session is closed, as the API server closes it."""
-        # Messages that are made anew leave whole; those that pass as they come may be under way.
-        may_follow = not self._upstream.is_closed if self._rewriting is not None else self._upstream.is_between
-        if not may_follow or not self._open.get(Channel.ERROR, True):
+        if not self.may_interject or not self._open.get(Channel.ERROR, True):
             return Passed()
         closing = Piece(CLOSE, _NORMAL_CLOSURE, first=True, last=True)
         parts: list[Part | Piece] = [Part(_CHANNELS.index(Channel.ERROR), status, last=True), closing]
         return Passed(b"".join([self._form.framed(part) for part in parts]), self._told(parts, Direction.FROM_POD))
+
+    def pong(self, data: bytes) -> bytes:
+        """See `SessionCodec`."""
+        return pongs_to(data) if self._client.is_between else b""
+
+    @property
+    def may_interject(self) -> bool:
+        """See `SessionCodec`. Messages that are made anew leave whole; others may be under way."""
+        return not self._upstream.is_closed if self._rewriting is not None else self._upstream.is_between
 
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was open is closed, by reset."""

@@ -106,6 +106,15 @@ class PortCodec:
         """Nothing: connections have no word for the end of all of them."""
         return Passed()
 
+    def pong(self, _data: bytes) -> bytes:
+        """See `SessionCodec`. Connections have an end of their own each, so that none is lost by another's."""
+        return b""
+
+    @property
+    def may_interject(self) -> bool:
+        """See `SessionCodec`."""
+        return False
+
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone: what was open is closed, by reset."""
         # A reset ends both ways: it is told once.
@@ -197,6 +206,15 @@ class TunnelCodec:
     def last_word(self, _status: bytes) -> Passed:
         """Nothing: connections have no word for the end of all of them."""
         return Passed()
+
+    def pong(self, _data: bytes) -> bytes:
+        """See `SessionCodec`. Connections have an end of their own each, so that none is lost by another's."""
+        return b""
+
+    @property
+    def may_interject(self) -> bool:
+        """See `SessionCodec`."""
+        return False
 
     def finish(self) -> tuple[StreamEvent, ...]:
         """Both ends are gone."""

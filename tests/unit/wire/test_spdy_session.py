@@ -355,3 +355,22 @@ def test_how_a_client_is_cut_does_not_change_what_goes_on(size: int) -> None:
     assert b"".join(event.data for event in typed) == b"l" * 50 + b"s"
     assert typing.held == b"!heldheld"
     assert merged([event for one in passed for event in one.events]) == [ChannelData(Channel.STDIN, b"l" * 50 + b"s")]
+
+
+def test_pings_of_the_clients_can_be_answered_in_the_pods_place() -> None:
+    codec = opened(Shouting())
+    assert codec.pong(ping(7)) == ping(7)
+    assert codec.pong(ping(8)) == b""
+    assert codec.pong(ping(7) + ping(9)) == ping(7) + ping(9)
+    assert codec.pong(ping(7) + ping(9)[:-1]) == b""
+    assert codec.pong(b"") == b""
+    codec.from_client(ping(7)[:5])
+    assert codec.pong(ping(7)) == b"", "in the middle of a frame it is something else"
+
+
+def test_where_nothing_is_rewritten_the_gate_has_a_word_between_frames_alone() -> None:
+    codec = opened()
+    assert codec.may_interject
+    codec.from_upstream(data(STDOUT, b"half")[:9])
+    assert not codec.may_interject
+    assert opened(Shouting()).may_interject

@@ -19,7 +19,7 @@ from narrowgate.wire.stream_events import (
     StreamEvent,
 )
 from narrowgate.wire.unreadable import Unreadable
-from narrowgate.wire.websocket import BINARY, CLOSE, PING, TEXT, Piece, frame
+from narrowgate.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT, Piece, frame
 from narrowgate.wire.websocket_channels import ASIDE_LIMIT, HELD_LIMIT, ChannelCodec, websocket_channels
 from narrowgate.wire.websocket_messages import Form, MessageReader, Part
 
@@ -382,3 +382,33 @@ def test_what_a_client_sends_beside_is_no_more_than_is_kept() -> None:
     with pytest.raises(Unreadable, match="beside what is typed"):
         codec.from_client(masked(b"\x04" + b"x" * (ASIDE_LIMIT + 1)))
     assert ChannelCodec(V5, None).type(b"x", ends=True) == Passed()
+
+
+def test_pings_of_the_clients_can_be_answered_in_the_pods_place() -> None:
+    codec = ChannelCodec(V5, Lines())
+    assert codec.pong(masked(b"alive", PING)) == frame(PONG, b"alive")
+    assert codec.pong(masked(b"", PING)) == frame(PONG, b"")
+    assert codec.pong(masked(b"x", PING) + masked(b"", PING)) == frame(PONG, b"x") + frame(PONG, b"")
+    for other in (
+        masked(b"x", PING) + masked(b"x"),
+        masked(b"x", PING)[:-1],
+        frame(PING, b"x"),
+        masked(b"x"),
+        b"",
+        b"\x89\xff",
+    ):
+        assert codec.pong(other) == b""
+    codec.from_client(masked(b"\x00ls")[:5])
+    assert codec.pong(masked(b"", PING)) == b"", "in the middle of a frame it is something else"
+
+
+def test_where_nothing_is_rewritten_the_gate_has_a_word_between_messages_alone() -> None:
+    codec = ChannelCodec(V5, None)
+    assert codec.may_interject
+    codec.from_upstream(frame(BINARY, b"\x01half")[:4])
+    assert not codec.may_interject
+    codec = ChannelCodec(V5, Lines())
+    codec.from_upstream(frame(BINARY, b"\x01half")[:4])
+    assert codec.may_interject
+    codec.from_upstream(frame(BINARY, b"\x01half")[4:] + frame(CLOSE, NORMAL))
+    assert not codec.may_interject, "nothing follows the end"

@@ -1,12 +1,16 @@
-"""Whether the other end of a connection has closed it, though not all that it sent has been read yet."""
+"""What the kernel knows of a connection and its reader does not yet: that more has come, that the other end is gone."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from typing import Final
 
 _STATE_IS_KNOWN: Final = hasattr(socket, "TCP_INFO")
+_NUMBER: Final = struct.Struct("i")
 _OVER: Final = frozenset({7, 8})
 """CLOSE and CLOSE_WAIT of linux/include/net/tcp_states.h: the end of the other side, or its reset, has arrived."""
 
@@ -28,3 +32,16 @@ def has_closed(transport: asyncio.Transport) -> bool:
         # No TCP, or nothing any more: its reader hears of that by itself.
         return False
     return state[0] in _OVER
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether something has come that was not read yet. False where it cannot be told."""
+    connection = None if transport.is_closing() else transport.get_extra_info("socket")
+    if connection is None:
+        return False
+    try:
+        answer = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(_NUMBER.size))
+    except OSError:
+        return False
+    (unread,) = _NUMBER.unpack(answer)
+    return bool(unread)

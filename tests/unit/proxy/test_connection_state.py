@@ -1,4 +1,4 @@
-"""Whether a peer has closed, asked of real connections."""
+"""What the kernel knows of real connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import uvloop
 from tests.unit.proxy.loopback import until
 
-from narrowgate.proxy.closed_peer import has_closed
+from narrowgate.proxy.connection_state import has_closed, has_unread
 
 
 async def connected(server_side: asyncio.Future[asyncio.Transport]) -> tuple[asyncio.Server, asyncio.Transport]:
@@ -30,13 +30,16 @@ def test_a_peer_that_has_closed_is_known_though_nothing_is_read(how: str) -> Non
         server, ours = await connected(accepted)
         theirs = await accepted
         ours.pause_reading()
+        assert not has_unread(ours)
         theirs.write(b"not read yet")
+        await until(lambda: has_unread(ours))
         assert not has_closed(ours)
         getattr(theirs, how)()
         await until(lambda: has_closed(ours))
         assert not ours.is_closing()
         ours.close()
         assert not has_closed(ours)
+        assert not has_unread(ours)
         server.close()
 
     uvloop.run(main())
