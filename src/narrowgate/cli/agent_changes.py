@@ -28,6 +28,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.agent_credential import handed_over
 from narrowgate.core.agent_document import agent_document
 from narrowgate.core.agent_fields import handed_to_problem
+from narrowgate.store.task_trees import end_paused
 
 Change = Callable[[AgentRecord], AgentRecord]
 
@@ -85,12 +86,16 @@ def pause(name: str, reason: str, config: str | None, output: str) -> None:
 @config_option
 @output_option
 def resume(name: str, config: str | None, output: str) -> None:
-    """Let a paused agent go on."""
+    """Let a paused agent go on. What it had under way before is over."""
 
     def resumed(agent: AgentRecord) -> AgentRecord:
         return msgspec.structs.replace(agent, paused=False, paused_because="")
 
-    agent, changed = change_agent(find_config(config), name, resumed)
+    found = find_config(config)
+    with opened_store(found) as store:
+        if store.agent(name).paused:
+            end_paused(store.tasks, name, by=local_operator(), at=time.time())
+    agent, changed = change_agent(found, name, resumed)
     tell(agent, output, f"agent {name} may go on" if changed else f"agent {name} was not paused")
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from narrowgate.core.delegated_task import LONGEST_CHAIN, as_delegated
-from narrowgate.core.tasks import Task
+from narrowgate.core.identity import Kind
+from narrowgate.core.tasks import Task, TaskEvent
 from narrowgate.store.port import ChangedMeanwhile, NotThere, Tasks
 
 MOST_LISTED = 1_000
@@ -63,3 +64,26 @@ def write_down(tasks: Tasks, root: Task, *, by: str, at: float) -> None:
             tasks.change(left, was=task, by=by, at=at)
         except (ChangedMeanwhile, NotThere):
             continue
+
+
+def end_paused(tasks: Tasks, agent: str, *, by: str, at: float) -> None:
+    """Keep that a paused agent's tasks are over, with all that hangs on them: before it goes on, however soon that is.
+
+    What somebody else changes in the same moment is looked at again. Raises StoreUnavailable.
+    """
+    seen: set[Task] = set()
+    while left := [task for task in tasks.active() if _is_of(task, agent) and task not in seen]:
+        for task in left:
+            seen.add(task)
+            ended = task.at(at)
+            if not ended.is_final:
+                ended = ended.after(TaskEvent.REVOKED, at, "the agent was paused")
+            try:
+                tasks.change(ended, was=task, by=by, at=at)
+            except (ChangedMeanwhile, NotThere):
+                continue
+            write_down(tasks, ended, by=by, at=at)
+
+
+def _is_of(task: Task, agent: str) -> bool:
+    return task.kind is Kind.AGENT and task.name == agent and not task.parent

@@ -13,7 +13,7 @@ from narrowgate.core.tasks import Task, TaskEvent, TaskState
 from narrowgate.core.wanted import read_wanted
 from narrowgate.store.open import open_store
 from narrowgate.store.port import Store
-from narrowgate.store.task_trees import ancestors_of, descendants_of, write_down
+from narrowgate.store.task_trees import ancestors_of, descendants_of, end_paused, write_down
 
 ROOT = Task(
     id="t1",
@@ -86,3 +86,15 @@ def test_what_is_taken_from_a_task_is_taken_from_all_that_hangs_on_it(store: Sto
     for task_id in ("t2", "t3", "t4"):
         kept = store.tasks.get(task_id)
         assert (kept.rules, kept.ends_at, kept.state) == (ROOT.rules[:1], 1_050.0, TaskState.ACTIVE)
+
+
+def test_what_a_paused_agent_had_under_way_is_over_with_all_that_hangs_on_it_alone(
+    store: Store,
+) -> None:
+    others = msgspec.structs.replace(ROOT, id="t5", name="bot2")
+    store.tasks.add(others, by="agent:bot2", at=1_000.0)
+    end_paused(store.tasks, "bot", by="person:ann", at=1_010.0)
+    assert states(store) == dict.fromkeys(("t1", "t2", "t3", "t4"), "revoked")
+    assert store.tasks.get("t1").ended_because == "the agent was paused"
+    assert store.tasks.get("t4").ended_with == "t1"
+    assert store.tasks.get("t5").state is TaskState.ACTIVE

@@ -34,6 +34,7 @@ from narrowgate.core.call_rights import answers_for
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.moment import moment_of
 from narrowgate.store.port import ChangedMeanwhile, NotThere
+from narrowgate.store.task_trees import end_paused
 
 ATTEMPTS = 5
 """A change without If-Match is made anew where another one came first; more than five at once is nobody's work."""
@@ -195,7 +196,10 @@ def pause_agent(parts: ApiParts, sent: Sent) -> Answered:
 
 
 def resume_agent(parts: ApiParts, sent: Sent) -> Answered:
-    """Let it go on."""
+    """Let it go on, without what it had under way before."""
+    was = _found(parts, sent)
+    if was.paused:
+        end_paused(parts.store.tasks, was.name, by=sent.by, at=sent.now)
     resumed = _change(parts, sent, lambda agent: msgspec.structs.replace(agent, paused=False, paused_because=""))
     return _answer(resumed, sent)
 
