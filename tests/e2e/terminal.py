@@ -41,6 +41,7 @@ class Terminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
         os.close(side)
+        os.set_blocking(self.controller, False)
 
     def __enter__(self) -> Terminal:
         return self
@@ -55,7 +56,15 @@ class Terminal:
         fcntl.ioctl(self.controller, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def type(self, text: str) -> None:
-        os.write(self.controller, text.encode())
+        """Type it all, or as much as there is a program to type to: nobody reads what a terminal takes after that."""
+        left = text.encode()
+        deadline = time.monotonic() + SILENCE_SECONDS
+        while left and self.process.poll() is None:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the terminal takes no more; {len(left)} bytes are left")
+            if select.select([], [self.controller], [], 1.0)[1]:
+                with suppress(BlockingIOError):
+                    left = left[os.write(self.controller, left) :]
 
     def wait_for(self, text: str) -> None:
         deadline = time.monotonic() + SILENCE_SECONDS

@@ -93,6 +93,7 @@ def test_what_a_client_saw_before_the_gate_was_killed_is_recorded(gate: Gate, po
             names = [f"flood-{turn}-a", f"flood-{turn}-b"]
             clients = [await Client.of(agent, pod, "flood") for pod in names]
             await clients[0].read_to(chance.randint(1, 4_000_000))
+            await clients[1].read_to(1)
             gate.kill()
             for pod, client in zip(names, clients, strict=True):
                 await client.read_on()
