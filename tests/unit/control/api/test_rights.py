@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.unit.control.api.calling import PEOPLE, ROOT, Api, detail, person
 from tests.unit.control.api.recorded import began, did, keep
 
 from narrowgate.authenticators.access_credential import Port
-from narrowgate.control.api.calls import PREFIX
+from narrowgate.control.api.calls import PREFIX, Call
 from narrowgate.control.api.table import CALLS
 from narrowgate.core.approvals import ApprovalQuestion, Matter
 from narrowgate.core.decision import RuleRef
@@ -151,6 +152,14 @@ def target_of(path: str, caller: str) -> str:
     )
 
 
+LAST = ("pauseAgent", "resumeAgent", "deleteAgent")
+"""What ends the agent, or all that it has under way: the other calls are about that."""
+
+
+def in_turn(calls: Iterable[Call]) -> list[Call]:
+    return sorted(calls, key=lambda call: LAST.index(call.id) if call.id in LAST else -1)
+
+
 def prepare(api: Api) -> None:
     """What the calls are about: agents of two owners, a revision, somebody's sign-in, somebody's role."""
     now = time.time()
@@ -221,8 +230,7 @@ def test_every_call_answers_every_caller_as_the_table_says(api: Api, caller: str
     prepare(api)
     proof = proof_of(api, caller)
     column = CALLERS.index(caller)
-    # The agent goes last: the other calls are about it.
-    for call in sorted(CALLS, key=lambda call: call.id == "deleteAgent"):
+    for call in in_turn(CALLS):
         changes = len(api.store.changes(1000))
         answer = api.call(call.method, target_of(call.path, caller), body_of(call.id, caller), who=proof)
         assert (call.id, answer.status) == (call.id, int(EXPECTED[call.id].split()[column])), answer.text
@@ -240,7 +248,7 @@ def test_by_a_cookie_the_same_holds_as_by_a_token(api: Api) -> None:
     prepare(api)
     for name in ("member", "approver", "policy-author", "auditor", "owner"):
         # A session is a sign-in that runs, which delegating takes.
-        for call in (call for call in CALLS if call.id not in ("deleteAgent", "delegate")):
+        for call in (call for call in in_turn(CALLS) if call.id not in ("deleteAgent", "delegate")):
             expected = int(EXPECTED[call.id].split()[CALLERS.index(name)])
             answer = api.by_cookie(PEOPLE[name], call.method, target_of(call.path, name), body_of(call.id, name))
             assert (name, call.id, answer.status) == (name, call.id, expected), answer.text
