@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import msgspec
@@ -69,3 +70,10 @@ def recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Ses
     yield gate
     running.close()
     gate.close()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands find the configuration of the folder they are in: what `make up` left in this one is not the tests'."""
+    with chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
