@@ -52,10 +52,13 @@ def test_a_job_of_a_task_works_within_the_task_makes_a_child_and_both_end_with_i
     assert not child.can("get", "services", "-o", "name")
     assert f'agent "{worker.name}"' in child.said, child.said
 
-    (below,) = worker.tree()["children"]
-    assert (below["kind"], below["name"]) == ("pod", f"{place.namespace}/{pod.name}")
-    assert [one["name"] for one in below["children"]] == [f"{place.namespace}/child"]
+    def shown() -> bool:
+        below = [
+            (one["kind"], one["name"], [each["name"] for each in one["children"]]) for one in worker.tree()["children"]
+        ]
+        return below == [("pod", f"{place.namespace}/{pod.name}", [f"{place.namespace}/child"])]
 
+    place.gate.wait_until(shown, "both stand in the tree")
     with pod.watching() as first, child.watching() as second:
         worker.revoke()
         place.require_ended(first, second)

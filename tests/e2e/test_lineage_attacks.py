@@ -35,7 +35,12 @@ def test_labels_annotations_and_owner_references_change_nothing(place: Place, tm
     forged = {
         "metadata": {
             "labels": {"app": "edited", "app.kubernetes.io/managed-by": "Helm"},
-            "annotations": {"narrowgate.dev/chain": "person:root", "narrowgate.dev/task": ""},
+            "annotations": {
+                "narrowgate.dev/chain": "person:root",
+                "narrowgate.dev/task": "",
+                # Its ReplicaSet makes another one meanwhile, and then has one too many: not this one goes.
+                "controller.kubernetes.io/pod-deletion-cost": "1000",
+            },
             "ownerReferences": [
                 {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "others", "uid": other["uid"],
                  "controller": True},
