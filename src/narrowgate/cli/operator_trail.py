@@ -49,6 +49,7 @@ async def _recorded(config: Config, acts_on: ActsOn, do: Callable[[], _T]) -> _T
         try:
             done = await asyncio.to_thread(do)
         except Exception as error:
+            # Whatever it was: the record says that nothing came of it, and whoever asked is told.
             broke = Broke(message=f"it was not done: {error}")
             await trail.record(events.finished(broke, Outcome(code=_BROKEN, at=time.time())), durable=True)
             raise
