@@ -55,6 +55,7 @@ class Remembered:
         """See `placed_workloads.Lineage`."""
         return self._placements.get(uid)
 
+    # The port's arguments, of which a UID is enough here.
     async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:  # noqa: ARG002
         """See `placed_workloads.Lineage`."""
         return self._placements.get(uid)

@@ -198,6 +198,7 @@ def pause_agent(parts: ApiParts, sent: Sent) -> Answered:
 def resume_agent(parts: ApiParts, sent: Sent) -> Answered:
     """Let it go on, without what it had under way before."""
     was = _found(parts, sent)
+    _check_tag(was, sent)
     if was.paused:
         end_paused(parts.store.tasks, was.name, by=sent.by, at=sent.now)
     resumed = _change(parts, sent, lambda agent: msgspec.structs.replace(agent, paused=False, paused_because=""))
