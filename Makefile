@@ -41,7 +41,7 @@ down: ## Stop the gate and the cluster; what they stored stays in narrowgate-dat
 	@$(PYTHON) dev/cluster/cluster.py down
 
 test: setup static cluster ## Everything: check, contract, e2e, fault; what CI runs
-	@$(BIN)/python -m pytest tests/unit tests/property tests/house tests/contract tests/fault tests/e2e
+	@$(BIN)/python dev/every_test.py
 
 check: setup ## Format, lint, types, layers; unit, property and house tests (under a minute)
 	@$(MAKE) -j2 --output-sync=target property static unit

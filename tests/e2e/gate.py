@@ -373,17 +373,33 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _members(group: int) -> list[int]:
-    """The processes of a group that have not ended; the dead who wait for their parent hold nothing any more."""
+    """The processes of a group that have not ended; the dead who wait for their parent hold nothing any more.
+
+    A process is dead with its last thread: its first may be a zombie while another still ends, and keeps every lock.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with suppress(OSError):
-            # The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
-            state, _, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
+            _, its_group = _state_and_group(entry)
+            if its_group == group and any(map(_lives, (entry / "task").iterdir())):
                 found.append(int(entry.name))
     return found
+
+
+def _lives(thread: Path) -> bool:
+    try:
+        return _state_and_group(thread)[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _state_and_group(entry: Path) -> tuple[str, int]:
+    """What `stat` of a process or a thread says (proc_pid_stat(5)); raises OSError for one that is gone."""
+    # The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
+    state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+    return state, int(group)
 
 
 def read_agent(name: str, kubeconfig: Path) -> Agent:

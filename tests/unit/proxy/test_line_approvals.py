@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.deciding import agent, asks
+from tests.unit.proxy.loopback import until
 from tests.unit.proxy.test_waiting import World, in_world
 
 from narrowgate.core.approvals import ApprovalEvent, ApprovalState, Voice, after
@@ -70,6 +71,8 @@ def test_a_line_is_entered_once_people_have_said_yes(tmp_path: Path) -> None:
         assert "argument 1: sh" in question.about.summary
         assert question.about.audit_id == "session-1"
         assert question.rules[0].policy == "shop"
+        # The session is told when the question is in the store, where this test found it.
+        await until(lambda: bool(session.said))
         assert session.said == [
             f"waiting for approval {question.id}: narrowgate approvals show {question.id} (^C ends the session)"
         ]
