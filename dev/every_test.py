@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LAST_FAILED = REPOSITORY / ".pytest_cache" / "v" / "cache" / "lastfailed"
 TIERS = ("unit", "property", "house", "contract", "fault", "e2e")
 IN_COMPANY = ("tests/contract/", "tests/fault/", "tests/e2e/")
+SLOWEST = 30
+"""Tests whose times are printed: a run that grows is cut down from there."""
 MOST = 5
 """Tests that get a second look; where more fail, it is not the company."""
 FAILED = 1
@@ -25,7 +27,7 @@ FAILED = 1
 
 def run(*arguments: str) -> int:
     """The exit code of one session of pytest; Hypothesis tries the same examples whoever runs it."""
-    command = [sys.executable, "-m", "pytest", "--hypothesis-profile=ci", *arguments]
+    command = [sys.executable, "-m", "pytest", "--hypothesis-profile=ci", f"--durations={SLOWEST}", *arguments]
     return subprocess.run(command, cwd=REPOSITORY).returncode
 
 
