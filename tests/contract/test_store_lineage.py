@@ -79,7 +79,13 @@ def test_what_is_gone_stays_for_a_while_and_is_not_listed(store: Store) -> None:
     store.lineage.gone("dev", "u1", at=2_000.0)
     store.lineage.gone("dev", "unknown", at=2_000.0)
     assert [one.uid for one in store.lineage.listed("dev", "pods")] == ["u2"]
-    assert store.lineage.listed("dev", "jobs.batch") == ()
+    assert {one.uid: one.gone_at for one in store.lineage.listed("dev", "pods", with_gone=True)} == {
+        "u1": 2_000.0,
+        "u2": None,
+    }
+    assert store.lineage.listed("dev", "jobs.batch", with_gone=True) == ()
+    store.lineage.add(placement("u1", OTHER))
+    assert [one.uid for one in store.lineage.listed("dev", "pods")] == ["u2"]
     assert store.lineage.prune(2_000.0, 500.0, 10) == 0
     assert store.lineage.get("dev", "u1") is not None
     assert store.lineage.prune(2_001.0, 501.0, 10) == 2

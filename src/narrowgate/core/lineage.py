@@ -113,6 +113,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     audit_id: str = ""
     """The request that made it, or first changed it; empty where a controller did."""
+    gone_at: float | None = None
+    """When it was seen to be gone (Unix seconds); None while it is there."""
 
     def grown(
         self, authors: Iterable[Author], owners: Iterable[str] = (), *, is_settled: bool = False, audit_id: str = ""

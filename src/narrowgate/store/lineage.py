@@ -83,9 +83,13 @@ class LineageTable:
         newest = max((row.number for row in rows), default=number)
         return newest, tuple((row.cluster, row.uid) for row in rows)
 
-    def listed(self, cluster: str, resource: str = "", *, limit: int = 1000) -> tuple[Placement, ...]:
+    def listed(
+        self, cluster: str, resource: str = "", *, limit: int = 1000, with_gone: bool = False
+    ) -> tuple[Placement, ...]:
         """See the port."""
-        here = (_objects.cluster == cluster) & _objects.gone_at.is_(None)
+        here = _objects.cluster == cluster
+        if not with_gone:
+            here &= _objects.gone_at.is_(None)
         if resource:
             here &= _objects.resource == resource
         query = select(lineage).where(here).order_by(_objects.first_at.desc(), _objects.uid).limit(limit)
@@ -136,7 +140,7 @@ def _columns(placement: Placement) -> dict[str, Any]:
 
 def _placement(row: Row[Any]) -> Placement:
     columns = dict(row._mapping)
-    del columns["number"], columns["gone_at"]
+    del columns["number"]
     columns["authors"] = msgspec.json.decode(columns["authors"], type=tuple[Author, ...])
     columns["owners"] = msgspec.json.decode(columns["owners"], type=tuple[str, ...])
     return Placement(**columns)

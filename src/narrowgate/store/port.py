@@ -463,8 +463,12 @@ class Lineage(Protocol):
         """Which settled objects (cluster, UID) got authors after that number, and the number to ask with next."""
         ...
 
-    def listed(self, cluster: str, resource: str = "", *, limit: int = 1000) -> tuple[Placement, ...]:
-        """The newest that are not gone, newest first; of that resource where one is named."""
+    def listed(
+        self, cluster: str, resource: str = "", *, limit: int = 1000, with_gone: bool = False
+    ) -> tuple[Placement, ...]:
+        """The newest, newest first, without those that are gone unless they are asked for; of that resource where one
+        is named.
+        """
         ...
 
     def gone(self, cluster: str, uid: str, *, at: float) -> None:
