@@ -12,22 +12,21 @@ import msgspec
 from narrowgate.core import status
 from narrowgate.core.body_levels import keeps_response
 from narrowgate.core.decision import Allow, Decision, Deny
-from narrowgate.core.identity import Chain, Identity
+from narrowgate.core.identity import Chain
 from narrowgate.core.lineage import PendingWrite
 from narrowgate.core.mending import WARNING
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.status import Status
 from narrowgate.core.target import rebuild
-from narrowgate.core.task_limits import TELL_SECONDS
 from narrowgate.core.typed_lines import asks_for, reads_lines
-from narrowgate.core.understand import is_proxied, is_streaming
 from narrowgate.core.visible import Part
 from narrowgate.proxy.body_recorder import BodyRecorder, Brake
 from narrowgate.proxy.exchange import Exchange, Response, Understood, is_bare
 from narrowgate.proxy.headers import upgrade_of, upstream_headers
 from narrowgate.proxy.joined_list import JoinedList
 from narrowgate.proxy.lineage_writes import LineageWrites
+from narrowgate.proxy.long_running import is_cut, is_long_running, is_refused_exec, recheck_seconds
 from narrowgate.proxy.masking import AnswerMasks, Masking
 from narrowgate.proxy.reduction import Reduction, parts_of
 from narrowgate.proxy.running import Running, RunningRequests
@@ -172,7 +171,7 @@ class Forwarder:
             head = _readable(head, masks)
             if allowed.mends:
                 head = with_header(head, b"warning", f'299 narrowgate "{WARNING}"'.encode("ascii"))
-            if _is_refused_exec(what, head.status) and exchange.taken is not None:
+            if is_refused_exec(what, head.status) and exchange.taken is not None:
                 # kubectl sends it once more as SPDY, maybe to another process, as soon as it has this answer.
                 await exchange.taken.end_streams()
             if is_long or info.verb in ("get", "list"):
@@ -392,9 +391,9 @@ def _running(
     decide_again: Callable[[], Awaitable[Decision]],
     end: Callable[[str, int], None],
 ) -> Running:
-    number, recheck_seconds = what.snapshot.number, _recheck_seconds(exchange, sending.who[-1])
+    number, seconds = what.snapshot.number, recheck_seconds(exchange, sending.who[-1])
     is_long = is_long_running(what)
-    return Running(decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=recheck_seconds)
+    return Running(decide_again, end, allowed.deadline, number, is_long=is_long, recheck_seconds=seconds)
 
 
 def _readable(head: ResponseHead, masks: AnswerMasks | None) -> ResponseHead:
@@ -608,40 +607,3 @@ def _watch_error(why: Status) -> bytes:
     """
     event = b'{"type":"ERROR","object":%b}\n' % status.to_json(why).rstrip()
     return b"%x\r\n%b\r\n" % (len(event), event)
-
-
-def _recheck_seconds(exchange: Exchange, sender: Identity) -> float | None:
-    """How often a running request is looked at although nothing has changed; None: never."""
-    if exchange.taken is None or not exchange.taken.streams:
-        return sender.recheck_seconds
-    return TELL_SECONDS if sender.recheck_seconds is None else min(TELL_SECONDS, sender.recheck_seconds)
-
-
-def _is_refused_exec(what: Understood, code: int) -> bool:
-    """Whether an exec, attach or port-forward ended with the API server's refusal, which is short."""
-    return is_streaming(what.intent.info) and code >= 400
-
-
-def is_stream(what: Understood) -> bool:
-    """Whether a request counts against how many streams a task may have at one time: all that may take as long as they
-    like, but for logs that are not followed.
-
-    The API server takes every `follow` but "0" and "false" for a yes (k8s.io/apimachinery/pkg/runtime/conversion.go,
-    `Convert_Slice_string_To_bool`).
-    """
-    if what.intent.info.subresource != "log":
-        return is_long_running(what)
-    return any(key == "follow" and value.lower() not in ("0", "false") for key, value in what.target.query)
-
-
-def is_cut(what: Understood) -> bool:
-    """Whether a log may end in the middle of a line, wherever its reader would have it."""
-    return what.intent.info.subresource == "log" and any(key == "limitBytes" for key, _ in what.target.query)
-
-
-def is_long_running(what: Understood) -> bool:
-    """Whether an answer may take as long as it likes, as k8s.io/apiserver/pkg/server/filters/longrunning.go has it."""
-    info = what.intent.info
-    if info.verb == "watch" or is_proxied(info):
-        return True
-    return info.subresource in ("exec", "attach", "portforward", "log")
