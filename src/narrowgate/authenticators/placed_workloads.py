@@ -1,7 +1,8 @@
 """Workloads placed in the chain that had their pods made: by the pod's UID in the token, nothing that it could write.
 
-Around `ServiceAccounts`: a pod that somebody had made through the gate speaks for them as well, each as the snapshot
-says now. A pod of which it is known that nobody did, and a token that is bound to no pod, is just its ServiceAccount.
+Around `ServiceAccounts`, and around the access credentials that their tokens are exchanged for: a pod that somebody
+had made through the gate speaks for them as well, each as the snapshot says now. A pod of which it is known that nobody
+did, and a token that is bound to no pod, is just its ServiceAccount.
 """
 
 from __future__ import annotations
@@ -43,13 +44,6 @@ class Lineage(Protocol):
     async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:
         """Who had that pod made; None where it is not there any more. Raises ClusterSilent."""
         ...
-
-
-class Placing(NamedTuple):
-    """By what pods are placed."""
-
-    lineage: Lineage
-    longest_chain: int = USUAL_CHAIN
 
 
 class Authors:
@@ -108,7 +102,7 @@ class PlacedWorkloads:
     async def authenticate(self, presented: Presented, now: float) -> Answer:
         """See the port."""
         answer = await self._accounts.authenticate(presented, now)
-        if not isinstance(answer, Identity):
+        if not isinstance(answer, Identity) or answer.kind is not Kind.WORKLOAD:
             return answer
         known = self._known.get(answer)
         # Written so that a time that is no number (NaN) finds nothing.

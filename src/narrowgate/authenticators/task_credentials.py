@@ -29,9 +29,16 @@ class TaskCredentials:
     """An authenticator over one immutable snapshot of active tasks and their holders; a change is a new object."""
 
     def __init__(
-        self, tasks: Iterable[Task], agents: Iterable[AgentRecord], people: Mapping[str, Present] | None = None
+        self,
+        tasks: Iterable[Task],
+        agents: Iterable[AgentRecord],
+        people: Mapping[str, Present] | None = None,
+        longest_chain: int = LONGEST_CHAIN,
     ) -> None:
-        """`tasks` that are not active are nobody's; `people` are those in an emergency, by the id of its task."""
+        """`tasks` that are not active are nobody's; `people` are those in an emergency, by the id of its task. Nobody
+        speaks for a chain of more than `longest_chain` members, however long ago it was delegated.
+        """
+        self._longest_chain = min(longest_chain, LONGEST_CHAIN)
         self._tasks: Mapping[bytes, Task] = {
             task.credential_hash: task for task in tasks if task.state is TaskState.ACTIVE and task.credential_hash
         }
@@ -100,6 +107,11 @@ class TaskCredentials:
         line = self._line_of(task)
         if line is None:
             return Rejected(f"task {task.parent}, which the task of this credential was delegated from, is over")
+        if len(line) > self._longest_chain:
+            return Rejected(
+                f"the chain of {task.name} has {len(line)} members, and this gate lets in chains of "
+                f"{self._longest_chain} at most (tasks.maxDepth): ask for a task of a chain that is less deep"
+            )
         root = self._of(line[0], now)
         if not isinstance(root, Identity):
             return root

@@ -93,7 +93,10 @@ def control_app(parts: ControlParts) -> Starlette:
         *(Provider(source=each.source, title=each.title) for each in parts.saml),
     )
     sign_in = SignInPages(sign_in_parts, providers, {each.source: each.farewell for each in oidc})
-    callers = Callers(parts.current.authenticator, sessions, parts.store, parts.bindings, parts.settings.url)
+    settings = parts.settings
+    callers = Callers(
+        parts.current.authenticator, sessions, parts.store, parts.bindings, settings.url, settings.longest_chain
+    )
     api = ApiParts(
         settings=parts.settings,
         store=parts.store,

@@ -21,6 +21,7 @@ from narrowgate.authenticators.task_credential import PREFIX as TASK_PREFIX
 from narrowgate.control.console_sessions import CSRF_FIELD, ConsoleSessions, CrossSite, session_secret
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.control.task_proofs import knows_task_of
+from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.roles import Role, RoleBinding, roles_of
 from narrowgate.core.sign_in import SignIn
@@ -54,7 +55,10 @@ class Callers:
         store: Store,
         bindings: Sequence[RoleBinding],
         url: str,
+        longest_chain: int = USUAL_CHAIN,
     ) -> None:
+        """`longest_chain` is how many members a chain may have whose task's credential is taken."""
+        self._longest_chain = longest_chain
         self._authenticator = authenticator
         self._sessions = sessions
         self._store = store
@@ -96,7 +100,9 @@ class Callers:
         # credential would be exchanged for one that outlives the task.
         at_work = bearer.startswith(TASK_PREFIX)
         authenticator = (
-            await asyncio.to_thread(knows_task_of, self._store, bearer) if at_work else self._authenticator()
+            await asyncio.to_thread(knows_task_of, self._store, bearer, self._longest_chain)
+            if at_work
+            else self._authenticator()
         )
         answer = await authenticator.authenticate(Presented(bearer=bearer), time.time())
         match answer:

@@ -18,12 +18,14 @@ from narrowgate.store.presence import people_present
 from narrowgate.store.task_trees import ancestors_of
 
 
-def knows_task_of(store: Store, bearer: str) -> Authenticator:
-    """What knows this task's credential, from the store as it is now. It blocks. Raises StoreUnavailable."""
+def knows_task_of(store: Store, bearer: str, longest_chain: int) -> Authenticator:
+    """What knows this task's credential, from the store as it is now; of no chain with more members than
+    `longest_chain`. It blocks. Raises StoreUnavailable.
+    """
     try:
         task = store.tasks.get(task_named(bearer))
         agents = (store.agent(root_of(task.name)),) if task.kind is Kind.AGENT else ()
         line = in_force((task, *ancestors_of(store.tasks, task)))
-        return TaskCredentials(line, agents, people_present(store.sign_ins, (task,), time.time()))
+        return TaskCredentials(line, agents, people_present(store.sign_ins, (task,), time.time()), longest_chain)
     except NotThere:
         return TaskCredentials((), ())

@@ -63,7 +63,9 @@ class ControlProcess:
         self._bound = bound
         self._store = open_store(config.store, config.data_dir)
         self._clusters = connected(config, keys)
-        self._identification = Identification(config.authentication, keys, Port.CONTROL, self._clusters.by_name)
+        self._identification = Identification(
+            config.authentication, keys, Port.CONTROL, self._clusters.by_name, longest_chain=config.longest_chain
+        )
         self._loading = Loading(self._store, self._identification, needs_policies=False)
         lineage = lineage_of(self._store, config.authentication, self._clusters.by_name)
         placed = placed_clusters(config.authentication, self._clusters.by_name)

@@ -14,13 +14,14 @@ from narrowgate.authenticators.client_certificates import ClientCertificates
 from narrowgate.authenticators.first_match import FirstMatch
 from narrowgate.authenticators.issuer_keys import IssuerKeys
 from narrowgate.authenticators.jwt_issuers import JWTIssuers
-from narrowgate.authenticators.placed_workloads import Authors, PlacedWorkloads, Placing
+from narrowgate.authenticators.placed_workloads import Authors, Lineage, PlacedWorkloads
 from narrowgate.authenticators.port import Authenticator
 from narrowgate.authenticators.service_accounts import ServiceAccounts
 from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.authenticators.token_verifier import TokenVerifier
 from narrowgate.config import Authentication
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.tasks import Task
 from narrowgate.keys import Keys
 from narrowgate.proxy.cluster import Cluster
@@ -38,11 +39,13 @@ class Identification:
         keys: Keys,
         port: Port,
         clusters: Mapping[str, Cluster],
-        placing: Placing | None = None,
+        placing: Lineage | None = None,
+        longest_chain: int = USUAL_CHAIN,
     ) -> None:
         """`clusters` by name, for whose ServiceAccounts their API servers vouch; by `placing` their pods speak for
-        whoever had them made. Made within the event loop.
+        whoever had them made. Chains have `longest_chain` members at most. Made within the event loop.
         """
+        self._longest_chain = longest_chain
         self._port = port
         self._placing = placing
         self._genuine = Genuine(keys.access_key.public_key())
@@ -64,7 +67,9 @@ class Identification:
         agents = store.agents()
         ended = store.sign_ins.ended_since(now - LONGEST_LIFE)
         present = people_present(store.sign_ins, tasks, now)
-        bearers = FirstMatch(self._in_order(agents, ended, TaskCredentials(tasks, agents, present)))
+        bearers = FirstMatch(
+            self._in_order(agents, ended, TaskCredentials(tasks, agents, present, self._longest_chain))
+        )
         if self._certificates is None:
             return bearers, agents
         return BearerAndCertificate(bearers, ClientCertificates(self._certificates, agents)), agents
@@ -77,18 +82,23 @@ class Identification:
             AgentCredentials.of(agents),
             # A task's credential opens the cluster it is for; the gate's own API is asked with standing ones.
             *((at_work,) if self._port is Port.KUBERNETES else ()),
-            AccessCredentials(self._genuine, self._port, ended, agents),
+            # A pod may have exchanged its token for one of these, and speaks for the same as before.
+            self._placed(AccessCredentials(self._genuine, self._port, ended, agents), at_work, agents),
         ]
         if self.verifiers:
             # Before ServiceAccounts: it knows a token of theirs again by one look-up, they read others' every time.
             found.append(JWTIssuers(self.verifiers, agents))
-        if self._accounts is not None and self._placing is not None:
-            authors = Authors(at_work, agents)
-            lineage, longest_chain = self._placing
-            found.append(PlacedWorkloads(self._accounts, lineage, authors, longest_chain))
-        elif self._accounts is not None:
-            found.append(self._accounts)
+        if self._accounts is not None:
+            found.append(self._placed(self._accounts, at_work, agents))
         return found
+
+    def _placed(
+        self, knows_workloads: Authenticator, at_work: TaskCredentials, agents: Sequence[AgentRecord]
+    ) -> Authenticator:
+        """The same, its workloads speaking for whoever had their pods made, where pods are placed."""
+        if self._placing is None:
+            return knows_workloads
+        return PlacedWorkloads(knows_workloads, self._placing, Authors(at_work, agents), self._longest_chain)
 
     async def follow(self) -> None:
         """Keep issuers' keys fresh for as long as the process runs."""

@@ -15,7 +15,6 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from narrowgate.authenticators.access_credential import Port
-from narrowgate.authenticators.placed_workloads import Placing
 from narrowgate.config import Config, ReadLevel, SessionLevel
 from narrowgate.control.health import serve_health
 from narrowgate.core.body_levels import BodyLevels
@@ -85,8 +84,9 @@ class Worker:
         self._folder = PolicyFolder(config, self._store)
         self._told = ToldReceivers(self._store, [receiver.name for receiver in config.receivers])
         lineage = lineage_of(self._store, config.authentication, self._clusters)
-        placing = Placing(lineage, config.longest_chain)
-        self._identification = Identification(config.authentication, keys, Port.KUBERNETES, self._clusters, placing)
+        self._identification = Identification(
+            config.authentication, keys, Port.KUBERNETES, self._clusters, lineage, config.longest_chain
+        )
         self._loading = Loading(self._store, self._identification, also=lineage.hear)
         self._running = RunningRequests(self._state)
         self._trail: TrailWriter

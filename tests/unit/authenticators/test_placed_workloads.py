@@ -126,3 +126,61 @@ def test_a_pod_with_too_many_hands_behind_it_is_refused(lineage: Lineage) -> Non
 def test_what_is_of_no_pod_is_for_others_to_answer(lineage: Lineage) -> None:
     authenticator = PlacedWorkloads(FirstMatch([]), lineage, Authors(TaskCredentials([], []), []))
     assert isinstance(asyncio.run(authenticator.authenticate(Presented("x"), NOW)), NotMine)
+
+
+class Knows:
+    """An authenticator that knows one proof, whatever sort it is."""
+
+    def __init__(self, who: Identity) -> None:
+        self._who = who
+
+    async def authenticate(self, presented: Presented, now: float) -> Identity:  # noqa: ARG002 the port's shape
+        return self._who
+
+
+class Remembers:
+    """Lineage of one pod on the cluster `prod`; of any other it has never heard."""
+
+    def covers(self, cluster: str) -> bool:
+        return cluster == "prod"
+
+    def known(self, cluster: str, uid: str) -> Placement | None:
+        return self._of((TASK,)) if (cluster, uid) == ("prod", "u1") else None
+
+    async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:  # noqa: ARG002
+        return None
+
+    @staticmethod
+    def _of(author: Author) -> Placement:
+        return Placement(
+            cluster="prod", uid="u1", resource="pods", namespace="ci", name="one", authors=(author,), first_at=1.0
+        )
+
+
+def known_by(who: Identity) -> Identity:
+    authors = Authors(TaskCredentials((ACTIVE,), (RECORD,)), (RECORD,))
+    answer = asyncio.run(PlacedWorkloads(Knows(who), Remembers(), authors).authenticate(Presented("x"), NOW))
+    assert isinstance(answer, Identity)
+    return answer
+
+
+@pytest.mark.parametrize("proven_by", ["service-account", "access-credential"])
+def test_a_pod_speaks_for_its_makers_by_whatever_it_proves_itself(proven_by: str) -> None:
+    answer = known_by(msgspec.structs.replace(POD, proven_by=proven_by, recheck_seconds=None))
+    assert chain(answer) == [f"agent:bot {MADE.task}", "serviceaccount:ci/worker"]
+
+
+@pytest.mark.parametrize("kind", [Kind.PERSON, Kind.AGENT])
+def test_nobody_else_is_placed_whatever_claims_they_bring(kind: Kind) -> None:
+    who = msgspec.structs.replace(POD, kind=kind, name="x")
+    assert known_by(who) == who
+
+
+@pytest.mark.parametrize(("longest", "is_let_in"), [(3, True), (2, False)])
+def test_a_pod_is_cut_where_chains_may_not_be_as_deep_any_more(longest: int, is_let_in: bool) -> None:
+    authors = Authors(TaskCredentials((ACTIVE,), (RECORD,), longest_chain=longest), (RECORD,))
+    authenticator = PlacedWorkloads(Knows(POD), Remembers(), authors, longest)
+    answer = authenticator.in_chain(POD, Remembers._of((TASK, PARENT)), NOW)
+    assert isinstance(answer, Identity) is is_let_in
+    if isinstance(answer, Rejected):
+        assert "a chain has 2 members at most" in answer.reason

@@ -12,6 +12,7 @@ from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.authenticators.task_credential import new_task_credential, task_credential_problem
 from narrowgate.authenticators.task_credentials import TaskCredentials
 from narrowgate.core.agent import AgentRecord
+from narrowgate.core.delegated_task import LONGEST_CHAIN
 from narrowgate.core.emergency import Present
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.tasks import Task, TaskEvent
@@ -206,3 +207,32 @@ def test_an_end_of_the_agent_is_one_of_its_delegates() -> None:
 )
 def test_a_task_that_hangs_on_none_that_fits_is_nobodys(strange: dict[str, str]) -> None:
     assert isinstance(delegate(ACTIVE, CHILD, msgspec.structs.replace(SECOND, **strange)), Rejected)
+
+
+@pytest.mark.parametrize(("longest", "is_let_in"), [(4, True), (3, True), (2, False), (1, False)])
+def test_a_chain_that_is_deeper_than_chains_may_be_by_now_is_refused(longest: int, is_let_in: bool) -> None:
+    now_known = TaskCredentials([ACTIVE, CHILD, SECOND], (RECORD,), longest_chain=longest)
+    answer = asyncio.run(now_known.authenticate(Presented(MADE_SECOND.text), 1_100.0))
+    assert isinstance(answer, Identity) is is_let_in
+    if isinstance(answer, Rejected):
+        assert f"has 3 members, and this gate lets in chains of {longest} at most (tasks.maxDepth)" in answer.reason
+    # Whatever they made is cut with it, and what is less deep goes on.
+    assert isinstance(now_known.of_task(MADE_SECOND.task, 1_100.0), Identity) is is_let_in
+    assert isinstance(now_known.of_task(ACTIVE.id, 1_100.0), Identity)
+    child = asyncio.run(now_known.authenticate(Presented(MADE_CHILD.text), 1_100.0))
+    assert isinstance(child, Identity) is (longest >= 2)
+
+
+def test_no_configuration_lets_in_more_than_chains_ever_have() -> None:
+    line, made = [ACTIVE], new_task_credential()
+    for number in range(LONGEST_CHAIN):
+        made = new_task_credential()
+        line.append(
+            msgspec.structs.replace(
+                line[-1], id=made.task, name=f"{line[-1].name}/d{number}", parent=line[-1].id,
+                credential_hash=made.hash,
+            )
+        )  # fmt: skip
+    known = TaskCredentials(line, (RECORD,), longest_chain=100)
+    assert isinstance(known.of_task(line[-1].id, 1_100.0), Rejected)
+    assert isinstance(known.of_task(line[-2].id, 1_100.0), Identity)

@@ -76,7 +76,7 @@ class TaskExchange:
         return Work(who, acts_on, "token exchange", lambda: self._made(who, wish, acts_on, call.now))
 
     async def _subject(self, token: str, now: float) -> Identity:
-        authenticator = await asyncio.to_thread(knows_task_of, self._store, token)
+        authenticator = await asyncio.to_thread(knows_task_of, self._store, token, self._settings.longest_chain)
         answer = await authenticator.authenticate(Presented(bearer=token), now)
         match answer:
             case Identity():
