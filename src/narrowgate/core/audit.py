@@ -336,8 +336,9 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
     if sender.groups:
         user["groups"] = sender.groups
     user["extra"] = {"narrowgate.dev/proven-by": [sender.proven_by]}
-    if sender.owner:
-        user["extra"]["narrowgate.dev/owner"] = [sender.owner]
+    # For what a pod does, whoever answers for the agent that had it made does.
+    if owner := sender.owner or next((member.owner for member in chain if member.owner), ""):
+        user["extra"]["narrowgate.dev/owner"] = [owner]
     for name, value in sender.claims:
         user["extra"].setdefault(f"narrowgate.dev/{name}", []).append(_text(value))
     annotations["narrowgate.dev/chain"] = _encode([str(member) for member in chain]).decode()

@@ -61,6 +61,12 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Place of the latest event about it."""
     noticed: str
     """What it revealed about its credential, in a sentence; mostly empty."""
+    pod_uid: str = ""
+    """Of the pod that sent it, as its cluster vouched for it; empty for every other sender."""
+    node: str = ""
+    """Where that pod ran."""
+    recording: str = ""
+    """The name of its recording; empty where there is none, and mostly while it runs."""
 
 
 class _User(msgspec.Struct):
@@ -110,7 +116,10 @@ def entry_of(event: AuditEvent, writer: str, segment: int, seq: int) -> AuditEnt
     """The request as this event tells of it, which stands at that place of that journal. Raises as `read_event`."""
     notes, what = event.annotations, event.object_ref
     user = event.user.username
-    owners = event.user.extra.get(f"{_OURS}owner", ())
+    extra = event.user.extra
+    owners = extra.get(f"{_OURS}owner", ())
+    # An issuer's mapping may call a claim of its own `pod-uid`; a workload's were vouched for by its cluster.
+    vouched = extra if user.startswith("serviceaccount:") else {}
     return AuditEntry(
         audit_id=event.audit_id,
         received_at=event.request_received_timestamp,
@@ -140,6 +149,9 @@ def entry_of(event: AuditEvent, writer: str, segment: int, seq: int) -> AuditEnt
         segment=segment,
         seq=seq,
         noticed=notes.get(f"{_OURS}noticed", ""),
+        pod_uid="".join(vouched.get(f"{_OURS}pod-uid", ())[:1]),
+        node="".join(vouched.get(f"{_OURS}node", ())[:1]),
+        recording=notes.get(f"{_OURS}recording", ""),
     )
 
 

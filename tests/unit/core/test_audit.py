@@ -287,3 +287,14 @@ def test_what_is_done_in_an_emergency_is_marked_and_so_is_taking_it() -> None:
     assert taken["annotations"]["narrowgate.dev/emergency"] == "true"
     other = finished(asked(intent=None, chain=chain_of(ALICE), acts_on=ActsOn(verb="create", resource="tasks")))
     assert "narrowgate.dev/emergency" not in other["annotations"]
+
+
+def test_whoever_answers_for_an_agent_answers_for_what_its_pods_do() -> None:
+    pod = Identity(
+        kind=Kind.WORKLOAD,
+        name="ci/runner",
+        proven_by="token",
+        credential="",
+    )
+    assert finished(asked(chain=chain_of(BOT, pod)))["user"]["extra"]["narrowgate.dev/owner"] == ["person:alice"]
+    assert "narrowgate.dev/owner" not in finished(asked(chain=chain_of(pod)))["user"]["extra"]

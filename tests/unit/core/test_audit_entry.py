@@ -71,3 +71,16 @@ def test_only_an_ended_request_has_an_end(stage: str, ended: str) -> None:
 def test_what_is_no_event_of_ours_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"Expected|malformed"):
         entry(**changed)
+
+
+def test_where_a_pod_ran_is_told_as_its_cluster_vouched_for_it_and_of_nobody_else() -> None:
+    extra = {"narrowgate.dev/pod-uid": ["u1"], "narrowgate.dev/node": ["n1"]}
+    pod = entry(user={"username": "serviceaccount:ci/runner", "extra": extra})
+    claims_it = entry(user={"username": "person:mallory", "extra": extra})
+    assert (pod.pod_uid, pod.node) == ("u1", "n1")
+    assert (claims_it.pod_uid, claims_it.node) == ("", "")
+
+
+def test_a_recording_is_told_by_its_name() -> None:
+    named = entry(annotations=EVENT["annotations"] | {"narrowgate.dev/recording": "2026-01-01/a.1"})
+    assert (named.recording, entry().recording) == ("2026-01-01/a.1", "")
