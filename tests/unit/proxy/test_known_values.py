@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.proxy.loopback import UPSTREAM_TOKEN, Message, Peer, Script, access_to, api_server, ok, run
+from tests.unit.proxy.loopback import UPSTREAM_TOKEN, Message, Script, access_to, api_server, ok, run
+from tests.unit.proxy.watched_server import ApiServer
 
 from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.known_values import FORMER_LIMIT, FORMER_SECONDS, STALE_SECONDS, KnownSecrets
 
-WATCH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENOUGH_SECONDS = 10.0
 
 
@@ -52,45 +52,6 @@ class World:
 
     async def until_known(self, text: str) -> None:
         await self.until(lambda: not self.known.trouble and self.knows(text))
-
-
-class ApiServer:
-    """Answers lists in turn, the last of them again and again, and passes on what a test writes to the watch."""
-
-    def __init__(self, *lists: bytes) -> None:
-        self.lists = list(lists)
-        self.watches = 0
-        self._watch: Peer | None = None
-        self._ended = asyncio.Event()
-
-    async def __call__(self, script: Script, peer: Peer, _: int) -> None:
-        while True:
-            request = await script.take(peer)
-            if "watch=1" in request.target:
-                await peer.send(WATCH)
-                self._watch = peer
-                self.watches += 1
-                self._ended.clear()
-                await self._ended.wait()
-                continue
-            await peer.send(self.lists.pop(0) if len(self.lists) > 1 else self.lists[0])
-
-    async def send(self, *events: dict[str, Any] | bytes) -> None:
-        """Write events to the watch that was opened last, each cut in two chunks."""
-        assert self._watch is not None
-        for event in events:
-            line = event if isinstance(event, bytes) else json.dumps(event).encode() + b"\n"
-            for part in (line[:10], line[10:]):
-                await self._watch.send(b"%x\r\n%b\r\n" % (len(part), part))
-
-    async def end(self) -> None:
-        assert self._watch is not None
-        await self._watch.send(b"0\r\n\r\n")
-        self._ended.set()
-
-    def cut(self) -> None:
-        assert self._watch is not None
-        self._watch.cut()
 
 
 def played(folder: Path, server: ApiServer, test: Callable[[World], Awaitable[None]]) -> list[Message]:
