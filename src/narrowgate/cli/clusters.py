@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from narrowgate.cli.agent_namespace import bundle
 from narrowgate.cli.cluster_entries import Entry, entry_names, with_entry, without_entry
 from narrowgate.cli.failure import DONE, REFUSED, Failed
 from narrowgate.cli.output import config_option, note, output_option, write_json, write_table
@@ -84,6 +85,9 @@ def list_clusters(config: str | None, output: str) -> None:
     heads = ("NAME", "SERVER", "MODE", "CREDENTIAL", "PROBLEM")
     cells = [[row["name"], row["server"], row["mode"], row["credential"], row["problem"]] for row in rows]
     write_table(heads, cells, "no cluster is registered: add one with `narrowgate clusters add`")
+
+
+clusters.add_command(bundle)
 
 
 @clusters.command()
