@@ -14,12 +14,10 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.upstream import UpstreamBroken
 from narrowgate.wire.bodies import Body, follow
-from narrowgate.wire.http1 import CHUNKED, Framing, ResponseHead, reframed, write_response_head
+from narrowgate.wire.http1 import CHUNKED, LAST_CHUNK, Framing, ResponseHead, reframed, write_response_head
 from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, MaskedAnswer
 from narrowgate.wire.protobuf_mask import NotInProtobuf
-
-LAST_CHUNK: Final = b"0\r\n\r\n"
 
 RULES_TOLD: Final = 8
 """Rules that a warning names: their names may take 300 characters each."""

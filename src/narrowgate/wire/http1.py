@@ -23,6 +23,8 @@ MAX_REMEMBERED_HEAD = 2048
 """Bytes of a head that is remembered. With the limit below this is some 10 MB at the very most."""
 REMEMBERED_HEADS = 1024
 END_OF_HEAD = b"\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+"""What ends a chunked body that has no trailers (RFC 9112 7.1)."""
 
 _METHODS_NOT_SPOKEN = frozenset({"CONNECT", "TRACE"})
 _SINGLETONS = (
