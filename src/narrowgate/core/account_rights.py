@@ -122,6 +122,8 @@ _POD_MAKERS: Final = frozenset(
     {
         ("", "pods"),
         ("", "replicationcontrollers"),
+        # A StatefulSet's pods are made of the revision that it is at.
+        ("apps", "controllerrevisions"),
         ("apps", "daemonsets"),
         ("apps", "deployments"),
         ("apps", "replicasets"),
@@ -131,6 +133,7 @@ _POD_MAKERS: Final = frozenset(
     }
 )
 _WRITES: Final = frozenset({"create", "update", "patch", EVERYTHING})
+_SESSIONS: Final = frozenset(("", name) for name in ("pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"))
 
 
 def makes_pods(right: Right) -> bool:
@@ -144,9 +147,13 @@ def becomes_others(right: Right) -> bool:
     """Whether whoever has the right can act as other accounts: by a pod of theirs, or by a token."""
     if makes_pods(right):
         return True
-    # To get into a pod is to have its token; `impersonate` and a token say so themselves.
-    tokens = right.verb in ("create", EVERYTHING) and _is_among(
-        right, frozenset({("", "serviceaccounts/token"), ("", "pods/exec"), ("", "pods/attach")})
+    # To get into a pod is to have its token, or to speak to what lends it; `impersonate` and a token say so themselves.
+    # GET opens sessions as well (by WebSocket, before Kubernetes 1.35), and the kubelet's own by `nodes/proxy`.
+    tokens = right.verb in ("create", EVERYTHING) and _is_among(right, frozenset({("", "serviceaccounts/token")}))
+    tokens = tokens or (right.verb in ("create", "get", EVERYTHING) and _is_among(right, _SESSIONS))
+    tokens = tokens or (
+        right.verb in ("update", "patch", EVERYTHING)
+        and _is_among(right, frozenset({("", "pods/ephemeralcontainers")}))
     )
     return tokens or (
         right.verb in ("impersonate", EVERYTHING) and _is_among(right, frozenset({("", "serviceaccounts")}))
@@ -190,6 +197,9 @@ class ClusterRights:
             words = subject.name.split(":")
             if subject.kind == "User" and words[:2] == ["system", "serviceaccount"] and len(words) == 4:
                 self._accounts[words[2]].add(Account(words[2], words[3]))
+            elif subject.kind == "Group" and words[:2] == ["system", "serviceaccounts"] and len(words) == 3:
+                # Any account there has it, and this one is there.
+                self._accounts[words[2]].add(Account(words[2], "default"))
 
     def _closure(self, account: Account) -> tuple[HeldRight, ...]:
         seen, waiting = {account}, [account]
@@ -206,14 +216,11 @@ class ClusterRights:
         return tuple(found)
 
     def _others(self, held: HeldRight) -> set[Account]:
-        """The accounts that some binding names where the right holds."""
-        if held.namespace:
-            there = self._accounts.get(held.namespace, set())
-        else:
-            there = {account for accounts in self._accounts.values() for account in accounts}
+        """The accounts where the right holds, as far as some binding gives them, or all of them, anything."""
+        namespaces = [held.namespace] if held.namespace else list(self._accounts)
         if held.right.names and held.right.resource.startswith("serviceaccounts"):
-            return {account for account in there if account.name in held.right.names}
-        return there
+            return {Account(namespace, name) for namespace in namespaces for name in held.right.names}
+        return {account for namespace in namespaces for account in self._accounts.get(namespace, ())}
 
     def _own(self, account: Account) -> Iterable[HeldRight]:
         for binding in self._bindings_of(account):

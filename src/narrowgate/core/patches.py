@@ -68,6 +68,11 @@ def written(patch: Any) -> Iterator[Written]:
                 )
 
 
+def takes_away(patch: Any) -> bool:
+    """Whether a JSON patch that `written` takes removes anything."""
+    return any(operation["op"] in ("remove", "move") for operation in patch)
+
+
 def pointer(text: Any, position: int) -> tuple[str, ...]:
     """Split a JSON pointer (RFC 6901) into its decoded segments; the empty one is the whole document.
 

@@ -20,11 +20,13 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.pod_uses import (
     HOST_ACCESS,
     POD_FIELDS,
+    claims_of_set,
     container_fields,
     data_source,
     host_access,
     mapping_at,
     named,
+    pod_annotations,
     pod_fields,
     pod_spec,
     use_of,
@@ -96,8 +98,14 @@ POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {
 _RBAC = "rbac.authorization.k8s.io"
 _ROLES = frozenset({(_RBAC, "roles"), (_RBAC, "clusterroles")})
 _BINDINGS = frozenset({(_RBAC, "rolebindings"), (_RBAC, "clusterrolebindings")})
+_SET = ("apps", "statefulsets")
+_CLAIMS = ("spec", "volumeClaimTemplates")
 _PLACES: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
-    **{key: (path,) for key, path in POD_SPECS.items()},
+    **{key: (path, (*path[:-1], "metadata", "annotations")) for key, path in POD_SPECS.items()},
+    # The API server lets no annotation of a pod that is there say how it is confined.
+    ("", "pods"): (_POD,),
+    _SET: (_TEMPLATE, (*_TEMPLATE[:-1], "metadata", "annotations"), _CLAIMS),
+    ("", "serviceaccounts"): (("imagePullSecrets",),),
     ("", "secrets"): (("type",), ("metadata", "annotations")),
     ("", "persistentvolumes"): (("spec",),),
     ("", "persistentvolumeclaims"): (("spec",),),
@@ -152,8 +160,10 @@ def uses_of_patch(info: RequestInfo, content_type: str, patch: Any) -> tuple[Use
     """
     if content_type != JSON_PATCH:
         return _once(_read(info, patch, shown_whole=False)) if may_use(info) else ()
-    fragments = []
-    for write in patches.written(patch):
+    written = list(patches.written(patch))
+    # What takes away from a role can make it more: without its names, a rule is for all.
+    fragments = [{}] if (info.api_group, info.resource) in _ROLES and patches.takes_away(patch) else []
+    for write in written:
         if may_use(info):
             if not write.shown and _counts(info, write.path):
                 raise Malformed(
@@ -186,12 +196,14 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     """Read one object, or one fragment of it, as the kind that `info` names."""
     key = (info.api_group, info.resource)
     if key in POD_SPECS:
-        place = POD_SPECS[key]
-        uses = pod_spec(mapping_at(written, place), ".".join(place), info.namespace, shown_whole)
+        uses = _pods(info, written, shown_whole)
         if info.resource == "pods" and info.verb == "update":
             # The API server lets no update of a pod change its node, and every pod that runs has one.
             uses = (use for use in uses if (use.resource, use.name) != ("hostaccess", "nodeName"))
         yield from uses
+    elif key == ("", "serviceaccounts"):
+        # Whatever runs as the account pulls with them.
+        yield from pod_spec({"imagePullSecrets": written.get("imagePullSecrets")}, "", info.namespace)
     elif key == ("", "secrets"):
         yield from _token_secret(written, info, shown_whole)
     elif key == ("", "persistentvolumes"):
@@ -204,6 +216,17 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
         yield from _binding(written, info)
     else:
         yield from _anywhere(written, info, shown_whole)
+
+
+def _pods(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
+    """What the pods of a kind that Kubernetes has use, and what is made for each of them."""
+    key = (info.api_group, info.resource)
+    place = POD_SPECS[key]
+    yield from pod_spec(mapping_at(written, place), ".".join(place), info.namespace, shown_whole)
+    noted = (*place[:-1], "metadata", "annotations")
+    yield from pod_annotations(mapping_at(written, noted), ".".join(noted), info.namespace)
+    if key == _SET:
+        yield from claims_of_set(mapping_at(written, _POD), info.namespace)
 
 
 def _token_secret(secret: Any, info: RequestInfo, shown_whole: bool) -> Iterator[Use]:

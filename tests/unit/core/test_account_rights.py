@@ -103,7 +103,13 @@ def test_a_path_is_given_by_a_cluster_role_binding_alone() -> None:
     [
         ("create", "pods", ""),
         ("patch", "deployments", "apps"),
+        ("create", "controllerrevisions", "apps"),
         ("create", "pods/exec", ""),
+        ("get", "pods/exec", ""),
+        ("get", "pods/attach", ""),
+        ("create", "pods/portforward", ""),
+        ("patch", "pods/ephemeralcontainers", ""),
+        ("update", "*/ephemeralcontainers", "*"),
         ("create", "serviceaccounts/token", ""),
         ("impersonate", "serviceaccounts", ""),
         ("*", "*", "*"),
@@ -121,6 +127,27 @@ def test_who_can_become_others_there_has_what_they_have(verbs: str, resources: s
     )
     assert "get secrets in ci (RoleBinding ci/b)" in held(rights)
     assert "get secrets in ci (RoleBinding ci/c)" not in held(rights)
+
+
+def test_who_reaches_the_kubelets_has_what_every_account_has() -> None:
+    kubelets = role("kubelets", "get", "nodes/proxy")
+    rights = ClusterRights(
+        [kubelets, SECRETS],
+        [binding("a", kubelets, account("builder")), binding("b", SECRETS, account("strong"), namespace="ci")],
+    )
+    assert "get secrets in ci (RoleBinding ci/b)" in held(rights)
+
+
+@pytest.mark.parametrize(
+    "becoming", [role("pods", "create", "pods"), role("tokens", "create", "serviceaccounts/token", names="any")]
+)
+def test_what_all_accounts_of_a_namespace_have_is_had_by_who_becomes_one_of_them(becoming: Role) -> None:
+    group = BoundTo("Group", "system:serviceaccounts:other")
+    rights = ClusterRights(
+        [becoming, SECRETS, NODES],
+        [binding("a", becoming, account("builder")), binding("b", NODES, group)],
+    )
+    assert "list nodes everywhere (ClusterRoleBinding b)" in held(rights)
 
 
 def test_a_token_of_one_account_makes_nobody_another() -> None:

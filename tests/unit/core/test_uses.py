@@ -246,6 +246,14 @@ def test_writing_a_role_escalates(resource: str):
     }
 
 
+@pytest.mark.parametrize("path", ["/rules/0/resourceNames", "/aggregationRule/clusterRoleSelectors/0/matchLabels/a"])
+def test_taking_away_from_a_role_can_make_it_more(path: str):
+    patch = [{"op": "test", "path": "/metadata/name", "value": "admin"}, {"op": "remove", "path": path}]
+    uses = uses_of_patch(info_of("patch", f"clusterroles.{RBAC}", "admin"), JSON_PATCH, patch)
+    assert facts(uses) == {f"escalate clusterroles.{RBAC}/admin -n ci"}
+    assert uses_of_patch(info_of("patch", f"clusterroles.{RBAC}", "admin"), JSON_PATCH, patch[:1]) == ()
+
+
 @pytest.mark.parametrize("resource", ["configmaps", "services", "namespaces", f"rolebindings.{RBAC}/status"])
 def test_other_built_in_kinds_use_nothing(resource: str):
     assert uses_of(info_of("create", resource), {"spec": SPEC, "data": {"serviceAccountName": "x"}}) == ()
