@@ -52,7 +52,8 @@ _LABEL = re.compile(r"([A-Za-z0-9./_-]{1,317})=([A-Za-z0-9._-]{0,63})")
 @config_option
 @output_option
 def bundle(name: str, namespace: str, config: str | None, output: str, **options: Any) -> None:
-    """Print a namespace of agents for `kubectl apply -f -`: its pods find the gate in the place of the API server.
+    """Print a namespace of agents for `kubectl apply --server-side -f -`: its pods find the gate where others find the
+    API server.
 
     Accounts without a token for the API server, the gate's address and CA with a kubeconfig, a network policy that
     leaves the gate and name servers, a template of a pod. With --patch CONTAINER: a patch for `kubectl patch

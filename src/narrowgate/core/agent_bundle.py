@@ -87,14 +87,15 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 def bundle_objects(bundle: Bundle) -> tuple[Document, ...]:
     """What to apply, in the order in which to apply it."""
-    # A pod that names no account runs as `default`, which must mount nothing either.
-    accounts = dict.fromkeys(("default", bundle.account))
+    # A pod that names no account runs as `default`, which must mount nothing either. It comes last: the cluster makes
+    # it as well, a moment after the namespace, and a client-side apply in that moment fails where it stands.
+    accounts = dict.fromkeys((bundle.account, "default"))
     return (
         _namespace(bundle),
-        *(_account(name, bundle.namespace) for name in accounts),
         _config_map(bundle),
         network_policy(bundle.namespace, bundle.way),
         _pod_template(bundle),
+        *(_account(name, bundle.namespace) for name in accounts),
     )
 
 

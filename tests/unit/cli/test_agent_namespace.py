@@ -30,7 +30,7 @@ def printed(done: Done) -> dict[str, dict[str, Any]]:
 def test_it_prints_what_kubectl_applies_with_the_gates_own_ca_and_audience(takes_pods: Terminal) -> None:
     done = bundle(takes_pods, *GATE)
     found = printed(done)
-    assert list(found) == ["Namespace", "ServiceAccount", "ConfigMap", "NetworkPolicy", "PodTemplate"]
+    assert list(found) == ["Namespace", "ConfigMap", "NetworkPolicy", "PodTemplate", "ServiceAccount"]
     ca = (takes_pods.folder / "narrowgate-data" / "keys" / "ca.pem").read_text()
     assert found["ConfigMap"]["data"]["ca.crt"] == ca
     sources = found["PodTemplate"]["template"]["spec"]["volumes"][0]["projected"]["sources"]

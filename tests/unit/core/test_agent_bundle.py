@@ -56,7 +56,7 @@ def spec_of_template(made: Bundle) -> dict[str, Any]:
 
 def test_no_account_hands_out_a_token_for_the_api_server_and_none_is_printed_twice() -> None:
     accounts = kinds(bundle())["ServiceAccount"]
-    assert [one["metadata"]["name"] for one in accounts] == ["default", "agent"]
+    assert [one["metadata"]["name"] for one in accounts] == ["agent", "default"]
     assert all(one["automountServiceAccountToken"] is False for one in accounts)
     assert len(kinds(bundle(account="default"))["ServiceAccount"]) == 1
 

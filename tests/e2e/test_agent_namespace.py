@@ -1,0 +1,197 @@
+"""A namespace made from the bundle, on a real cluster: clients in its pods find the gate, unmodified and unasked.
+
+The pod is the template that the bundle itself prints, with the image of the test cluster; the namespace is held to the
+`restricted` level. It has kubectl copied into it and nothing else: no kubeconfig, no option, no variable of the test.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dev.cluster.node import Slot
+from kubernetes import client
+from kubernetes.config.incluster_config import InClusterConfigLoader
+from tests.e2e.gate import REPOSITORY, Cluster, Finished, Gate
+from tests.e2e.kubectl import Kubectl, Ran
+from tests.e2e.workloads import SLEEP, yaml_of
+
+POD_SECONDS = 120.0
+MOUNTED = "/var/run/secrets/kubernetes.io/serviceaccount"
+COPIED = "/scratch/kubectl"
+
+
+def gate_address() -> str:
+    """Address of this machine on the bridge of the cluster's pods."""
+    described = json.loads((REPOSITORY / ".cluster" / "cluster.json").read_text())
+    if not described["nodeAddress"]:
+        # Failing is the point: without a pod that comes through the gate nothing is proven here.
+        pytest.fail("cluster.json has no nodeAddress: unset KUBECONFIG, so that a cluster with a node is made here")
+    return Slot(int(described["nodeAddress"].rpartition(".")[2])).bridge_address.partition("/")[0]
+
+
+class Place:
+    """A gate that takes ServiceAccount tokens, on the bridge of the pods, and namespaces made from its bundles."""
+
+    def __init__(self, gate: Gate, direct: Kubectl, cluster: Cluster, run_id: str) -> None:
+        self.gate = gate
+        self.direct = direct
+        self.cluster = cluster
+        self._run = run_id
+        self.namespaces: list[str] = []
+
+    def bundle(self, namespace: str, *options: str) -> Finished:
+        done = self.gate.command("clusters", "bundle", "dev", "--namespace", namespace, *options)
+        assert done.code == 0, done.text
+        return done
+
+    def namespace(self, purpose: str) -> str:
+        """A namespace of agents, and a policy that lets its account read ConfigMaps."""
+        name = f"ng-{self._run}-{purpose}-{secrets.token_hex(2)}"
+        self.namespaces.append(name)
+        applied = self.direct("apply", "--server-side", "-f", "-", stdin=self.bundle(name).out.encode())
+        assert applied.code == 0, applied.text
+        rule = {
+            "id": "maps", "effect": "allow", "verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"],
+            "namespaces": [name],
+        }  # fmt: skip
+        self.gate.write_policy(purpose, [{"kind": "ServiceAccount", "name": f"{name}/agent"}], [rule])
+        return name
+
+    def pod(self, namespace: str) -> dict[str, Any]:
+        """The pod of the bundle's own template, as the API server keeps it."""
+        kept = json.loads(self.direct.must("get", "podtemplate", "narrowgate", "-n", namespace, "-o", "json"))
+        spec = kept["template"]["spec"]
+        spec["terminationGracePeriodSeconds"] = 0
+        spec["volumes"].append({"name": "scratch", "emptyDir": {}})
+        (container,) = spec["containers"]
+        container |= {"image": self.cluster.image, "imagePullPolicy": "Never", "command": ["sh", "-c", SLEEP]}
+        container["volumeMounts"].append({"name": "scratch", "mountPath": "/scratch"})
+        labels = kept["template"]["metadata"]["labels"]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent", "labels": labels}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster, direct: Kubectl, run_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    address = gate_address()
+    entry = {"name": "dev", "kubeconfig": str(cluster.kubeconfig), "upstream": {"mode": "credential"}}
+    authentication = {"serviceAccounts": {"audience": "narrowgate"}}
+    settings = {"authentication": authentication, "tls": {"names": [address]}}
+    gate = Gate(tmp_path_factory.mktemp("bundle"), [entry], settings)
+    document = yaml.safe_load(gate.config.read_text())
+    document["listen"]["kubernetes"] = f"{address}:{gate.kubernetes_port}"
+    gate.config.write_text(yaml.safe_dump(document, sort_keys=False))
+    gate.start()
+    one = Place(gate, direct, cluster, run_id)
+    yield one
+    gate.stop()
+    if one.namespaces:
+        direct("delete", "namespace", *one.namespaces, "--wait=false", "--ignore-not-found")
+
+
+class AgentPod:
+    """A pod of the template, with kubectl copied into it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.namespace = place.namespace("agents")
+        self.direct = place.direct.within(self.namespace)
+        self.direct.must("apply", "-f", "-", stdin=yaml_of(place.pod(self.namespace)))
+        self.direct.must("wait", "--for=condition=Ready", "pod/agent", f"--timeout={POD_SECONDS:.0f}s")
+        self.direct.must("cp", str(place.cluster.kubectl), f"{self.namespace}/agent:{COPIED}")
+        self.sh(f"chmod +x {COPIED}")
+        place.gate.wait_until(lambda: self.kubectl("get", "configmaps").code == 0, "the policy is in force")
+
+    def sh(self, script: str) -> str:
+        return self.direct.must("exec", "agent", "--", "sh", "-c", script)
+
+    def kubectl(self, *arguments: str, without: str = "") -> Ran:
+        """Kubectl in the pod, as a program of the image would start it; `without` a variable, if one is named."""
+        environment = ["env", *(["-u", without] if without else []), "HOME=/scratch"]
+        return self.direct("exec", "agent", "--", *environment, COPIED, *arguments)
+
+
+@pytest.fixture(scope="module")
+def agent(place: Place) -> AgentPod:
+    return AgentPod(place)
+
+
+def test_the_api_server_takes_the_bundle_again_and_says_nothing_against_it(place: Place, agent: AgentPod) -> None:
+    again = place.direct("apply", "--server-side", "-f", "-", stdin=place.bundle(agent.namespace).out.encode())
+    assert (again.code, again.text.count("serverside-applied")) == (0, 6), again.text
+    assert "Warning" not in again.text
+    dry = place.direct("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-",
+                       stdin=place.bundle(agent.namespace, "--level", "baseline").out.encode())  # fmt: skip
+    assert dry.code == 0, dry.text
+
+
+@pytest.mark.parametrize("without", ["", "KUBECONFIG"])
+def test_kubectl_without_a_word_works_through_the_gate_and_within_its_rules(
+    place: Place, agent: AgentPod, without: str
+) -> None:
+    # By the kubeconfig, and by nothing but what every pod has: variables and a mounted folder.
+    done = agent.kubectl("get", "configmaps", "-o", "name", without=without)
+    assert (done.code, "configmap/narrowgate" in done.text) == (0, True), done.text
+    refused = agent.kubectl("get", "secrets", without=without)
+    assert refused.code == 1
+    assert f'service account "{agent.namespace}/agent" may not list secrets' in refused.text
+    event = place.gate.wait_for_event(f"/api/v1/namespaces/{agent.namespace}/secrets")
+    assert event["user"]["username"] == f"serviceaccount:{agent.namespace}/agent"
+
+
+def test_the_python_client_takes_the_same_folder_for_its_cluster(agent: AgentPod, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("token", "ca.crt", "namespace")}
+    for name, path in files.items():
+        path.write_text(agent.sh(f"cat {MOUNTED}/{name}"))
+    variables = dict(line.split("=", 1) for line in agent.sh("env").splitlines() if "=" in line)
+    configuration = client.Configuration()
+    loader = InClusterConfigLoader(str(files["token"]), str(files["ca.crt"]), environ=variables)
+    loader.load_and_set(configuration)
+    with client.ApiClient(configuration) as connection:
+        listed = client.CoreV1Api(connection).list_namespaced_config_map(files["namespace"].read_text())
+    assert "narrowgate" in [one.metadata.name for one in listed.items]
+
+
+def test_what_lies_in_the_pod_opens_nothing_at_the_api_server(agent: AgentPod, cluster: Cluster) -> None:
+    token = agent.sh(f"cat {MOUNTED}/token")
+    # The administrator's kubeconfig for the address and the CA; a token of one's own wins over nothing in an empty one.
+    asked = (f"--server={cluster.server}", f"--certificate-authority={cluster.ca}", f"--token={token}")
+    bare = Kubectl(cluster.kubectl, Path("/dev/null"), agent.direct.home)
+    done = bare(*asked, "get", "configmaps", "-n", agent.namespace)
+    assert done.code == 1
+    assert "Unauthorized" in done.text or "provide credentials" in done.text
+    kept = json.loads(agent.direct.must("get", "pod", "agent", "-o", "json"))["spec"]
+    sources = [source for volume in kept["volumes"] for source in volume.get("projected", {}).get("sources", [])]
+    audiences = [source["serviceAccountToken"]["audience"] for source in sources if "serviceAccountToken" in source]
+    assert audiences == ["narrowgate"]
+
+
+def test_a_workload_that_was_there_is_brought_to_the_gate_by_a_patch(place: Place, agent: AgentPod) -> None:
+    labels = {"app": "older"}
+    container = {"name": "web", "image": place.cluster.image, "env": [{"name": "MINE", "value": "kept"}]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "older"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }  # fmt: skip
+    agent.direct.must("apply", "-f", "-", stdin=yaml_of(deployment))
+    patch = place.bundle(agent.namespace, "--patch", "web").out
+    agent.direct.must("patch", "deployment", "older", "--patch", patch)
+    spec = json.loads(agent.direct.must("get", "deployment", "older", "-o", "json"))["spec"]["template"]["spec"]
+    (web,) = spec["containers"]
+    assert {"name": "MINE", "value": "kept"} in web["env"]
+    assert [mount["mountPath"] for mount in web["volumeMounts"]] == [MOUNTED]
+    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "agent")
+
+
+def test_the_namespace_refuses_pods_that_share_the_node(agent: AgentPod, place: Place) -> None:
+    spec = place.pod(agent.namespace)
+    spec["metadata"]["name"] = "wide"
+    spec["spec"]["hostNetwork"] = True
+    refused = agent.direct("apply", "-f", "-", stdin=yaml_of(spec))
+    assert (refused.code, "violates PodSecurity" in refused.text) == (1, True), refused.text
