@@ -133,6 +133,7 @@ _POD_MAKERS: Final = frozenset(
     }
 )
 _WRITES: Final = frozenset({"create", "update", "patch", EVERYTHING})
+_IMPERSONATED: Final = frozenset({("", "serviceaccounts"), ("", "users")})
 _SESSIONS: Final = frozenset(("", name) for name in ("pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"))
 
 
@@ -155,9 +156,15 @@ def becomes_others(right: Right) -> bool:
         right.verb in ("update", "patch", EVERYTHING)
         and _is_among(right, frozenset({("", "pods/ephemeralcontainers")}))
     )
-    return tokens or (
-        right.verb in ("impersonate", EVERYTHING) and _is_among(right, frozenset({("", "serviceaccounts")}))
-    )
+    # An account is a user as well, by the name that tokens of it have.
+    return tokens or (right.verb in ("impersonate", EVERYTHING) and _is_among(right, _IMPERSONATED))
+
+
+def _account_called(user: str) -> Account | None:
+    """The account whose user name that is; None where it is nobody's."""
+    words = user.split(":")
+    is_account = words[:2] == ["system", "serviceaccount"] and len(words) == 4
+    return Account(words[2], words[3]) if is_account else None
 
 
 def _is_among(right: Right, places: frozenset[tuple[str, str]]) -> bool:
@@ -220,6 +227,8 @@ class ClusterRights:
         namespaces = [held.namespace] if held.namespace else list(self._accounts)
         if held.right.names and held.right.resource.startswith("serviceaccounts"):
             return {Account(namespace, name) for namespace in namespaces for name in held.right.names}
+        if held.right.names and held.right.resource == "users":
+            return {account for name in held.right.names if (account := _account_called(name)) is not None}
         return {account for namespace in namespaces for account in self._accounts.get(namespace, ())}
 
     def _own(self, account: Account) -> Iterable[HeldRight]:

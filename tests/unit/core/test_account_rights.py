@@ -139,6 +139,24 @@ def test_who_reaches_the_kubelets_has_what_every_account_has() -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "becomes"),
+    [
+        ("", True),
+        ("system:serviceaccount:ci:strong", True),
+        ("ada system:serviceaccount:ci:strong", True),
+        ("system:serviceaccount:other:strong system:serviceaccount:ci strong", False),
+    ],
+)
+def test_who_may_impersonate_a_user_becomes_the_account_of_that_name(names: str, becomes: bool) -> None:
+    users = role("users", "impersonate", "users", names=names)
+    rights = ClusterRights(
+        [users, SECRETS],
+        [binding("a", users, account("builder")), binding("b", SECRETS, account("strong"), namespace="ci")],
+    )
+    assert ("get secrets in ci (RoleBinding ci/b)" in held(rights)) is becomes
+
+
+@pytest.mark.parametrize(
     "becoming", [role("pods", "create", "pods"), role("tokens", "create", "serviceaccounts/token", names="any")]
 )
 def test_what_all_accounts_of_a_namespace_have_is_had_by_who_becomes_one_of_them(becoming: Role) -> None:
