@@ -31,6 +31,15 @@ _READ = ("use", "get")
 _PUBLIC_CONFIG_MAP = "kube-root-ca.crt"
 """In every namespace, holds the cluster's CA only, and stands in each pod that the API server has completed."""
 
+_SECRETS_STORE = ("secrets-store.csi.k8s.io", "secrets-store.csi.x-k8s.io")
+"""The driver whose volumes hold what is in a store of secrets outside of the cluster, and the group of the
+SecretProviderClass that says which (secrets-store-csi-driver.sigs.k8s.io)."""
+_SNAPSHOTS = "snapshot.storage.k8s.io"
+_DEVICES = "resource.k8s.io"
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+"""Annotations that the API server still writes into the fields of the pods that are made with them
+(k8s.io/kubernetes/pkg/registry/core/pod, `applyAppArmorVersionSkew`)."""
+
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
 POD_FIELDS = frozenset(
@@ -40,6 +49,7 @@ POD_FIELDS = frozenset(
         "imagePullSecrets",
         "nodeName",
         "ports",
+        "resourceClaims",
         "securityContext",
         "serviceAccount",
         "serviceAccountName",
@@ -106,10 +116,10 @@ def use_of(verbs: tuple[str, ...], resource: str, namespace: str, name: str, bec
     return Use(verbs=verbs, api_group=api_group, resource=resource, namespace=namespace, name=name, because=because)
 
 
-def named(resource: str, namespace: str, name: Any, because: str) -> Iterator[Use]:
+def named(resource: str, namespace: str, name: Any, because: str, api_group: str = "") -> Iterator[Use]:
     """The use of a Secret, ConfigMap or claim, if it is named."""
     if isinstance(name, str) and name and not (resource == "configmaps" and name == _PUBLIC_CONFIG_MAP):
-        yield use_of(_READ, resource, namespace, name, because)
+        yield use_of(_READ, resource, namespace, name, because, api_group)
 
 
 def host_access(name: str, namespace: str, because: str) -> Use:
@@ -139,12 +149,24 @@ def pod_fields(spec: dict[str, Any], at: str, namespace: str, shown_whole: bool 
     for field in _HOST_NAMESPACES:
         if spec.get(field):
             yield host_access(field, namespace, f"{at}.{field}")
-    for index, reference in _items(spec.get("imagePullSecrets")):
-        yield from named("secrets", namespace, reference.get("name"), f"{at}.imagePullSecrets[{index}].name")
+    yield from pull_secrets(spec, f"{at}.", namespace)
     for index, volume in _items(spec.get("volumes")):
         yield from _volume(volume, f"{at}.volumes[{index}]", namespace, account or ("default" if shown_whole else ""))
+    for index, device in _items(spec.get("resourceClaims")):
+        for field, resource in (
+            ("resourceClaimName", "resourceclaims"),
+            ("resourceClaimTemplateName", "resourceclaimtemplates"),
+        ):
+            here = f"{at}.resourceClaims[{index}].{field}"
+            yield from named(resource, namespace, device.get(field), here, _DEVICES)
     if "securityContext" in spec:
         yield from _security_context(spec["securityContext"], f"{at}.securityContext", namespace)
+
+
+def pull_secrets(spec: dict[str, Any], before: str, namespace: str) -> Iterator[Use]:
+    """The Secrets with which images are pulled for a pod, or for all pods of an account."""
+    for index, reference in _items(spec.get("imagePullSecrets")):
+        yield from named("secrets", namespace, reference.get("name"), f"{before}imagePullSecrets[{index}].name")
 
 
 def _volume(volume: dict[str, Any], at: str, namespace: str, account: str) -> Iterator[Use]:
@@ -174,6 +196,11 @@ def _secrets_of_volume(source: dict[str, Any], at: str, namespace: str) -> Itera
     for field in ("secretRef", "nodePublishSecretRef"):
         reference = mapping_at(source, (field,))
         yield from named("secrets", namespace, reference.get("name"), f"{at}.{field}.name")
+    driver, group = _SECRETS_STORE
+    if source.get("driver") == driver:
+        name = mapping_at(source, ("volumeAttributes",)).get("secretProviderClass")
+        here = f"{at}.volumeAttributes.secretProviderClass"
+        yield from named("secretproviderclasses", namespace, name, here, group)
 
 
 def _projected(part: dict[str, Any], at: str, namespace: str, account: str) -> Iterator[Use]:
@@ -234,9 +261,30 @@ def _unconfined(context: dict[str, Any]) -> Iterator[str]:
 
 
 def data_source(spec: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
-    """The claim whose content a new claim begins with."""
+    """The claim, or the snapshot of one, whose content a new claim begins with."""
     for field in ("dataSource", "dataSourceRef"):
         source = mapping_at(spec, (field,))
-        if source.get("kind", "PersistentVolumeClaim") == "PersistentVolumeClaim":
-            elsewhere = str(source.get("namespace") or namespace)
+        elsewhere, kind = str(source.get("namespace") or namespace), source.get("kind", "PersistentVolumeClaim")
+        if kind == "PersistentVolumeClaim":
             yield from named("persistentvolumeclaims", elsewhere, source.get("name"), f"{at}.{field}.name")
+        elif kind == "VolumeSnapshot":
+            yield from named("volumesnapshots", elsewhere, source.get("name"), f"{at}.{field}.name", _SNAPSHOTS)
+
+
+def pod_annotations(annotations: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:
+    """What the annotations of a pod, found `at` this place, take from the node."""
+    for key, value in annotations.items():
+        if key.startswith(_APPARMOR) and value == "unconfined":
+            yield host_access("unconfined", namespace, f"{at}[{key}]")
+
+
+def claims_of_set(spec: dict[str, Any], namespace: str) -> Iterator[Use]:
+    """The claims of a StatefulSet's pods: those of their names that are there already, whoever made them
+    (k8s.io/kubernetes/pkg/controller/statefulset, `getPersistentVolumeClaimName`).
+
+    How many pods there will be nobody knows, so that any claim counts as used: it has no name.
+    """
+    for index, claim in _items(spec.get("volumeClaimTemplates")):
+        at = f"spec.volumeClaimTemplates[{index}]"
+        yield use_of(_READ, "persistentvolumeclaims", namespace, "", at)
+        yield from data_source(mapping_at(claim, ("spec",)), f"{at}.spec", namespace)

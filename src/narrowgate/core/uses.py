@@ -29,6 +29,7 @@ from narrowgate.core.pod_uses import (
     pod_annotations,
     pod_fields,
     pod_spec,
+    pull_secrets,
     use_of,
 )
 from narrowgate.core.request_info import RequestInfo
@@ -114,6 +115,21 @@ _PLACES: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
 }
 """Where each kind that uses something says so: values that a patch does not show must not go there."""
 
+_SIGNERS = "certificates.k8s.io"
+_SIGNING = {
+    ("certificatesigningrequests", "approval"): "approve",
+    ("certificatesigningrequests", "status"): "sign",
+    ("clustertrustbundles", ""): "attest",
+}
+"""What of a signer such a write uses (k8s.io/kubernetes/plugin/pkg/admission/certificates). Its name is in what is
+stored, whatever is written: a rule that gives it names none."""
+
+_REQUESTS = (_SIGNERS, "certificatesigningrequests")
+_KUBELETS = "kubernetes.io/kube-apiserver-client-kubelet"
+_OF_A_NODE = "certificatesigningrequests/nodeclient"
+"""Who may create these has a node's certificate approved without anybody's word
+(k8s.io/kubernetes/pkg/controller/certificates/approver); the one who is asked about is the gate's own account."""
+
 _UNKNOWN_PLACES = ((),)
 """In a kind that is not known, that may be anywhere."""
 
@@ -138,6 +154,8 @@ def may_use(info: RequestInfo) -> bool:
     if info.api_group not in BUILT_IN_GROUPS:
         return info.subresource not in ("status", "scale")
     key = (info.api_group, info.resource)
+    if info.api_group == _SIGNERS:
+        return (info.resource, info.subresource) in {*_SIGNING, (_REQUESTS[1], "")}
     if info.subresource:
         return key == ("", "pods") and info.subresource == "ephemeralcontainers"
     return key in _PLACES
@@ -203,7 +221,7 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
         yield from uses
     elif key == ("", "serviceaccounts"):
         # Whatever runs as the account pulls with them.
-        yield from pod_spec({"imagePullSecrets": written.get("imagePullSecrets")}, "", info.namespace)
+        yield from pull_secrets(mapping_at(written, ()), "", info.namespace)
     elif key == ("", "secrets"):
         yield from _token_secret(written, info, shown_whole)
     elif key == ("", "persistentvolumes"):
@@ -214,6 +232,12 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
         yield use_of(("escalate",), info.resource, info.namespace, info.name, "rules", _RBAC)
     elif key in _BINDINGS:
         yield from _binding(written, info)
+    elif key == _REQUESTS and not info.subresource:
+        if mapping_at(written, _POD).get("signerName") == _KUBELETS:
+            yield use_of(("create",), _OF_A_NODE, "", "", "spec.signerName", _SIGNERS)
+    elif info.api_group == _SIGNERS:
+        verb = _SIGNING[info.resource, info.subresource]
+        yield use_of((verb,), "signers", "", "", "spec.signerName", _SIGNERS)
     else:
         yield from _anywhere(written, info, shown_whole)
 
@@ -273,6 +297,9 @@ def _anywhere(written: Any, info: RequestInfo, shown_whole: bool) -> Iterator[Us
         if isinstance(value, dict):
             if not POD_FIELDS.isdisjoint(value):
                 yield from _as_pod(value, _written_out(place), info.namespace, shown_whole)
+            noted = mapping_at(value, ("annotations",))
+            if noted:
+                yield from pod_annotations(noted, f"{_written_out(place)}.annotations", info.namespace)
             inner: Iterable[tuple[Any, Any]] = value.items()
         else:
             inner = enumerate(value) if isinstance(value, list) else ()

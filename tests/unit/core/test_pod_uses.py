@@ -42,6 +42,22 @@ def test_each_kind_of_volume_uses_the_secret_it_names(volume: dict[str, Any]):
     assert used({"volumes": [{"name": "v", **volume}]}) == {"use|get secrets/s -n ci"}
 
 
+def test_a_store_of_secrets_is_used_by_the_class_that_names_them():
+    csi = {"driver": "secrets-store.csi.k8s.io", "volumeAttributes": {"secretProviderClass": "vault"}}
+    assert used({"volumes": [{"name": "v", "csi": csi}]}) == {
+        "use|get secretproviderclasses.secrets-store.csi.x-k8s.io/vault -n ci"
+    }
+    assert used({"volumes": [{"name": "v", "csi": {**csi, "driver": "other"}}]}) == set()
+
+
+def test_devices_are_used_by_their_claims():
+    devices = [{"resourceClaimName": "gpu"}, {"resourceClaimTemplateName": "made"}, {"name": "neither"}]
+    assert used({"resourceClaims": devices}) == {
+        "use|get resourceclaims.resource.k8s.io/gpu -n ci",
+        "use|get resourceclaimtemplates.resource.k8s.io/made -n ci",
+    }
+
+
 @pytest.mark.parametrize(
     "volume", [{"configMap": {"name": "m"}}, {"projected": {"sources": [{"configMap": {"name": "m"}}]}}]
 )

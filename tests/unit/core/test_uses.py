@@ -210,6 +210,46 @@ def test_a_claim_uses_the_claim_it_copies():
     }
 
 
+def test_a_claim_uses_the_snapshot_that_it_begins_with():
+    claim = {"spec": {"dataSource": {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "s"}}}
+    assert facts(uses_of(info_of("create", "persistentvolumeclaims"), claim)) == {
+        "use|get volumesnapshots.snapshot.storage.k8s.io/s -n ci"
+    }
+
+
+def test_the_pods_of_a_set_use_whatever_claims_of_their_names_there_are():
+    copied = {"metadata": {"name": "copy"}, "spec": {"dataSource": {"name": "other"}}}
+    uses = uses_of(info_of("create", "statefulsets.apps"), {"spec": {"volumeClaimTemplates": [{}, copied]}})
+    assert facts(uses) == {"use|get persistentvolumeclaims/ -n ci", "use|get persistentvolumeclaims/other -n ci"}
+    assert not any(is_unseen(use) for use in uses)
+
+
+def test_an_account_uses_the_secrets_that_its_pods_pull_with():
+    account = {"imagePullSecrets": [{"name": "registry"}]}
+    (use,) = uses_of(info_of("create", "serviceaccounts"), account)
+    assert facts([use]) == {"use|get secrets/registry -n ci"}
+    assert use.because == "imagePullSecrets[0].name"
+    assert facts(uses_of_patch(info_of("patch", "serviceaccounts", "a"), MERGE_PATCHES[0], account)) == facts([use])
+
+
+NOTED = {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/c": "unconfined", "a": "b"}}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "written"),
+    [
+        ("pods", NOTED),
+        ("deployments.apps", {"spec": {"template": NOTED}}),
+        ("cronjobs.batch", {"spec": {"jobTemplate": {"spec": {"template": NOTED}}}}),
+        ("rollouts.argoproj.io", {"spec": {"template": NOTED}}),
+    ],
+)
+def test_an_annotation_takes_the_confinement_of_a_container_away(resource: str, written: Any):
+    unconfined = {"use hostaccess.narrowgate.dev/unconfined -n ci"}
+    assert facts(uses_of(info_of("create", resource), written)) == unconfined
+    assert facts(uses_of_patch(info_of("patch", resource, "web"), MERGE_PATCHES[0], written)) == unconfined
+
+
 @pytest.mark.parametrize(
     ("resource", "namespace", "role", "expected"),
     [
@@ -246,6 +286,30 @@ def test_writing_a_role_escalates(resource: str):
     }
 
 
+@pytest.mark.parametrize(
+    ("resource", "verb"),
+    [
+        ("certificatesigningrequests.certificates.k8s.io/approval", "approve"),
+        ("certificatesigningrequests.certificates.k8s.io/status", "sign"),
+        ("clustertrustbundles.certificates.k8s.io", "attest"),
+    ],
+)
+def test_a_certificate_uses_its_signer_whatever_is_said_of_it(resource: str, verb: str):
+    used = {f"{verb} signers.certificates.k8s.io/"}
+    lie = {"spec": {"signerName": "example.com/harmless"}}
+    assert facts(uses_of(info_of("update", resource, "c", ""), lie)) == used
+    assert facts(uses_of_patch(info_of("patch", resource, "c", ""), MERGE_PATCHES[0], {"status": {}})) == used
+    added = [{"op": "add", "path": "/status/conditions", "value": []}]
+    assert facts(uses_of_patch(info_of("patch", resource, "c", ""), JSON_PATCH, added)) == used
+
+
+def test_asking_for_a_certificate_uses_no_signer_unless_a_controller_says_yes_to_it():
+    info = info_of("create", "certificatesigningrequests.certificates.k8s.io", namespace="")
+    assert uses_of(info, {"spec": {"signerName": "kubernetes.io/kube-apiserver-client"}}) == ()
+    of_a_node = {"spec": {"signerName": "kubernetes.io/kube-apiserver-client-kubelet"}}
+    assert facts(uses_of(info, of_a_node)) == {"create certificatesigningrequests/nodeclient.certificates.k8s.io/"}
+
+
 @pytest.mark.parametrize("path", ["/rules/0/resourceNames", "/aggregationRule/clusterRoleSelectors/0/matchLabels/a"])
 def test_taking_away_from_a_role_can_make_it_more(path: str):
     patch = [{"op": "test", "path": "/metadata/name", "value": "admin"}, {"op": "remove", "path": path}]
@@ -274,6 +338,7 @@ def test_every_field_that_is_looked_for_in_unknown_kinds_is_a_use_there(field: s
         "imagePullSecrets": [{"name": "s"}],
         "volumes": [{"secret": {"secretName": "s"}}],
         "ports": [{"hostPort": 80}],
+        "resourceClaims": [{"resourceClaimName": "d"}],
         "securityContext": {"privileged": True},
         "serviceAccount": "a",
         "serviceAccountName": "a",
