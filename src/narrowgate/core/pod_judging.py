@@ -134,6 +134,9 @@ def _problems(pods: PodRules, holder: Holder, what: Intent, default: Action) -> 
         yield _Problem(Action.DENY, f"it holds more than {TEMPLATES_LIMIT} pod templates")
     for template in seen.templates[:TEMPLATES_LIMIT]:
         yield from _of_template(pods, template, what)
+    if audiences := _foreign_audiences(pods, seen.audiences):
+        allowed = _some(pods.token_audiences or ())
+        yield _Problem(pods.otherwise, f"the token is for {audiences[0]}, and allowed are {allowed}")
 
 
 def _of_template(pods: PodRules, template: Template, what: Intent) -> Iterator[_Problem]:
@@ -156,14 +159,18 @@ def _of_template(pods: PodRules, template: Template, what: Intent) -> Iterator[_
         mend = pods.automount_token is Action.MEND
         action = pods.automount_token if not mend or _mendable(template, what) else Action.DENY
         yield _Problem(action, f"{at} does not say automountServiceAccountToken: false")
-    audiences = [name for name in template.audiences if name not in (pods.token_audiences or ())]
-    if pods.token_audiences is not None and audiences:
-        for_whom = audiences[0][:100] or "the API server"
-        yield _Problem(
-            otherwise, f"{at} projects a token for {for_whom}, and allowed are {_some(pods.token_audiences)}"
-        )
+    if audiences := _foreign_audiences(pods, template.audiences):
+        allowed = _some(pods.token_audiences or ())
+        yield _Problem(otherwise, f"{at} projects a token for {audiences[0]}, and allowed are {allowed}")
     if not pods.node_choice and template.chooses_node:
         yield _Problem(otherwise, f"{at}.{template.chooses_node} chooses a node")
+
+
+def _foreign_audiences(pods: PodRules, audiences: Iterable[str]) -> list[str]:
+    """Those that the rule does not name, as they are called in a sentence."""
+    if pods.token_audiences is None:
+        return []
+    return [name[:100] or "the API server" for name in audiences if name not in pods.token_audiences]
 
 
 def _mendable(template: Template, what: Intent) -> bool:

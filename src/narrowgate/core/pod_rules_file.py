@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from narrowgate.core.entry_file import SHELLS
+from narrowgate.core.minted_tokens import TOKENS
 from narrowgate.core.pod_rules import Action, Level, PodRules
 from narrowgate.core.policy import EVERYTHING, Effect
 from narrowgate.core.uses import BUILT_IN_GROUPS, POD_SPECS
@@ -29,6 +30,12 @@ _ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = {
 _ENTERED: Final = frozenset({*SHELLS, "pods/portforward"})
 """Where the account alone has a say; with a debug container its image and level, too."""
 _OF_ENTRY: Final = frozenset({"strongerAccounts", "otherwise"})
+_OF_TOKENS: Final[Mapping[str, frozenset[str]]] = {
+    TOKENS: _OF_ENTRY | {"tokenAudiences"},
+    "secrets": _OF_ENTRY,
+}
+"""Where tokens of accounts are had made (`minted_tokens`), and what can be said of them: a Secret's is for the API
+server and nobody else."""
 _ACCOUNT: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 """A subdomain of RFC 1123, as ServiceAccounts are named."""
 _WHOLE_PREFIX: Final = re.compile(r".*[/:@]\*\Z")
@@ -83,8 +90,13 @@ def _check_about_pods(reader: Reader, field: Field, entries: Mapping[str, Field]
     resources: Sequence[str] = what.get("resources", ())
     entered = [resource for resource in resources if resource in _ENTERED or resource == EVERYTHING]
     made = [resource for resource in resources if _makes_pods(groups, resource)]
-    if resources and not entered and not made:
+    tokens = frozenset[str]().union(*(_OF_TOKENS[one] for one in resources if one in _OF_TOKENS and "" in groups))
+    if resources and not entered and not made and not tokens:
         reader.refuse(field, "is about pods, and nothing here makes any or gets into one", "take it out")
+    elif tokens and not made and "pods/ephemeralcontainers" not in entered:
+        for key in entries:
+            if key not in tokens:
+                reader.refuse(entries[key], "is about pods that are made, and here tokens are", "take it out")
     elif entered and not made and "pods/ephemeralcontainers" not in entered:
         for key in entries:
             if key not in _OF_ENTRY:

@@ -1,4 +1,6 @@
-"""What was found out about the pods that a request makes or gets into, for `pod_judging`."""
+"""What was found out about the pods that a request makes or gets into, and of accounts whose tokens it has made, for
+`pod_judging`.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +93,8 @@ class PodsSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Each account that comes with the request; none where nothing that runs is changed, or no token is reached."""
     unknown: str = ""
     """Why the accounts are not known; empty where they are."""
+    audiences: tuple[str, ...] = ()
+    """For whom the token is that the request itself asks for (`minted_tokens`); empty where it asks for none."""
 
 
 def mappings(value: Any) -> list[dict[str, Any]]:

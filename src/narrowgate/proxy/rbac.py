@@ -23,6 +23,8 @@ AGE_SECONDS: Final = 5.0
 FAILED_SECONDS: Final = 1.0
 """How long a failure counts, so that many who ask at once do not each try."""
 
+TOO_MANY: Final = "it has more rights than can be looked at"
+
 PAGE: Final = 500
 """Objects of one page: what kubectl asks for."""
 
@@ -70,7 +72,7 @@ class AccountRights:
         try:
             return AccountSeen(account=account, rights=known.rights_of(account))
         except TooManyRights:
-            return AccountSeen(account=account, unknown="it has more rights than can be looked at")
+            return AccountSeen(account=account, unknown=TOO_MANY)
 
     async def _current(self) -> ClusterRights | None:
         clock = asyncio.get_running_loop().time

@@ -226,3 +226,51 @@ def test_who_is_looked_at_and_for_what() -> None:
     assert is_about_pods(NEW)
     assert is_about_pods(EXEC)
     assert not is_about_pods(asks("get", "pods", "w", namespace="ci"))
+
+
+TOKEN = asks("create", "serviceaccounts/token", "strong", namespace="ci")
+
+
+def mints(pods: PodRules | None = None) -> Rule:
+    made = rule("allow", "create", "serviceaccounts/token", namespaces="ci", id="mints")
+    return msgspec.structs.replace(made, pods=pods)
+
+
+@pytest.mark.parametrize("by", [agent(), workload("ci/op"), chain_of(person("ada"), agent())])
+def test_a_token_of_an_account_that_can_do_more_is_made_for_nobody_who_minds(by: Identity | Chain) -> None:
+    refused = found(makes(STRONG, what=TOKEN), mints(), by=by)
+    assert isinstance(refused, Deny)
+    assert "service account ci/strong may also get secrets in ci (RoleBinding ci/x)" in refused.message
+    assert isinstance(found(makes(WEAK, what=TOKEN), mints(), by=by), Allow)
+    assert isinstance(found(makes(STRONG, what=TOKEN), mints(PodRules(stronger_accounts=Action.ALLOW)), by=by), Allow)
+
+
+def test_people_make_tokens_as_they_may() -> None:
+    assert isinstance(found(makes(STRONG, what=TOKEN), mints(), by=person("ada")), Allow)
+    strict = PodRules(stronger_accounts=Action.DENY)
+    assert isinstance(found(makes(STRONG, what=TOKEN), mints(strict), by=person("ada")), Deny)
+
+
+@pytest.mark.parametrize(
+    ("audiences", "said"),
+    [
+        (("gate",), ""),
+        (("gate", "vault"), ""),
+        (("",), "the token is for the API server, and allowed are gate; vault"),
+        (("gate", "other"), "the token is for other, and allowed are gate; vault"),
+    ],
+)
+def test_a_token_is_for_the_audiences_of_the_rule_alone(audiences: tuple[str, ...], said: str) -> None:
+    rules = PodRules(token_audiences=("gate", "vault"))
+    for by in (agent(), person("ada")):
+        decision = found(makes(WEAK, what=TOKEN, audiences=audiences), mints(rules), by=by)
+        assert isinstance(decision, Allow) is (not said)
+        if isinstance(decision, Deny):
+            assert said in decision.message
+
+
+def test_people_may_be_asked_about_another_audience() -> None:
+    asking = msgspec.structs.replace(
+        mints(PodRules(token_audiences=("gate",), otherwise=Action.APPROVE)), approval=TWO_OF_SRE
+    )
+    assert isinstance(found(makes(WEAK, what=TOKEN, audiences=("",)), asking), NeedsApproval)

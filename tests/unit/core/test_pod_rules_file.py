@@ -91,3 +91,29 @@ def test_who_asks_people_says_whom() -> None:
     with pytest.raises(PolicyErrors) as refused:
         parse_policies(FILE.replace("PODS", "{strongerAccounts: approve}"), "test.yaml")
     assert "has no approval" in str(refused.value)
+
+
+def test_a_rule_about_tokens_says_whose_and_for_whom() -> None:
+    about = {"resources": "[serviceaccounts/token]", "groups": '[""]'}
+    assert read("{strongerAccounts: allow, tokenAudiences: [gate]}", **about) == PodRules(
+        stronger_accounts=Action.ALLOW, token_audiences=("gate",)
+    )
+    assert read("{strongerAccounts: approve}", resources="[secrets]", groups='[""]') == PodRules(
+        stronger_accounts=Action.APPROVE
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "resources", "groups"),
+    [
+        ("{level: restricted}", "[serviceaccounts/token]", '[""]'),
+        ("{serviceAccounts: [a]}", "[serviceaccounts/token]", '[""]'),
+        ("{tokenAudiences: [gate]}", "[secrets]", '[""]'),
+        ("{images: [a]}", "[secrets, pods/exec]", '[""]'),
+        ("{strongerAccounts: allow}", "[serviceaccounts/token]", "[apps]"),
+        ("{strongerAccounts: allow}", "[serviceaccounts]", '[""]'),
+    ],
+)
+def test_what_means_nothing_of_a_token_is_refused(pods: str, resources: str, groups: str) -> None:
+    with pytest.raises(PolicyErrors):
+        read(pods, resources=resources, groups=groups)

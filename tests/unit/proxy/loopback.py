@@ -295,7 +295,13 @@ def _resource(name: str, subresources: tuple[str, ...] = ()) -> ResourceType:
     )
 
 
-DISCOVERY = Discovery((_resource("pods", ("log", "exec", "attach", "proxy", "portforward")), _resource("secrets")))
+DISCOVERY = Discovery(
+    (
+        _resource("pods", ("log", "exec", "attach", "proxy", "portforward")),
+        _resource("secrets"),
+        _resource("serviceaccounts", ("token",)),
+    )
+)
 AGENT = AgentRecord(
     name="ci",
     owner="person:alice",

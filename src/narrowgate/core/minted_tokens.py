@@ -1,0 +1,40 @@
+"""Tokens of ServiceAccounts that a request has made: whose, and for whom. Read from the request alone.
+
+A TokenRequest (KEP-1205; k8s.io/api/authentication/v1/types.go) makes one there and then; a Secret of the type
+`kubernetes.io/service-account-token` has one made that never ends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from narrowgate.core.intent import Intent
+from narrowgate.core.pod_uses import mapping_at
+from narrowgate.core.request_info import RequestInfo
+
+TOKENS: Final = "serviceaccounts/token"
+
+_WRITES: Final = frozenset({"create", "update", "patch"})
+"""The API server makes tokens by create alone; the others are in doubt the same."""
+
+
+def requests_token(info: RequestInfo) -> bool:
+    """Whether it is a TokenRequest."""
+    subject = (info.api_group, info.resource, info.subresource)
+    return info.verb in _WRITES and subject == ("", "serviceaccounts", "token")
+
+
+def minted_accounts(what: Intent) -> tuple[str, ...]:
+    """Names of the accounts, all in the request's namespace, of which it has tokens made."""
+    if requests_token(what.info):
+        return (what.info.name,)
+    return tuple(dict.fromkeys(use.name for use in what.uses if use.resource == TOKENS and not use.api_group))
+
+
+def audiences_of(what: Intent) -> tuple[str, ...]:
+    """For whom a TokenRequest's token is; empty text where it names nobody, which means the API server itself."""
+    listed = mapping_at(what.object, ("spec",)).get("audiences")
+    if not isinstance(listed, list) or not listed:
+        return ("",)
+    # What is no text the API server refuses; here it is in no list of audiences.
+    return tuple(dict.fromkeys(one if isinstance(one, str) else "" for one in listed))
