@@ -1,4 +1,5 @@
-"""What must be known of the pods that a request makes or gets into, before it is judged: templates, and accounts.
+"""What must be known of the pods that a request makes or gets into, before it is judged: templates, and accounts; and
+of the accounts whose tokens it has made.
 
 Where nobody who is asked minds, nothing is looked at. What could not be found out is told, and `core.pod_judging`
 refuses it for whoever minds.
@@ -11,13 +12,14 @@ from typing import Any, Final
 
 import msgspec
 
-from narrowgate.core.account_rights import Account
+from narrowgate.core.account_rights import Account, TooManyRights
 from narrowgate.core.body import read_body
 from narrowgate.core.documents import parse_json
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.matching import question_of
+from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
 from narrowgate.core.patched_accounts import accounts_after, changes_pods
 from narrowgate.core.pod_judging import minds_accounts, minds_templates
 from narrowgate.core.pod_templates import (
@@ -29,11 +31,12 @@ from narrowgate.core.pod_templates import (
     with_debug_containers,
 )
 from narrowgate.core.pods_seen import DEFAULT_ACCOUNT, AccountSeen, PodsSeen
+from narrowgate.core.policy_rights import policy_rights
 from narrowgate.core.preview import could_be_entered
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.look import Look, whole_target
 from narrowgate.proxy.masking import Masking
-from narrowgate.proxy.rbac import AccountRights
+from narrowgate.proxy.rbac import TOO_MANY, AccountRights
 
 OK: Final = 200
 NOT_FOUND: Final = 404
@@ -57,6 +60,8 @@ class Pods:
     async def of_write(self, exchange: Exchange, who: Chain, what: Understood, body: bytes) -> Understood:
         """Look at what a write with this body makes. Raises what asking the API server raises."""
         intent = what.intent
+        if minted := minted_accounts(intent):
+            return await self._minted(exchange, who, what, minted)
         is_debug = enters_pod(intent.info) and intent.info.subresource == DEBUG
         if not makes_pods(intent.info) and not is_debug:
             return what
@@ -82,10 +87,22 @@ class Pods:
         if status == OK and has_token(pod):
             name = pod["spec"].get("serviceAccountName") or DEFAULT_ACCOUNT
             accounts = await self._accounts(what, [name])
+            if what.intent.info.subresource != DEBUG:
+                # Whoever debugs a pod is an author of it from then on, and it speaks for them as well. Whoever gets
+                # into it otherwise can take its token away, and come as the account alone.
+                accounts = _with_policies(what, accounts)
         elif status not in (OK, NOT_FOUND):
             unknown = f"the cluster answers {status} to reading the pod"
         # Of what is not there nobody gets anything, and the API server says so.
         return _with_pods(what, msgspec.structs.replace(before, unknown=unknown, accounts=accounts))
+
+    async def _minted(self, exchange: Exchange, who: Chain, what: Understood, names: tuple[str, ...]) -> Understood:
+        """Look at the accounts of which a request has tokens made: what they may do, at the API server and here."""
+        if self._look(exchange, who, what) is None:
+            return _with_pods(what, PodsSeen(unknown=NOT_LOOKED, inexact=NOT_LOOKED))
+        audiences = audiences_of(what.intent) if requests_token(what.intent.info) else ()
+        accounts = _with_policies(what, await self._accounts(what, list(names)))
+        return _with_pods(what, PodsSeen(accounts=accounts, audiences=audiences))
 
     def _look(self, exchange: Exchange, who: Chain, what: Understood) -> Look | None:
         """How to look, in its sender's name; None where nobody minds, or nothing could let the request through."""
@@ -161,6 +178,19 @@ class Pods:
         if len(listed) > ACCOUNTS_LIMIT:
             seen.append(AccountSeen(account=Account(namespace, "..."), unknown=f"more than {ACCOUNTS_LIMIT} are named"))
         return tuple(seen)
+
+
+def _with_policies(what: Understood, accounts: tuple[AccountSeen, ...]) -> tuple[AccountSeen, ...]:
+    """The accounts with what the gate's policies give to them besides: by a token they come here as well."""
+    found = []
+    for seen in accounts:
+        try:
+            more = policy_rights(what.snapshot.rulebook, seen.account, what.intent.cluster)
+        except TooManyRights:
+            found.append(msgspec.structs.replace(seen, rights=(), unknown=TOO_MANY))
+            continue
+        found.append(msgspec.structs.replace(seen, rights=(*seen.rights, *more)))
+    return tuple(found)
 
 
 def _with_pods(what: Understood, seen: PodsSeen) -> Understood:

@@ -157,3 +157,73 @@ def test_an_update_that_changes_nothing_of_what_runs_passes(tmp_path: Path) -> N
         own.mkdir()
         answer, _ = sent(own, asked, cluster_with(there), AGENTS + USES)
         assert answer.status == code
+
+
+ACCOUNTS = "/api/v1/namespaces/ci/serviceaccounts"
+MINTS = """    - {id: mints, effect: allow, verbs: [create], apiGroups: [""], namespaces: [ci],
+       resources: [serviceaccounts/token, secrets]}
+"""
+WORKER = """---
+apiVersion: narrowgate.dev/v1alpha1
+kind: Policy
+metadata: {name: workers}
+spec:
+  subjects: [{kind: ServiceAccount, name: ci/worker}]
+  clusters: [dev]
+  rules:
+    - {id: maps, effect: allow, verbs: [get], apiGroups: [""], resources: [configmaps], namespaces: [ci]}
+"""
+FOR_GATE = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["gate"]}}
+
+
+def token_secret(account: str) -> dict[str, Any]:
+    metadata = {"name": "s", "annotations": {"kubernetes.io/service-account.name": account}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/service-account-token"}
+
+
+@pytest.mark.parametrize(
+    ("account", "refused"),
+    [
+        ("strong", "service account ci/strong may also get secrets in ci (RoleBinding ci/b)"),
+        ("worker", "service account ci/worker may also get configmaps in ci (rule maps of policy workers)"),
+        ("weak", ""),
+    ],
+)
+@pytest.mark.parametrize("by_secret", [False, True], ids=["by TokenRequest", "by a Secret"])
+def test_a_token_of_an_account_that_can_do_more_is_not_made(
+    account: str, refused: str, by_secret: bool, tmp_path: Path
+) -> None:
+    target, body = f"{ACCOUNTS}/{account}/token", FOR_GATE
+    if by_secret:
+        target, body = "/api/v1/namespaces/ci/secrets", token_secret(account)
+    asked = request("POST", target, json.dumps(body).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), AGENTS + MINTS + WORKER)
+    assert ("POST" in [one.method for one in received]) is (not refused)
+    assert (refused in body_of(answer)["message"]) if refused else answer.status == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "passes"),
+    [
+        (FOR_GATE, True),
+        ({**FOR_GATE, "spec": {"audiences": ["gate", "https://kubernetes.default.svc"]}}, False),
+        ({**FOR_GATE, "spec": {}}, False),
+        (None, False),
+    ],
+)
+def test_a_token_is_for_whom_the_rule_names(body: dict[str, Any] | None, passes: bool, tmp_path: Path) -> None:
+    bounded = MINTS.replace(", secrets]", "], pods: {tokenAudiences: [gate]}")
+    content = json.dumps(body).encode() if body else b""
+    answer, received = sent(
+        tmp_path, request("POST", f"{ACCOUNTS}/weak/token", content, JSON), cluster_with(None), AGENTS + bounded
+    )
+    assert ("POST" in [one.method for one in received]) is passes
+    if not passes:
+        assert "and allowed are gate" in body_of(answer)["message"]
+
+
+def test_who_gets_into_a_pod_gets_at_what_policies_give_to_its_account(tmp_path: Path) -> None:
+    asked = request("POST", f"{PODS}/p/exec?command=id&stdout=true", b"", JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(pod("worker")), AGENTS + WORKER)
+    assert [one.method for one in received] == ["GET"]
+    assert "may also get configmaps in ci (rule maps of policy workers)" in body_of(answer)["message"]
