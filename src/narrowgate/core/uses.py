@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from narrowgate.core import patches
+from narrowgate.core.certificate_uses import certificate_uses, may_use_signer
 from narrowgate.core.intent import Use
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.pod_uses import (
@@ -115,21 +116,6 @@ _PLACES: dict[tuple[str, str], tuple[tuple[str, ...], ...]] = {
 }
 """Where each kind that uses something says so: values that a patch does not show must not go there."""
 
-_SIGNERS = "certificates.k8s.io"
-_SIGNING = {
-    ("certificatesigningrequests", "approval"): "approve",
-    ("certificatesigningrequests", "status"): "sign",
-    ("clustertrustbundles", ""): "attest",
-}
-"""What of a signer such a write uses (k8s.io/kubernetes/plugin/pkg/admission/certificates). Its name is in what is
-stored, whatever is written: a rule that gives it names none."""
-
-_REQUESTS = (_SIGNERS, "certificatesigningrequests")
-_KUBELETS = "kubernetes.io/kube-apiserver-client-kubelet"
-_OF_A_NODE = "certificatesigningrequests/nodeclient"
-"""Who may create these has a node's certificate approved without anybody's word
-(k8s.io/kubernetes/pkg/controller/certificates/approver); the one who is asked about is the gate's own account."""
-
 _UNKNOWN_PLACES = ((),)
 """In a kind that is not known, that may be anywhere."""
 
@@ -154,8 +140,8 @@ def may_use(info: RequestInfo) -> bool:
     if info.api_group not in BUILT_IN_GROUPS:
         return info.subresource not in ("status", "scale")
     key = (info.api_group, info.resource)
-    if info.api_group == _SIGNERS:
-        return (info.resource, info.subresource) in {*_SIGNING, (_REQUESTS[1], "")}
+    if may_use_signer(info):
+        return True
     if info.subresource:
         return key == ("", "pods") and info.subresource == "ephemeralcontainers"
     return key in _PLACES
@@ -180,7 +166,7 @@ def uses_of_patch(info: RequestInfo, content_type: str, patch: Any) -> tuple[Use
         return _once(_read(info, patch, shown_whole=False)) if may_use(info) else ()
     written = list(patches.written(patch))
     # What takes away from a role can make it more: without its names, a rule is for all.
-    fragments = [{}] if (info.api_group, info.resource) in _ROLES and patches.takes_away(patch) else []
+    fragments: list[Any] = [{}] if (info.api_group, info.resource) in _ROLES and patches.takes_away(patch) else []
     for write in written:
         if may_use(info):
             if not write.shown and _counts(info, write.path):
@@ -213,7 +199,9 @@ def _once(uses: Iterator[Use]) -> tuple[Use, ...]:
 def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
     """Read one object, or one fragment of it, as the kind that `info` names."""
     key = (info.api_group, info.resource)
-    if key in POD_SPECS:
+    if may_use_signer(info):
+        yield from certificate_uses(info, written)
+    elif key in POD_SPECS:
         uses = _pods(info, written, shown_whole)
         if info.resource == "pods" and info.verb == "update":
             # The API server lets no update of a pod change its node, and every pod that runs has one.
@@ -232,12 +220,6 @@ def _read(info: RequestInfo, written: Any, shown_whole: bool) -> Iterator[Use]:
         yield use_of(("escalate",), info.resource, info.namespace, info.name, "rules", _RBAC)
     elif key in _BINDINGS:
         yield from _binding(written, info)
-    elif key == _REQUESTS and not info.subresource:
-        if mapping_at(written, _POD).get("signerName") == _KUBELETS:
-            yield use_of(("create",), _OF_A_NODE, "", "", "spec.signerName", _SIGNERS)
-    elif info.api_group == _SIGNERS:
-        verb = _SIGNING[info.resource, info.subresource]
-        yield use_of((verb,), "signers", "", "", "spec.signerName", _SIGNERS)
     else:
         yield from _anywhere(written, info, shown_whole)
 

@@ -286,30 +286,6 @@ def test_writing_a_role_escalates(resource: str):
     }
 
 
-@pytest.mark.parametrize(
-    ("resource", "verb"),
-    [
-        ("certificatesigningrequests.certificates.k8s.io/approval", "approve"),
-        ("certificatesigningrequests.certificates.k8s.io/status", "sign"),
-        ("clustertrustbundles.certificates.k8s.io", "attest"),
-    ],
-)
-def test_a_certificate_uses_its_signer_whatever_is_said_of_it(resource: str, verb: str):
-    used = {f"{verb} signers.certificates.k8s.io/"}
-    lie = {"spec": {"signerName": "example.com/harmless"}}
-    assert facts(uses_of(info_of("update", resource, "c", ""), lie)) == used
-    assert facts(uses_of_patch(info_of("patch", resource, "c", ""), MERGE_PATCHES[0], {"status": {}})) == used
-    added = [{"op": "add", "path": "/status/conditions", "value": []}]
-    assert facts(uses_of_patch(info_of("patch", resource, "c", ""), JSON_PATCH, added)) == used
-
-
-def test_asking_for_a_certificate_uses_no_signer_unless_a_controller_says_yes_to_it():
-    info = info_of("create", "certificatesigningrequests.certificates.k8s.io", namespace="")
-    assert uses_of(info, {"spec": {"signerName": "kubernetes.io/kube-apiserver-client"}}) == ()
-    of_a_node = {"spec": {"signerName": "kubernetes.io/kube-apiserver-client-kubelet"}}
-    assert facts(uses_of(info, of_a_node)) == {"create certificatesigningrequests/nodeclient.certificates.k8s.io/"}
-
-
 @pytest.mark.parametrize("path", ["/rules/0/resourceNames", "/aggregationRule/clusterRoleSelectors/0/matchLabels/a"])
 def test_taking_away_from_a_role_can_make_it_more(path: str):
     patch = [{"op": "test", "path": "/metadata/name", "value": "admin"}, {"op": "remove", "path": path}]
