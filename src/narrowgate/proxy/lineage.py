@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from urllib.parse import quote
@@ -40,6 +40,12 @@ MOST_LEVELS: Final = 8
 
 MOST_ABOVE: Final = 256
 """Objects whose authors are put together for one pod."""
+
+STATEFUL_SET: Final = ("apps/v1", "StatefulSet")
+REVISIONS: Final = "controllerrevisions.apps"
+
+MOST_REVISIONS: Final = 10_000
+"""Revisions that somebody wrote through the gate: controllers write them, and hardly anybody else ever does."""
 
 MOST_ASKED: Final = 16
 """Pods that are looked for in a cluster at one time; the others wait."""
@@ -73,7 +79,19 @@ class _Object(msgspec.Struct):
     metadata: Metadata
 
 
+class _Details(msgspec.Struct):
+    name: str = ""
+
+
+class _Status(msgspec.Struct):
+    """All that is read of a refusal (k8s.io/apimachinery/pkg/apis/meta/v1 Status)."""
+
+    details: _Details
+    reason: str = ""
+
+
 _object = msgspec.json.Decoder(_Object).decode
+_status = msgspec.json.Decoder(_Status).decode
 
 
 class Lineage:
@@ -149,12 +167,31 @@ class Lineage:
     async def settle(self, cluster: str, seen: Sighted, level: int = 0, *, keeps_all: bool = False) -> Placement:
         """Keep who had an object made, as it is seen now; where nobody had, only if `keeps_all`.
 
-        Raises ClusterSilent, StoreUnavailable.
+        Raises StoreUnavailable, and ClusterSilent where somebody may be missing: then it is kept as not settled.
         """
+        kept = await asyncio.to_thread(self._kept.get, cluster, seen.uid)
         pending = await asyncio.to_thread(self._kept.pending, cluster, seen.resource, seen.namespace)
-        authors = [write.author for write in pending if write.may_have_made(seen)]
+        authors = [write.author for write in pending if write.author and write.may_have_made(seen)]
+        doubt: ClusterSilent | None = None
         for owner in seen.owners[:MOST_OWNERS]:
-            authors += await self._of_owner(cluster, seen.namespace, owner, level + 1)
+            try:
+                # One doubt is enough: whoever writes owner references shall not have all ways up be walked in vain.
+                if doubt is None:
+                    authors += await self._of_owner(cluster, seen.namespace, owner, level + 1)
+                    continue
+            except ClusterSilent as error:
+                doubt = error
+            authors += await asyncio.to_thread(self._above, cluster, owner.uid)
+        if kept is not None and not kept.is_settled:
+            former = set(kept.owners).difference(owner.uid for owner in seen.owners[:MOST_OWNERS])
+            authors += await asyncio.to_thread(self._of_former, cluster, sorted(former))
+            if doubt is None and former and not await asyncio.to_thread(self._are_settled, cluster, sorted(former)):
+                doubt = ClusterSilent(
+                    "nobody knows who had this pod made: what owned it at first could not be looked at, and owns it no "
+                    "more; make it anew"
+                )
+        if any((owner.api_version, owner.kind) == STATEFUL_SET for owner in seen.owners):
+            authors += await asyncio.to_thread(self._of_revisions, cluster, seen.namespace)
         placement = Placement(
             cluster=cluster,
             uid=seen.uid,
@@ -163,12 +200,16 @@ class Lineage:
             name=seen.name,
             authors=tuple(authors),
             owners=tuple(owner.uid for owner in seen.owners[:MOST_OWNERS]),
-            is_settled=True,
+            is_settled=doubt is None,
             first_at=time.time(),
         )
-        if not authors and not keeps_all and await asyncio.to_thread(self._kept.get, cluster, seen.uid) is None:
+        if doubt is None and not authors and not keeps_all and kept is None:
             return placement
-        return await asyncio.to_thread(self._kept.add, placement)
+        # In doubt as well: what is known of it by now stays known, whatever is taken from its references.
+        placed = await asyncio.to_thread(self._kept.add, placement)
+        if doubt is not None:
+            raise doubt
+        return placed
 
     async def is_gone(self, kept: Placement) -> bool:
         """Whether an object is not there any more that no watch follows. Raises ClusterSilent."""
@@ -207,7 +248,8 @@ class Lineage:
         async with self._room[cluster]:
             seen = await self._read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
             if seen is None or seen.uid != uid:
-                return kept
+                # What is kept of it is not all that had it made, and there is nothing any more to be looked at.
+                return None
             return await self.settle(cluster, seen, keeps_all=True)
 
     def _with_lost_writes(self, kept: Placement) -> Placement:
@@ -237,6 +279,23 @@ class Lineage:
                 found = (await self.settle(cluster, seen, level)).authors
         return (*found, *await asyncio.to_thread(self._above, cluster, owner.uid))
 
+    def _of_former(self, cluster: str, owners: Sequence[str]) -> list[Author]:
+        """Who made what owned an object when it was first seen, as far as that is known."""
+        return [author for uid in owners for author in self._above(cluster, uid)]
+
+    def _are_settled(self, cluster: str, owners: Sequence[str]) -> bool:
+        """Whether it is known of each of these who made it."""
+        kept = [self._kept.get(cluster, uid) for uid in owners]
+        return all(one is not None and one.is_settled for one in kept)
+
+    def _of_revisions(self, cluster: str, namespace: str) -> tuple[Author, ...]:
+        """Who wrote a revision there by hand: a StatefulSet makes pods of the one that it is at, which does not own
+        them, and which of them that was the pod does not tell for certain. Controllers' own have no authors.
+        """
+        kept = self._kept.listed(cluster, REVISIONS, limit=MOST_REVISIONS, with_gone=True)
+        found = [author for one in kept if one.namespace == namespace for author in one.authors]
+        return (*found, *(write.author for write in self._kept.pending(cluster, REVISIONS, namespace)))
+
     def _above(self, cluster: str, uid: str) -> tuple[Author, ...]:
         """The authors of an object and of all that ever owned it, with those that were added since."""
         found: list[Author] = []
@@ -247,7 +306,7 @@ class Lineage:
                 continue
             found += kept.authors
             writes = self._kept.pending(cluster, kept.resource, kept.namespace)
-            found += [write.author for write in writes if write.may_have_changed(kept)]
+            found += [write.author for write in writes if write.author and write.may_have_changed(kept)]
             pending += [owner for owner in kept.owners if owner not in seen]
             seen.update(kept.owners)
         return tuple(found)
@@ -279,7 +338,7 @@ class Lineage:
             status, _, answer = await self._clusters[cluster].call("GET", path, accept=METADATA)
         except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
             raise ClusterSilent(f"nobody knows who had this pod made: {error}") from None
-        if status == NOT_FOUND:
+        if status == NOT_FOUND and _is_missing(answer, path):
             return None
         if status in _REFUSED:
             raise ClusterSilent(
@@ -295,6 +354,18 @@ def _path(of: ResourceType, namespace: str, name: str) -> str:
     group = f"/apis/{of.group}/{of.version}" if of.group else f"/api/{of.version}"
     where = f"/namespaces/{quote(namespace)}" if of.namespaced else ""
     return f"{group}{where}/{of.resource}/{quote(name)}"
+
+
+def _is_missing(answer: bytes, path: str) -> bool:
+    """Whether that 404 says of the object itself that it is not there.
+
+    One for a path that is not served, because its version just went or its server is away, says nothing of the object.
+    """
+    try:
+        status = _status(answer)
+    except msgspec.MsgspecError:
+        return False
+    return (status.reason, quote(status.details.name)) == ("NotFound", path.rpartition("/")[2])
 
 
 def sighted(document: bytes, resource: str) -> Sighted:

@@ -14,15 +14,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
-from narrowgate.core.lineage import AFTER_SECONDS, Sighted, qualified
+from narrowgate.core.lineage import AFTER_SECONDS, Placement, Sighted, qualified
 from narrowgate.core.rights import LINEAGE_FOLLOWED
 from narrowgate.proxy.cluster import Cluster
-from narrowgate.proxy.cluster_watch import ClusterWatch, Unfollowable, Watched
+from narrowgate.proxy.cluster_watch import WATCH_GRACE, ClusterWatch, Unfollowable, Watched
 from narrowgate.proxy.lineage import METADATA, Lineage, Metadata, seen_in
 from narrowgate.store.port import Lineage as KeptLineage
 from narrowgate.store.port import StoreUnavailable
@@ -30,22 +30,28 @@ from narrowgate.store.port import StoreUnavailable
 PAGE: Final = 500
 """Objects of one page of a list, of which only metadata comes."""
 
-WATCH_SECONDS: Final = 60.0
-"""Length of one watch: a connection that has silently died costs that long, and a little grace."""
-
-SWEEP_SECONDS: Final = 3_600.0
-"""From one look for what is gone to the next; what is kept of it until then harms nobody."""
-
-AGAIN_SECONDS: Final = 30.0
-"""From one look at what could not be placed to the next."""
-
 MOST_KEPT: Final = 100_000
 """Objects of one sort that are looked for among those that are there."""
+
+MOST_AGAIN: Final = 100
+"""Of those in one go: three calls a second are nothing to an API server, whatever is in its objects."""
 
 MOST_UNPLACED: Final = 10_000
 """Objects that are looked at again because they could not be placed; the oldest goes until everything is listed."""
 
 log = logging.getLogger("narrowgate.lineage")
+
+
+class Pace(NamedTuple):
+    """How often, in seconds."""
+
+    watch: float = 60.0
+    """Length of one watch: a connection that has silently died costs that long, and a little grace."""
+    grace: float = WATCH_GRACE
+    sweep: float = 3_600.0
+    """From one look for what is gone to the next; what is kept of it until then harms nobody."""
+    again: float = 30.0
+    """From one look at what could not be placed to the next."""
 
 
 class _Object(msgspec.Struct):
@@ -57,13 +63,11 @@ class _Object(msgspec.Struct):
 class LineageWatch:
     """Follows one cluster. One per gate: what it finds is in the store for all of its processes."""
 
-    def __init__(
-        self, cluster: Cluster, lineage: Lineage, kept: KeptLineage, *, watch_seconds: float = WATCH_SECONDS
-    ) -> None:
+    def __init__(self, cluster: Cluster, lineage: Lineage, kept: KeptLineage, pace: Pace | None = None) -> None:
         self.cluster = cluster
         self._lineage = lineage
         self._kept = kept
-        self._seconds = watch_seconds
+        self._pace = pace or Pace()
         self._problem: dict[str, str] = {}
         self._unplaced: dict[str, Sighted] = {}
 
@@ -81,7 +85,8 @@ class LineageWatch:
             path=f"/apis/{group}/v1/{resource}" if group else f"/api/v1/{resource}",
             name=name,
             page=PAGE,
-            seconds=self._seconds,
+            seconds=self._pace.watch,
+            grace=self._pace.grace,
             list_as=_AS_LIST,
             watch_as=METADATA,
             remedy="apply what `narrowgate clusters manifests` prints, or write serviceAccounts: {lineage: false}",
@@ -92,35 +97,50 @@ class LineageWatch:
         """Take down which of the others are gone: Deployments, CronJobs, operators' resources; there are few."""
         followed = {qualified(resource, group) for group, resource in LINEAGE_FOLLOWED}
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._pace.sweep)
             try:
                 for kept in await asyncio.to_thread(self._kept.listed, self.cluster.name, limit=MOST_KEPT):
-                    if kept.resource not in followed and await self._lineage.is_gone(kept):
-                        await asyncio.to_thread(self._gone, kept.uid)
-            except (ClusterSilent, StoreUnavailable) as error:
+                    if kept.resource not in followed:
+                        await self._sweep_one(kept)
+            except StoreUnavailable as error:
                 self.warn("what owns pods", str(error))
+
+    async def _sweep_one(self, kept: Placement) -> None:
+        """Nobody who cannot be asked about one of them keeps the others from being taken down."""
+        try:
+            if await self._lineage.is_gone(kept):
+                await asyncio.to_thread(self._gone, kept.uid)
+        except ClusterSilent as error:
+            self.warn(kept.resource, str(error))
 
     async def _look_again(self) -> None:
         """Place what could not be placed when it came up: one after the other, so that it presses nobody."""
         while True:
-            await asyncio.sleep(AGAIN_SECONDS)
-            for seen in list(self._unplaced.values()):
-                try:
-                    await self.place(seen)
-                except StoreUnavailable as error:
-                    self.warn("what could not be placed", str(error))
+            await asyncio.sleep(self._pace.again)
+            for seen in list(self._unplaced.values())[:MOST_AGAIN]:
+                if seen.uid in self._unplaced:
+                    try:
+                        await self._try_to_place(seen)
+                    except StoreUnavailable as error:
+                        self.warn("what could not be placed", str(error))
 
     async def place(self, seen: Sighted) -> None:
         """Keep who had it made; where that cannot be found out now, it is looked at again. Raises StoreUnavailable."""
+        unplaced = self._unplaced.get(seen.uid)
+        if unplaced is None or unplaced.owners != seen.owners:
+            await self._try_to_place(seen)
+
+    async def _try_to_place(self, seen: Sighted) -> None:
         try:
             await self._lineage.follow(self.cluster.name, seen)
         except ClusterSilent as error:
-            if seen.uid not in self._unplaced:
-                log.info("cluster %s: %s %s/%s: %s", self.cluster.name, seen.resource, seen.namespace, seen.name, error)
-                if len(self._unplaced) >= MOST_UNPLACED:
-                    del self._unplaced[next(iter(self._unplaced))]
             # As it was at first: what is taken from its references later has made it all the same.
-            self._unplaced.setdefault(seen.uid, seen)
+            first = self._unplaced.pop(seen.uid, None)
+            if first is None:
+                log.info("cluster %s: %s %s/%s: %s", self.cluster.name, seen.resource, seen.namespace, seen.name, error)
+            if len(self._unplaced) >= MOST_UNPLACED:
+                del self._unplaced[next(iter(self._unplaced))]
+            self._unplaced[seen.uid] = first or seen
         else:
             self._unplaced.pop(seen.uid, None)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.proxy.lineage_world import PATHS, World, a_world, owned_by
+from tests.unit.proxy.loopback import run
 
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.identity import Kind
@@ -85,6 +87,17 @@ def test_a_pod_has_the_authors_of_all_above_it_with_those_that_were_added_since(
     assert settled(store, pod("p2", owner("r1"))).authors == (BOT, OTHER)
     # What ran before stays as it was.
     assert (first.authors, store.lineage.get("dev", "p1")) == ((BOT,), first)
+
+
+def test_who_writes_a_revision_is_an_author_of_what_stateful_sets_make_there(store: SQLiteStore) -> None:
+    store.lineage.add(kept("rev", BOT, resource="controllerrevisions.apps"))
+    store.lineage.add(kept("s2", resource="statefulsets.apps"))
+    store.lineage.add(kept("r2", resource="replicasets.apps"))
+    assert settled(store, pod("p1", owner("s2", "StatefulSet"))).authors == (BOT,)
+    assert settled(store, pod("p2", owner("r2"))).authors == ()
+    # That it is gone by now does not unmake what was made of it.
+    store.lineage.gone("dev", "rev", at=2_000.0)
+    assert settled(store, pod("p3", owner("s2", "StatefulSet"))).authors == (BOT,)
 
 
 def test_a_change_of_which_nobody_knows_counts_for_pods_made_afterwards(store: SQLiteStore) -> None:
@@ -169,3 +182,110 @@ def test_an_object_that_says_too_little_is_a_doubt() -> None:
     for broken in (b"{}", b'{"metadata": {"uid": "u", "name": "n"}}', whole.replace(b'"u"', b'""')):
         with pytest.raises(ClusterSilent):
             sighted(broken, "pods")
+
+
+def asked(folder: Path, test: Callable[[World], Awaitable[None]]) -> None:
+    """In a cluster where no watch has seen anything."""
+
+    async def main() -> None:
+        async with a_world(folder) as world:
+            await test(world)
+
+    run(main())
+
+
+async def placed(world: World, name: str) -> tuple[Author, ...] | str:
+    """Who had that pod made, or why nobody knows."""
+    try:
+        found = await world.lineage.placed("dev", "ci", name, f"uid-{name}")
+    except ClusterSilent as error:
+        return str(error)
+    return found.authors if found is not None else "gone"
+
+
+def test_a_pod_that_nobody_has_seen_is_looked_up_with_all_that_owns_it(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.keep("Team", "red", BOT)
+        world.put("Team", "red")
+        world.put("Deployment", "web", "", owned_by("Team", "red", "uid-red"))
+        world.put("ReplicaSet", "web-1", "", owned_by("Deployment", "web", "uid-web"))
+        world.put("Pod", "one", "", owned_by("ReplicaSet", "web-1", "uid-web-1"))
+        assert await placed(world, "one") == (BOT,)
+        world.put("Pod", "free")
+        assert await placed(world, "free") == ()
+        assert await placed(world, "nowhere") == "gone"
+
+    asked(tmp_path, test)
+
+
+@pytest.mark.parametrize("how", ["refused", "unserved"])
+def test_a_doubt_stays_one_when_its_reason_is_taken_from_the_pod(tmp_path: Path, how: str) -> None:
+    async def test(world: World) -> None:
+        getattr(world, how).add(f"{PATHS['Team']}/red")
+        team, job = owned_by("Team", "red", "uid-red"), owned_by("Job", "mine", "uid-mine")
+        world.keep("Job", "mine", BOT)
+        world.put("Job", "mine")
+        world.put("Pod", "one", "", job, team)
+        assert "nobody knows who had this pod made" in await placed(world, "one")
+        # Whoever may change a pod's references takes both away.
+        world.put("Pod", "one")
+        assert "make it anew" in await placed(world, "one")
+        getattr(world, how).clear()
+        world.put("Team", "red")
+        world.put("Pod", "one", "", team)
+        assert await placed(world, "one") == (BOT,), "the Job's maker is known from the first look"
+
+    asked(tmp_path, test)
+
+
+def test_what_an_agent_made_bounds_a_pod_below_it_also_where_it_may_not_be_read(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.refused.add(f"{PATHS['Team']}/red")
+        world.keep("Team", "red", BOT)
+        world.put("Pod", "one", "", owned_by("Team", "red", "uid-red"))
+        assert "may not get teams.example.com" in await placed(world, "one")
+        world.refused.clear()
+        # Gone by now; what is kept of it by its UID still stands for it.
+        assert await placed(world, "one") == (BOT,)
+
+    asked(tmp_path, test)
+
+
+def test_an_owner_whose_version_is_not_served_is_a_doubt_and_not_gone(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.unserved.add(f"{PATHS['Team']}/red")
+        world.put("Pod", "one", "", owned_by("Team", "red", "uid-red"))
+        assert "answers 404" in await placed(world, "one")
+        world.unserved.clear()
+        assert await placed(world, "one") == ()
+
+    asked(tmp_path, test)
+
+
+def test_a_pod_that_is_gone_before_its_owners_were_looked_at_is_not_taken_for_its_writers_alone(
+    tmp_path: Path,
+) -> None:
+    async def test(world: World) -> None:
+        world.keep("Pod", "one", OTHER)
+        assert await placed(world, "one") == "gone"
+
+    asked(tmp_path, test)
+
+
+def test_a_doubt_at_the_top_of_many_ways_up_is_met_once(tmp_path: Path) -> None:
+    """Four levels of eight owners each are four thousand ways: whoever writes references could have all be walked."""
+
+    async def test(world: World) -> None:
+        above = [owned_by("Nothing", "top", "uid-top")]
+        for level in range(4):
+            names = [f"r{level}-{number}" for number in range(8)]
+            for name in names:
+                world.keep("ReplicaSet", name, BOT)
+                world.put("ReplicaSet", name, "", *above)
+            above = [owned_by("ReplicaSet", name, f"uid-{name}") for name in names]
+        world.put("Pod", "one", "", *above)
+        asked_before = world.asked
+        assert "does not serve now" in await placed(world, "one")
+        assert world.asked - asked_before < 50
+
+    asked(tmp_path, test)
