@@ -227,7 +227,8 @@ TEMPLATED: Mapping[str, tuple[str, str, Callable[[Body], Body]]] = {
     "ControllerRevision": (
         "apps/v1",
         "controllerrevisions",
-        lambda spec: {"revision": 9, "data": {"spec": {"template": template("new", spec)}}},
+        # As the controllers write them: anything else is laid over what is there.
+        lambda spec: {"revision": 9, "data": {"spec": {"template": {"$patch": "replace", **template("new", spec)}}}},
     ),
     "Job": (
         "batch/v1",
@@ -292,7 +293,20 @@ def cluster_wide(group: str, resource: str, kind: str, method: str = "POST", **f
     return lambda _place: (method, f"{root}/{resource}", form, an_object(group, kind, "ng-escalation", **fields))
 
 
+def bare(place: Place) -> Body:
+    return template("new", place.spec(""))
+
+
+def a_revision(data: Body) -> Body:
+    return an_object("apps/v1", "ControllerRevision", "new", revision=9, data=data)
+
+
+def revision(data: Callable[[Place], Body]) -> Attempt:
+    return lambda place: ("POST", place.path("apps/v1", "controllerrevisions"), JSON, a_revision(data(place)))
+
+
 STRONG = "service account .*/strong may also"
+LAID_OVER = "laid over what is there"
 NO_RULE = "no rule allows|holds nothing"
 
 ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
@@ -317,6 +331,28 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
         STRONG,
     ),
     **{f"a {kind} of it": (in_kind(kind), STRONG) for kind in TEMPLATED},
+    "a revision that is laid over what runs as it": (
+        revision(lambda place: {"spec": {"template": bare(place)}}),
+        LAID_OVER,
+    ),
+    "a revision with more in it than pods": (
+        revision(
+            lambda place: {
+                "spec": {"template": {"$patch": "replace", **bare(place)}},
+                "metadata": {"namespace": "kube-system"},
+            }
+        ),
+        LAID_OVER,
+    ),
+    "the same by an apply": (
+        lambda place: (
+            "PATCH",
+            place.path("apps/v1", "controllerrevisions", "new") + "?fieldManager=ng",
+            APPLY,
+            a_revision({"spec": {"template": bare(place)}}),
+        ),
+        LAID_OVER,
+    ),
     "a custom resource with a pod of it": (custom(template=lambda place: {"spec": place.spec("strong")}), STRONG),
     "a custom resource with pods of it in a list": (
         custom(steps=lambda place: [{"pod": place.spec("weak")}, {"pod": place.spec("strong")}]),
@@ -475,6 +511,15 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
         ),
         "escalate",
     ),
+    "a role with more in it by less": (
+        lambda place: (
+            "PATCH",
+            place.path("rbac.authorization.k8s.io/v1", "roles", "strong"),
+            JSON_PATCH,
+            [{"op": "remove", "path": "/rules/0/resourceNames"}],
+        ),
+        "escalate",
+    ),
     "a token of it": (
         lambda place: (
             "POST",
@@ -496,7 +541,7 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
                 "metadata": {"name": "new", "annotations": {"kubernetes.io/service-account.name": "strong"}},
             },
         ),
-        "serviceaccounts/token",
+        f"serviceaccounts/token|{STRONG}",
     ),
     "a definition of resources": (
         cluster_wide("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", spec={}),

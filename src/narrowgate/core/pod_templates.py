@@ -53,6 +53,20 @@ def templates_of(info: RequestInfo, written: Any) -> tuple[Template, ...]:
     return tuple(_anywhere(written)) if info.api_group not in BUILT_IN_GROUPS else ()
 
 
+def is_laid_over(info: RequestInfo, written: Any) -> bool:
+    """Whether it is a revision that does not say itself what the pods are: it is laid over the object as it is then, as
+    a strategic patch (k8s.io/kubernetes/pkg/controller/statefulset, `ApplyRevision`), with any field of that object.
+    """
+    if (info.api_group, info.resource) != ("apps", "controllerrevisions"):
+        return False
+    data, spec = mapping_at(written, ("data",)), mapping_at(written, ("data", "spec"))
+    return not (
+        set(data) == {"spec"}
+        and set(spec) == {"template"}
+        and mapping_at(spec, ("template",)).get("$patch") == "replace"
+    )
+
+
 def has_token(pod: Any) -> bool:
     """Whether a pod as it runs holds a token of its account: the API server has written each into its volumes."""
     volumes = mapping_at(pod, ("spec",)).get("volumes")

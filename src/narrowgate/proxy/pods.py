@@ -25,6 +25,7 @@ from narrowgate.core.pod_judging import minds_accounts, minds_templates
 from narrowgate.core.pod_templates import (
     enters_pod,
     has_token,
+    is_laid_over,
     makes_pods,
     runs_the_same,
     templates_of,
@@ -43,6 +44,8 @@ NOT_FOUND: Final = 404
 
 NOT_LOOKED: Final = "nobody has looked; send it again"
 """What is told where rules have come to mind while the request was on its way."""
+
+LAID_OVER: Final = "a revision is laid over what is there, unless all it has is spec.template with $patch: replace"
 
 ACCOUNTS_LIMIT: Final = 20
 """Accounts of one write; more of them are not looked up."""
@@ -121,6 +124,8 @@ class Pods:
         if intent.object is None:
             return await self._patched(look, what, content_type, body)
         templates = templates_of(intent.info, intent.object)
+        if is_laid_over(intent.info, intent.object):
+            return PodsSeen(templates=templates, unknown=LAID_OVER)
         names = [name for template in templates for name in template.accounts]
         if intent.old_object is not None and runs_the_same(intent.info, intent.old_object, intent.object):
             names = []
@@ -141,6 +146,8 @@ class Pods:
             return PodsSeen(inexact=inexact, unknown=error.message)
         if not changes_pods(what.intent.info, read.patch_type, read.patch):
             return PodsSeen(inexact=inexact)
+        if is_laid_over(what.intent.info, read.patch):
+            return PodsSeen(inexact=inexact, unknown=LAID_OVER)
         status, old = await look.seen()
         if status not in (OK, NOT_FOUND):
             return PodsSeen(inexact=inexact, unknown=f"the cluster answers {status} to reading the object as it is")

@@ -11,6 +11,7 @@ from narrowgate.core.intent import Intent
 from narrowgate.core.pod_templates import (
     enters_pod,
     has_token,
+    is_laid_over,
     makes_pods,
     runs_the_same,
     templates_of,
@@ -85,6 +86,26 @@ def test_what_makes_pods(what: Intent, makes: bool) -> None:
 )
 def test_what_enters_a_pod(what: Intent, enters: bool) -> None:
     assert enters_pod(what.info) is enters
+
+
+REVISION = asks("create", "controllerrevisions", "w", namespace="ci", group="apps").info
+
+
+@pytest.mark.parametrize(
+    ("data", "laid_over"),
+    [
+        ({"spec": {"template": {"$patch": "replace", "spec": SPEC}}}, False),
+        ({"spec": {"template": {"spec": SPEC}}}, True),
+        ({"spec": {"template": {"$patch": "merge", "spec": SPEC}}}, True),
+        ({"spec": {"template": {"$patch": "replace", "spec": SPEC}, "volumeClaimTemplates": []}}, True),
+        ({"spec": {"template": {"$patch": "replace"}}, "metadata": {"namespace": "kube-system"}}, True),
+        ({}, True),
+        (None, True),
+    ],
+)
+def test_a_revision_is_laid_over_what_is_there_unless_it_replaces_all_of_it(data: Any, laid_over: bool) -> None:
+    assert is_laid_over(REVISION, {"data": data}) is laid_over
+    assert not is_laid_over(DEPLOYMENT, {"data": data})
 
 
 def test_a_pod_holds_a_token_where_one_is_projected() -> None:
