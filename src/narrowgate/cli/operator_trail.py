@@ -42,7 +42,7 @@ def on_record(config: Config, acts_on: ActsOn, do: Callable[[], _T]) -> _T:
 
 
 async def _recorded(config: Config, acts_on: ActsOn, do: Callable[[], _T]) -> _T:
-    trail = open_trail(config, gate_keys(config), WRITER)
+    trail = open_trail(config, gate_keys(config), WRITER, wait=0.0)
     try:
         events = RequestEvents(_asked(acts_on))
         await trail.record(events.received(), durable=True)

@@ -8,15 +8,14 @@ holds the folder's lock: its secret changes with every use. Standard library onl
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from narrowgate.cli.access_cache import HOME_VARIABLE, gate_folder_name, state_folder
 from narrowgate.cli.private_text import NoPlace, Unusable, private_folder, read_private, write_private
+from narrowgate.file_lock import held
 
 VERSION = 1
 """Of both files; a newer one is refused by name."""
@@ -26,8 +25,6 @@ LARGEST = 128 << 10
 
 LOCK_SECONDS = 45
 """Longest wait for another process that renews: it waits for the gate twice at most, ten seconds each, and writes."""
-
-LOCK_POLL_SECONDS = 0.05
 
 _LAST = "last-gate"
 
@@ -123,30 +120,16 @@ def gate_lock(url: str, *, wait: bool) -> Iterator[bool]:
     """Hold a gate's folder for oneself; yields whether it is held, False only without `wait`. Raises Unusable."""
     folder = gate_folder(url)
     _prepare(folder)
-    try:
-        descriptor = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise NoPlace(f"{folder}/lock: {_why(error)}; remove it, or see that its folder can be written to") from None
-    try:
-        yield _locked(descriptor, folder, LOCK_SECONDS if wait else 0)
-    finally:
-        # Closing it lets go of it; the file stays: two processes must not hold two files of that name.
-        os.close(descriptor)
-
-
-def _locked(descriptor: int, folder: str, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while True:
+    with contextlib.ExitStack() as kept:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if not seconds:
-                return False
-            if time.monotonic() > deadline:
-                text = f"another narrowgate has been busy with it for {seconds:.0f} seconds; see what it waits for"
-                raise Unusable(f"{folder}: {text}") from None
-            time.sleep(LOCK_POLL_SECONDS)
+            is_held = kept.enter_context(held(f"{folder}/lock", LOCK_SECONDS if wait else 0.0))
+        except OSError as error:
+            text = f"{_why(error)}; remove it, or see that its folder can be written to"
+            raise NoPlace(f"{folder}/lock: {text}") from None
+        if wait and not is_held:
+            text = f"another narrowgate has been busy with it for {LOCK_SECONDS} seconds; see what it waits for"
+            raise Unusable(f"{folder}: {text}")
+        yield is_held
 
 
 def _prepare(folder: str) -> None:

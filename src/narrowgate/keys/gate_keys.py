@@ -9,9 +9,7 @@ file appears whole.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ipaddress
-import os
 import socket
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from narrowgate.file_lock import FOR_EVER, held
 from narrowgate.keys.secret_files import PRIVATE, KeysUnusable, SecretFiles, read, read_if_present, write_whole
 
 CA_LIFETIME = timedelta(days=3652)
@@ -163,21 +162,18 @@ def check_certificates(pem: bytes, what: str) -> list[x509.Certificate]:
 @contextlib.contextmanager
 def _locked(data_dir: Path, folder: Path) -> Iterator[None]:
     """Hold `folder` for this process alone: two that start together must not make two CAs."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        reason = error.strerror or error
-        raise KeysUnusable(f"{error.filename}: keys cannot be kept: {reason}; correct dataDir or its owner") from error
-    try:
-        # Held for the milliseconds that making keys takes; a holder that dies gives it up.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as kept:
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            # Held for the milliseconds that making keys takes; a holder that dies gives it up.
+            kept.enter_context(held(folder / ".lock", FOR_EVER))
+        except OSError as error:
+            why = f"keys cannot be kept: {error.strerror or error}; correct dataDir or its owner"
+            raise KeysUnusable(f"{error.filename}: {why}") from error
         if folder.stat().st_mode & PRIVATE:
             raise KeysUnusable(f"{folder}: other users may enter the folder with the keys; run: chmod 700 {folder}")
         yield
-    finally:
-        os.close(lock)
 
 
 def _made_serving(files: SecretFiles, folder: Path, names: frozenset[str], now: datetime) -> bytes:

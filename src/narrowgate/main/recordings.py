@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from narrowgate.config import Config, recording_keys, recording_store
+from narrowgate.file_lock import ENDING_SECONDS
 from narrowgate.proxy.recordings import Recorder, Told
 from narrowgate.recordings.port import RecordingStore, RecordingsUnavailable
 from narrowgate.recordings.retention import Kept, KnownKinds, remove_old
@@ -29,10 +30,11 @@ log = logging.getLogger("narrowgate.recordings")
 def open_recorder(config: Config, writer: str, told: Told) -> Recorder:
     """The recorder of the process called `writer`. What a killed gate left is finished first, and `told`.
 
-    Blocks on the disk: at start only. Raises RecordingUnwritable, SpoolInUse, ConfigError.
+    Blocks on the disk, and for a process that is just ending: at start only. Raises RecordingUnwritable, SpoolInUse,
+    ConfigError.
     """
     store = recording_store(config)
-    spool = Spool.open(config.data_dir / "spool", writer, recording_keys(config))
+    spool = Spool.open(config.data_dir / "spool", writer, recording_keys(config), wait=ENDING_SECONDS)
     finished, problems = spool.recover()
     for problem in problems:
         log.warning("%s", problem)

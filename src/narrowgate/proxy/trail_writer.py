@@ -82,13 +82,15 @@ class TrailWriter:
         *,
         bounds: Bounds | None = None,
         copy_to: Path | None = None,
+        wait: float = 0.0,
     ) -> Self:
         """Open the journal of `writer` in the trail's folder (`<dataDir>/trail`) and sign where it begins.
 
-        Blocks on the disk: at start only. Raises NoSuchKey, JournalInUse, TrailDamaged, NewerFormat, TrailUnwritable.
+        `wait`: as `Journal.open`. Blocks for as long, and on the disk: at start only. Raises NoSuchKey, JournalInUse,
+        TrailDamaged, NewerFormat, TrailUnwritable.
         """
         signer = Signer.from_pem(signing_key_pem)
-        journal = Journal.open(folder, writer, signer, bounds=bounds)
+        journal = Journal.open(folder, writer, signer, bounds=bounds, wait=wait)
         try:
             checkpoints = Checkpoints(folder, signer, copy_to=copy_to)
             checkpoints.add(journal.sync())

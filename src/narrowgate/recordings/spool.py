@@ -13,7 +13,6 @@ Each process has a folder of its own; one that starts takes over those that nobo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import time
@@ -24,6 +23,7 @@ from typing import Self
 import msgspec
 
 from narrowgate.core.recording import Header, RecordingHead
+from narrowgate.file_lock import LOOK_SECONDS, is_taken, take
 from narrowgate.recordings.errors import RecordingUnwritable
 from narrowgate.recordings.live_file import LiveFile
 from narrowgate.recordings.names import FINISHED, LIVE, name_in_spool, spool_path
@@ -42,8 +42,7 @@ _HEADER_BYTES = 16 * 1024
 """Of a recording with a long command line; what `begin` writes."""
 
 _LOCK = "lock"
-_LOOKS = 100
-_LOOK_SECONDS = 0.02
+_LOOKERS_SECONDS = 2.0
 """For as long, all in all, a starting process waits for those who look whether anybody writes."""
 
 _RESERVE = "reserve"
@@ -76,14 +75,17 @@ class Spool:
         self._packing = Packing()
 
     @classmethod
-    def open(cls, root: Path, writer: str, keys: Sequence[RecordingKey]) -> Self:
-        """Open the spool of `writer` under `root`. Raises SpoolInUse, RecordingUnwritable."""
+    def open(cls, root: Path, writer: str, keys: Sequence[RecordingKey], *, wait: float = 0.0) -> Self:
+        """Open the spool of `writer` under `root`. `wait`: seconds that a process which has it may take to end.
+
+        Raises SpoolInUse, RecordingUnwritable.
+        """
         if not _WRITER.fullmatch(writer):
             raise ValueError(f"{writer!r} cannot name a spool: use a-z, 0-9, '.' and '-', at most 63 characters")
         folder = root / writer
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = _locked(folder)
+            lock = _taken(folder, wait)
         except OSError as error:
             raise RecordingUnwritable.by(folder, error) from error
         if lock is None:
@@ -110,7 +112,7 @@ class Spool:
         problems: list[str] = []
         try:
             for folder in sorted(each for each in self._folder.parent.iterdir() if each.is_dir()):
-                lock = self._lock if folder == self._folder else _locked(folder)
+                lock = self._lock if folder == self._folder else _taken(folder)
                 if lock is None:
                     continue
                 try:
@@ -207,38 +209,15 @@ def is_written(folder: Path) -> bool:
 
     Raises OSError.
     """
-    try:
-        file = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _has(file, fcntl.LOCK_SH)
-    finally:
-        os.close(file)
+    return is_taken(folder / _LOCK)
 
 
-def _locked(folder: Path) -> int | None:
-    """The lock of a spool; None where another process holds it. Raises OSError."""
-    file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in range(_LOOKS):
-            if _has(file, fcntl.LOCK_EX):
-                return file
-            # A writer keeps others from sharing it. Somebody who only looks (`is_written`) shares, for microseconds.
-            if not _has(file, fcntl.LOCK_SH):
-                break
-            fcntl.flock(file, fcntl.LOCK_UN)
-            time.sleep(_LOOK_SECONDS)
-    except OSError:
-        os.close(file)
-        raise
-    os.close(file)
-    return None
-
-
-def _has(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _taken(folder: Path, wait: float = 0.0) -> int | None:
+    """The lock of a spool; None where another process still writes in it after `wait` seconds. Raises OSError."""
+    path = folder / _LOCK
+    lock = take(path, wait)
+    deadline = time.monotonic() + _LOOKERS_SECONDS
+    # A writer keeps others from sharing it. Somebody who only looks (`is_written`) shares, for microseconds.
+    while lock is None and not is_taken(path) and time.monotonic() < deadline:
+        lock = take(path, LOOK_SECONDS)
+    return lock

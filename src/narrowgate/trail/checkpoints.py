@@ -7,11 +7,9 @@ is missed. Each checkpoint carries the hash of the one before.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from narrowgate.core.audit import timestamp
@@ -25,9 +23,10 @@ from narrowgate.core.audit_chain import (
     digest,
     read_checkpoint,
 )
+from narrowgate.file_lock import FOR_EVER, held
 from narrowgate.trail.journal import TrailDamaged
 from narrowgate.trail.segment_file import TrailUnwritable
-from narrowgate.trail.segments import CHECKPOINTS, OLDER_CHECKPOINTS, tail_of
+from narrowgate.trail.segments import CHECKPOINTS, CHECKPOINTS_LOCK, OLDER_CHECKPOINTS, tail_of
 from narrowgate.trail.signing import Signer
 
 FILE_LIMIT = 16 * 1024 * 1024
@@ -53,7 +52,7 @@ class Checkpoints:
         written, TrailDamaged when the checkpoint before is not ours, NewerFormat.
         """
         try:
-            with self._locked():
+            with held(self._folder / CHECKPOINTS_LOCK, FOR_EVER):
                 before, prev = self._last()
                 checkpoint = self._next(before, prev, head, closed)
                 line = self._signer.checkpoint(checkpoint_line(checkpoint))
@@ -126,15 +125,6 @@ class Checkpoints:
             if path.exists():
                 with path.open("rb") as file:
                     yield from file
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = os.open(self._folder / "checkpoints.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
 
 def _number(line: bytes) -> int:

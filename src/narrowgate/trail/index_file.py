@@ -10,18 +10,17 @@ so that the lists are in order of time, and "newest first", "since" and "go on b
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import re
 import sqlite3
 import struct
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+
+from narrowgate.file_lock import held
+from narrowgate.trail.index_database import make_private, remove_file, transaction
 
 INDEX = "index.db"
 LOCK = "index.lock"
@@ -40,9 +39,6 @@ and none grows with the age of the record; fewer and larger ones would make look
 
 READER_WAIT = 10.0
 """Seconds that a reader waits for SQLite's own locks, which nobody holds for longer than a commit."""
-
-LOCK_LOOK = 0.05
-"""Seconds between two looks whether the lock is free."""
 
 CACHE_KIBIBYTES = 64 * 1024
 """Of the file held in memory while it is open: what filling comes back to."""
@@ -173,8 +169,7 @@ def _current(path: Path) -> sqlite3.Connection | None:
 def _made(path: Path | None) -> sqlite3.Connection:
     if path is not None:
         remove(path.parent)
-        # Before SQLite does, which would let others read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        make_private(path)
     database = _connected(path or ":memory:")
     try:
         database.execute("PRAGMA page_size = 8192")
@@ -190,8 +185,7 @@ def _made(path: Path | None) -> sqlite3.Connection:
 
 def remove(folder: Path) -> None:
     """Delete the index: it holds nothing that the journals do not. Raises OSError."""
-    for suffix in ("-wal", "-shm", ""):
-        (folder / (INDEX + suffix)).unlink(missing_ok=True)
+    remove_file(folder / INDEX)
 
 
 def _connected(path: Path | str) -> sqlite3.Connection:
@@ -206,35 +200,6 @@ def _tune(database: sqlite3.Connection) -> None:
     database.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
 
 
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All of it, or nothing."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def filling_lock(folder: Path, wait: float) -> Iterator[bool]:
+def filling_lock(folder: Path, wait: float) -> AbstractContextManager[bool]:
     """Be the one that fills the index; False where somebody else still is after `wait` seconds. Raises OSError."""
-    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        yield _locked(file, time.monotonic() + wait)
-    finally:
-        os.close(file)
-
-
-def _locked(file: int, deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(LOCK_LOOK)
-        else:
-            return True
+    return held(folder / LOCK, wait)

@@ -17,6 +17,7 @@ import msgspec
 
 from narrowgate.core.audit_chain import BrokenLine, Payload, frame
 from narrowgate.core.audit_entry import AuditEvent, entry_of, facts_of, read_event
+from narrowgate.trail.index_database import transaction
 from narrowgate.trail.index_file import (
     PERIOD_BITS,
     PLACE,
@@ -27,7 +28,6 @@ from narrowgate.trail.index_file import (
     first_number,
     microseconds_of,
     token,
-    transaction,
 )
 from narrowgate.trail.read import complete_lines, line_at
 from narrowgate.trail.segments import segments_of, writers_of

@@ -10,7 +10,6 @@ One thread appends and writes; `sync`, `expired` and `drop` may run in a second 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -42,6 +41,7 @@ from narrowgate.core.audit_chain import (
     unsigned_line,
 )
 from narrowgate.core.recording import RecordingHead
+from narrowgate.file_lock import take
 from narrowgate.trail.segment_file import SegmentFile, TrailUnwritable
 from narrowgate.trail.segments import Segment, first_line_of, segment_path, segments_of, tail_of
 from narrowgate.trail.signing import Signer
@@ -125,10 +125,12 @@ class Journal:
         *,
         bounds: Bounds | None = None,
         clock: Callable[[], float] = time.time,
+        wait: float = 0.0,
     ) -> Self:
         """Open (or begin) the journal of `writer` in the trail's folder, and start a segment of its own.
 
-        A torn last line, as a crash leaves it, goes into a file beside the journal and into an entry.
+        A torn last line, as a crash leaves it, goes into a file beside the journal and into an entry. `wait`: seconds
+        that a process which has it may take to end.
         Raises JournalInUse, TrailDamaged, NewerFormat, and TrailUnwritable where the folder cannot be written.
         """
         if not _WRITER.fullmatch(writer):
@@ -136,7 +138,7 @@ class Journal:
         own = folder / writer
         try:
             own.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = _lock(own)
+            lock = _lock(own, wait)
         except OSError as error:
             raise TrailUnwritable.by(own, error) from error
         journal = cls(own, lock, signer, bounds or Bounds(), clock)
@@ -366,17 +368,18 @@ class Journal:
 
 _WRITER = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
+_PID_BYTES = 32
+"""That are read of a lock, where its holder has written its process id."""
 
-def _lock(folder: Path) -> int:
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(file, 32, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(file)
+
+def _lock(folder: Path, wait: float) -> int:
+    path = folder / "lock"
+    file = take(path, wait)
+    if file is None:
+        holder = path.read_bytes()[:_PID_BYTES].decode("ascii", "replace").strip() or "unknown"
         raise JournalInUse(
             f"{folder} is written by another process (pid {holder}): stop it, or give this one another data folder"
-        ) from error
+        )
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from narrowgate.core.audit_chain import GENESIS, LINE_LIMIT, BrokenLine, Checkpoint, Head, digest, read_checkpoint
+from narrowgate.file_lock import shared
 from narrowgate.trail.findings import Finding, Trouble
-from narrowgate.trail.segments import CHECKPOINTS, OLDER_CHECKPOINTS
+from narrowgate.trail.segments import CHECKPOINTS, CHECKPOINTS_LOCK, OLDER_CHECKPOINTS
 from narrowgate.trail.signing import Verifier
 
 
@@ -58,7 +56,8 @@ class Seals:
         Raises OSError, NewerFormat.
         """
         path = folder / CHECKPOINTS
-        with _unchanging(folder):
+        # Who adds a checkpoint waits meanwhile, or has added it whole.
+        with shared(folder / CHECKPOINTS_LOCK):
             last = self._read_chain([each for each in (folder / OLDER_CHECKPOINTS, path) if each.exists()])
         if last < self._copied:
             message = f"it ends with checkpoint {last}, the copy has {self._copied}"
@@ -125,18 +124,3 @@ class Seals:
                     self.notes.append(f"{path}, line {number}: the last checkpoint is unfinished, as a crash leaves it")
                     return
                 yield number, line
-
-
-@contextmanager
-def _unchanging(folder: Path) -> Iterator[None]:
-    """Hold the lock that who adds a checkpoint holds: only to read, and only while it takes to read the file."""
-    try:
-        lock = os.open(folder / "checkpoints.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(lock)

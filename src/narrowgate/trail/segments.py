@@ -18,6 +18,8 @@ from narrowgate.core.audit_chain import LINE_LIMIT
 
 CHECKPOINTS = "checkpoints.jsonl"
 OLDER_CHECKPOINTS = "checkpoints.old.jsonl"
+CHECKPOINTS_LOCK = "checkpoints.lock"
+"""Held by who adds a checkpoint, shared by who reads them all."""
 
 _FIRST_REACH = 16 * 1024
 """Bytes from the end that are read first: about ten events."""

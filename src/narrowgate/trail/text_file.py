@@ -13,14 +13,10 @@ its recording began, so that the newest are found first in whatever order they c
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import fcntl
-import os
 import secrets
 import sqlite3
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +25,8 @@ import zstandard
 
 from narrowgate.core.audit_query import LONGEST_TEXT
 from narrowgate.core.recorded_text import Stream
+from narrowgate.file_lock import held
+from narrowgate.trail.index_database import make_private, remove_file, transaction
 
 TEXT = "text.db"
 
@@ -58,9 +56,6 @@ TIE_BITS = 12
 
 LOCK_WAIT = 10.0
 """Seconds to wait for SQLite's own locks, which a writer holds for some pieces."""
-
-LOCK_LOOK = 0.05
-"""Seconds between two looks whether a lock is free."""
 
 LEVEL = 3
 """Of zstd: text of programs becomes a fifth at some hundred MB/s."""
@@ -114,8 +109,7 @@ def opened(folder: Path) -> sqlite3.Connection:
     """Open or make the text index in the trail's folder. Raises TextUnusable."""
     path = folder / TEXT
     try:
-        # Before SQLite does, which would let others read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        make_private(path)
         database = sqlite3.connect(path, timeout=LOCK_WAIT, isolation_level=None, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
@@ -132,8 +126,7 @@ def opened(folder: Path) -> sqlite3.Connection:
 
 def remove(folder: Path) -> None:
     """Delete the index: it holds nothing that the recordings do not. Raises OSError."""
-    for suffix in ("-wal", "-shm", ""):
-        (folder / (TEXT + suffix)).unlink(missing_ok=True)
+    remove_file(folder / TEXT)
 
 
 def empty(database: sqlite3.Connection) -> None:
@@ -156,26 +149,9 @@ def unusable(path: Path, error: sqlite3.Error | OSError) -> TextUnusable:
     )
 
 
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All of it, or nothing."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def lock_of(folder: Path, name: str, wait: float = 0.0) -> Iterator[bool]:
+def lock_of(folder: Path, name: str, wait: float = 0.0) -> AbstractContextManager[bool]:
     """Hold `LOCK` or `FOLLOWING`; False where another process still does after `wait` seconds. Raises OSError."""
-    file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        yield _locked(file, time.monotonic() + wait)
-    finally:
-        os.close(file)
+    return held(folder / name, wait)
 
 
 def packed(piece: Piece) -> bytes:
@@ -219,15 +195,3 @@ def _prepare(path: Path, database: sqlite3.Connection) -> None:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
             empty(database)
-
-
-def _locked(file: int, deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(LOCK_LOOK)
-        else:
-            return True

@@ -16,6 +16,7 @@ import msgspec
 
 from narrowgate.core.recorded_text import Passage, Stream
 from narrowgate.core.text_matching import folded
+from narrowgate.trail.index_database import transaction
 from narrowgate.trail.text_file import (
     MARK_MICROSECONDS,
     OVERLAP,
@@ -29,7 +30,6 @@ from narrowgate.trail.text_file import (
     mark_of,
     opened,
     packed,
-    transaction,
     unpacked,
     unusable,
 )
