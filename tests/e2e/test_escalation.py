@@ -78,6 +78,7 @@ def builder_rules(place: Place) -> list[Mapping[str, Any]]:
     return [
         allow("core", WRITE, "pods podtemplates replicationcontrollers pods/ephemeralcontainers", here),
         allow("into", "create", "pods/exec pods/attach pods/portforward", here, mountedSecrets="mask"),
+        {key: value for key, value in allow("kubelet", "create", "nodes/proxy", "").items() if key != "namespaces"},
         allow("apps", WRITE, MAKERS, here, groups=["apps"]),
         allow("batch", WRITE, "jobs cronjobs", here, groups=["batch"]),
         allow("custom", WRITE, "widgets", here, groups=[place.crd]),
@@ -465,6 +466,10 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
     "a shell in a pod of it": (entering("exec?command=cat&container=main&stdout=true"), STRONG),
     "an attach to a pod of it": (entering("attach?container=main&stdout=true"), STRONG),
     "a port of a pod of it": (entering("portforward?ports=8001"), STRONG),
+    "a command by the kubelet of its node": (
+        lambda place: ("POST", f"/api/v1/nodes/any/proxy/run/{place.namespace}/strong-pod/main?cmd=id", JSON, None),
+        "any pod of its node",
+    ),
     "a debug container in a pod of it": (
         lambda place: (
             "PATCH",

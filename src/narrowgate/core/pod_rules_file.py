@@ -27,7 +27,7 @@ _ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = {
     "nodeChoice": (Action.ALLOW, Action.DENY),
     "otherwise": (Action.DENY, Action.APPROVE),
 }
-_ENTERED: Final = frozenset({*SHELLS, "pods/portforward"})
+_ENTERED: Final = frozenset({*SHELLS, "pods/portforward", "nodes/proxy"})
 """Where the account alone has a say; with a debug container its image and level, too."""
 _OF_ENTRY: Final = frozenset({"strongerAccounts", "otherwise"})
 _OF_TOKENS: Final[Mapping[str, frozenset[str]]] = {

@@ -38,8 +38,17 @@ def makes_pods(info: RequestInfo) -> bool:
 
 def enters_pod(info: RequestInfo) -> bool:
     """Whether a request reaches into a pod that is there."""
-    is_way_in = info.subresource in ENTERED and (info.verb in _WRITES or info.subresource != "ephemeralcontainers")
-    return is_way_in and info.resource == "pods" and not info.api_group and info.verb in _WRITES
+    if info.api_group or info.verb not in _WRITES:
+        return False
+    return (info.resource == "pods" and info.subresource in ENTERED) or reaches_kubelet(info)
+
+
+def reaches_kubelet(info: RequestInfo) -> bool:
+    """Whether a request reaches a node's kubelet by a method with which that runs commands, in any of its pods
+    (k8s.io/kubernetes/pkg/kubelet/server, `/run`). What is read there by GET is read: nothing is upgraded there.
+    """
+    is_kubelet = (info.api_group, info.resource, info.subresource) == ("", "nodes", "proxy")
+    return is_kubelet and info.verb in _WRITES
 
 
 def templates_of(info: RequestInfo, written: Any) -> tuple[Template, ...]:

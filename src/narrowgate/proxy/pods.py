@@ -20,13 +20,15 @@ from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.matching import question_of
 from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
+from narrowgate.core.named_templates import named_pods
 from narrowgate.core.patched_accounts import accounts_after, changes_pods
-from narrowgate.core.pod_judging import minds_accounts, minds_templates
+from narrowgate.core.pod_judging import minds_accounts, minds_templates, paths_named
 from narrowgate.core.pod_templates import (
     enters_pod,
     has_token,
     is_laid_over,
     makes_pods,
+    reaches_kubelet,
     runs_the_same,
     templates_of,
     with_debug_containers,
@@ -46,6 +48,8 @@ NOT_LOOKED: Final = "nobody has looked; send it again"
 """What is told where rules have come to mind while the request was on its way."""
 
 LAID_OVER: Final = "a revision is laid over what is there, unless all it has is spec.template with $patch: replace"
+
+ANY_POD: Final = "the kubelet runs commands in any pod of its node"
 
 ACCOUNTS_LIMIT: Final = 20
 """Accounts of one write; more of them are not looked up."""
@@ -81,6 +85,8 @@ class Pods:
         """Look at the pod that a request reaches into. Raises what asking the API server raises."""
         if not enters_pod(what.intent.info):
             return what
+        if reaches_kubelet(what.intent.info):
+            return _with_pods(what, PodsSeen(unknown=ANY_POD))
         before = what.intent.pods or PodsSeen(inexact=NOT_LOOKED)
         look = self._look(exchange, who, what)
         if look is None:
@@ -135,7 +141,8 @@ class Pods:
             status, old = await look.seen()
             if status == OK and runs_the_same(intent.info, old, intent.object):
                 accounts = ()
-        return PodsSeen(templates=templates, accounts=accounts)
+        named = await self._named(look, what, intent.object, names)
+        return PodsSeen(templates=templates, accounts=accounts, made_of=intent.object, named=named)
 
     async def _patched(self, look: Look, what: Understood, content_type: str, body: bytes) -> PodsSeen:
         """A patch of which nobody has to know what it makes."""
@@ -166,7 +173,8 @@ class Pods:
         if _is_less(_scale(what.intent, content_type, body), old):
             return PodsSeen()
         names = [name for template in templates for name in template.accounts]
-        return PodsSeen(templates=templates, accounts=await self._accounts(what, names))
+        accounts, named = await self._accounts(what, names), await self._named(look, what, old, names)
+        return PodsSeen(templates=templates, accounts=accounts, made_of=old, named=named)
 
     async def _debugged(self, look: Look, what: Understood) -> PodsSeen:
         """A pod with the containers that are to be added to it; its account is looked at with the pod (`of_entry`)."""
@@ -176,6 +184,12 @@ class Pods:
         if status != OK:
             return PodsSeen(unknown=NOT_LOOKED, inexact=f"the cluster answers {status} to reading the pod")
         return PodsSeen(unknown=NOT_LOOKED, templates=(with_debug_containers(old, what.intent.object),))
+
+    async def _named(self, look: Look, what: Understood, made_of: Any, known: list[str]) -> tuple[AccountSeen, ...]:
+        """The accounts that stand where rules say, besides those that are known already."""
+        paths = paths_named(what.snapshot.rulebook, look.who, what.intent, question_of(what.intent))
+        names = [name for name in named_pods(paths, made_of).names if name not in known] if paths else []
+        return await self._accounts(what, names)
 
     async def _accounts(self, what: Understood, names: list[str]) -> tuple[AccountSeen, ...]:
         namespace, cluster = what.intent.info.namespace, what.served.cluster

@@ -82,6 +82,9 @@ def test_what_makes_pods(what: Intent, makes: bool) -> None:
         (asks("update", "pods/ephemeralcontainers", "w", namespace="ci"), True),
         (asks("get", "pods/ephemeralcontainers", "w", namespace="ci"), False),
         (asks("get", "pods/log", "w", namespace="ci"), False),
+        (asks("create", "nodes/proxy", "n", namespaced=False), True),
+        (asks("get", "nodes/proxy", "n", namespaced=False), False),
+        (asks("create", "pods/proxy", "w", namespace="ci"), False),
     ],
 )
 def test_what_enters_a_pod(what: Intent, enters: bool) -> None:
