@@ -106,7 +106,7 @@ def decide(
     masks = policy.masks_of(chain, what.cluster, questions[0][0], [rule.ref for rule in held])
     allowed = _allow(chain, covers, resting_on, lifting, masks)
     covering = _covering(_Judged(chain, policy, grants, now), what, allowed.covers)
-    lines, mends = _lines(what, covering, held), mended(covering, what)
+    lines, mends = _lines(what, covering, held), mended((*covering, *held), what)
     return msgspec.structs.replace(allowed, lines=lines, mends=mends) if lines or mends else allowed
 
 

@@ -15,6 +15,7 @@ from narrowgate.core.identity import Chain, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.judging import Answer, Evidence, Granted, Held, Refused, covers_of
 from narrowgate.core.matching import CompiledRule, Question
+from narrowgate.core.named_templates import PLACES_LIMIT, NamedPods, TemplatePath, named_pods
 from narrowgate.core.pod_rules import Action, PodRules
 from narrowgate.core.pod_security import violations
 from narrowgate.core.pod_templates import TEMPLATES_LIMIT, enters_pod, makes_pods
@@ -22,6 +23,7 @@ from narrowgate.core.pods_seen import CONTAINERS, PodsSeen, Template
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.rulebook import Rulebook
 from narrowgate.core.stronger import Holder
+from narrowgate.core.uses import BUILT_IN_GROUPS
 
 MIRROR: Final = "kubernetes.io/config.mirror"
 """Annotation of pods that a node says it runs by itself (k8s.io/kubernetes/pkg/apis/core, `MirrorPodAnnotationKey`)."""
@@ -61,9 +63,25 @@ def minds_templates(rulebook: Rulebook, chain: Chain, what: Intent, question: Qu
     """Whether any rule that may cover this asks for more of the pods than for their account."""
     for member in chain:
         found = rulebook.holding(member, what.cluster).candidates(question)
-        if any(rule.rule.pods and rule.rule.pods.reads_templates for rule in (*found.allow, *found.grantable)):
+        giving = (*found.allow, *found.grantable, *found.approve)
+        if any(rule.rule.pods and rule.rule.pods.reads_templates for rule in giving):
             return True
     return False
+
+
+def paths_named(rulebook: Rulebook, chain: Chain, what: Intent, question: Question) -> tuple[TemplatePath, ...]:
+    """Where any rule that may cover this says that pods are kept, each path once."""
+    paths: dict[TemplatePath, None] = {}
+    for member in chain:
+        found = rulebook.holding(member, what.cluster).candidates(question)
+        for rule in (*found.allow, *found.grantable, *found.approve):
+            paths |= dict.fromkeys(rule.rule.pods.templates if rule.rule.pods else ())
+    return tuple(paths) if names_places(what) else ()
+
+
+def names_places(what: Intent) -> bool:
+    """Whether rules have to say where pods are kept in this, which is nothing that Kubernetes has itself."""
+    return what.info.api_group not in BUILT_IN_GROUPS
 
 
 def with_pods(answer: Answer, holder: Holder, chain: Chain, question: Question, evidence: Evidence) -> Answer:
@@ -87,9 +105,12 @@ def with_pods(answer: Answer, holder: Holder, chain: Chain, question: Question, 
 
 def mended(rules: Iterable[CompiledRule], what: Intent) -> tuple[tuple[str, ...], ...]:
     """The places of the templates whose pods must not be given a token, by the rules that cover the request."""
-    if what.pods is None or not any(rule.rule.pods and rule.rule.pods.automount_token is Action.MEND for rule in rules):
-        return ()
-    return tuple(template.steps for template in what.pods.templates if template.mounts_token)
+    found: dict[tuple[str, ...], None] = {}
+    for rule in rules:
+        if what.pods is not None and rule.rule.pods and rule.rule.pods.automount_token is Action.MEND:
+            templates = (*what.pods.templates, *_named(rule.rule.pods, what).templates)
+            found |= dict.fromkeys(one.steps for one in templates if one.steps and one.mounts_token)
+    return tuple(found)
 
 
 def _with_cover(answer: Held, holder: Holder, what: Intent, default: Action, rule: CompiledRule | None) -> Answer:
@@ -119,12 +140,12 @@ def _judged(rule: CompiledRule, cover: RuleRef | Granted, holder: Holder, what: 
 def _problems(pods: PodRules, holder: Holder, what: Intent, default: Action) -> Iterator[_Problem]:
     seen = what.pods
     assert seen is not None
-    action = _stronger(pods, default)
+    action, named = _stronger(pods, default), _named(pods, what)
     if action is not Action.ALLOW:
-        text = _beyond(seen, holder, what)
+        text = _beyond(seen, holder, what, named.names)
         if text:
             yield _Problem(action, text)
-    if default is Action.DENY and any(MIRROR in template.annotations for template in seen.templates):
+    if default is Action.DENY and any(MIRROR in one.annotations for one in (*seen.templates, *named.templates)):
         yield _Problem(Action.DENY, f"a pod with the annotation {MIRROR} is a node's to write")
     if not pods.reads_templates or (enters_pod(what.info) and what.info.subresource != "ephemeralcontainers"):
         return
@@ -132,29 +153,56 @@ def _problems(pods: PodRules, holder: Holder, what: Intent, default: Action) -> 
         yield _Problem(Action.DENY, seen.inexact)
     elif len(seen.templates) > TEMPLATES_LIMIT:
         yield _Problem(Action.DENY, f"it holds more than {TEMPLATES_LIMIT} pod templates")
+    places = {template.at for template in named.templates}
     for template in seen.templates[:TEMPLATES_LIMIT]:
-        yield from _of_template(pods, template, what)
+        if template.at not in places:
+            yield from _of_template(pods, template, what, is_pod=_has_containers(template))
+    yield from _of_named(pods, named, what)
     if audiences := _foreign_audiences(pods, seen.audiences):
         allowed = _some(pods.token_audiences or ())
         yield _Problem(pods.otherwise, f"the token is for {audiences[0]}, and allowed are {allowed}")
 
 
-def _of_template(pods: PodRules, template: Template, what: Intent) -> Iterator[_Problem]:
+def _named(pods: PodRules, what: Intent) -> NamedPods:
+    """What stands where the rule says that pods are kept."""
+    if not pods.templates or not names_places(what) or what.pods is None or what.pods.made_of is None:
+        return NamedPods()
+    return named_pods(pods.templates, what.pods.made_of)
+
+
+def _of_named(pods: PodRules, named: NamedPods, what: Intent) -> Iterator[_Problem]:
+    for at in named.missing[:_TOLD]:
+        yield _Problem(Action.DENY, f"{at} is not there, and pods are made of it")
+    for at in named.unread[:_TOLD]:
+        yield _Problem(Action.DENY, f"{at} is neither a pod nor the name of a service account")
+    if named.too_many:
+        yield _Problem(Action.DENY, f"pods are made of more than {PLACES_LIMIT} places in it")
+    for template in named.templates:
+        yield from _of_template(pods, template, what, is_pod=True)
+    for at, name in named.accounts:
+        yield from _of_account(pods, at, (name,))
+
+
+def _of_account(pods: PodRules, at: str, names: tuple[str, ...]) -> Iterator[_Problem]:
+    others = [name for name in names if name not in (pods.service_accounts or ())]
+    if pods.service_accounts is not None and others:
+        allowed = _some(pods.service_accounts)
+        yield _Problem(pods.otherwise, f"{at} runs as service account {others[0][:100]}, and allowed are {allowed}")
+
+
+def _of_template(pods: PodRules, template: Template, what: Intent, *, is_pod: bool) -> Iterator[_Problem]:
+    """What is wrong with one; what only looks as if pods were made of it says nothing of how they are confined."""
     at, otherwise = template.at, pods.otherwise
-    is_there = what.info.resource == "pods" and what.info.verb != "create"
+    is_there = (what.info.api_group, what.info.resource) == ("", "pods") and what.info.verb != "create"
     if images := _foreign_images(pods, template):
         yield _Problem(otherwise, f"{at} has the image {images[0][:100]!r}, and allowed are {_some(pods.images or ())}")
-    broken = list(violations(template.spec, template.annotations, pods.level)) if _has_containers(template) else []
+    broken = list(violations(template.spec, template.annotations, pods.level)) if is_pod else []
     if broken:
         yield _Problem(otherwise, f"{at} is not {pods.level.value}: {_some(broken)}")
     if is_there:
         # Nothing else of a pod can be written once it is there, and the API server has completed it.
         return
-    others = [name for name in template.accounts if name not in (pods.service_accounts or ())]
-    if pods.service_accounts is not None and others:
-        yield _Problem(
-            otherwise, f"{at} runs as service account {others[0][:100]}, and allowed are {_some(pods.service_accounts)}"
-        )
+    yield from _of_account(pods, at, template.accounts)
     if template.mounts_token and pods.automount_token is not Action.ALLOW:
         mend = pods.automount_token is Action.MEND
         action = pods.automount_token if not mend or _mendable(template, what) else Action.DENY
@@ -189,14 +237,19 @@ def _foreign_images(pods: PodRules, template: Template) -> list[str]:
     return [image for image in template.images if image not in exact and not (image and image.startswith(prefixes))]
 
 
-def _beyond(seen: PodsSeen, holder: Holder, what: Intent) -> str:
-    """What the pods' accounts may do that the member may not, in words; empty where there is nothing."""
+def _beyond(seen: PodsSeen, holder: Holder, what: Intent, names: tuple[str, ...]) -> str:
+    """What the pods' accounts may do that the member may not, in words; empty where there is nothing. `names` are those
+    that stand where the rule says.
+    """
     if holder.holds_everything(what):
         # Then nobody has looked, since no account can do more.
         return ""
     if seen.unknown:
         return f"the accounts of the pods are not known: {seen.unknown}"
-    for account in seen.accounts:
+    known = {one.account.name for one in (*seen.accounts, *seen.named)}
+    if unknown := [name for name in names if name not in known]:
+        return f"nobody has looked what service account {unknown[0][:100]} may do; send it again"
+    for account in (*seen.accounts, *(one for one in seen.named if one.account.name in names)):
         if account.unknown:
             return f"what service account {account.account} may do is not known: {account.unknown}"
         over = [str(held) for held, _ in zip(holder.exceeded_by(account.rights, what), range(_TOLD + 1), strict=False)]

@@ -10,6 +10,8 @@ import enum
 
 import msgspec
 
+from narrowgate.core.named_templates import TemplatePath
+
 
 class Action(enum.Enum):
     """What becomes of a request whose pods are not as a rule says."""
@@ -46,6 +48,8 @@ class PodRules(msgspec.Struct, frozen=True, kw_only=True):
     """Exact, or what they begin with where they end in `*`."""
     node_choice: bool = True
     """Whether they may choose their nodes."""
+    templates: tuple[TemplatePath, ...] = ()
+    """Where custom resources keep them, besides where that can be seen; what is not there is refused."""
     otherwise: Action = Action.DENY
     """DENY or APPROVE: for whatever has no action of its own."""
 

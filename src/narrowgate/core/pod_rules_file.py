@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
 
 from narrowgate.core.entry_file import SHELLS
 from narrowgate.core.minted_tokens import TOKENS
+from narrowgate.core.named_templates import PATHS_LIMIT, TemplatePath, path_of
 from narrowgate.core.pod_rules import Action, Level, PodRules
 from narrowgate.core.policy import EVERYTHING, Effect
 from narrowgate.core.uses import BUILT_IN_GROUPS, POD_SPECS
@@ -19,7 +20,7 @@ KEY: Final = "pods"
 
 _KEYS: Final = (
     "serviceAccounts", "strongerAccounts", "automountToken", "tokenAudiences", "level", "images", "nodeChoice",
-    "otherwise",
+    "templates", "otherwise",
 )  # fmt: skip
 _ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = {
     "strongerAccounts": (Action.DENY, Action.APPROVE, Action.ALLOW),
@@ -48,31 +49,25 @@ def read_pods(reader: Reader, field: Field, effect: Effect, what: Mapping[str, A
     if effect is Effect.DENY:
         reader.refuse(
             field,
-            "goes with a rule that gives something, and this one denies",
-            "narrow the rule that gives it",
+            "says what pods have to be in a rule that gives something; in one that denies it would read both ways",
+            "write it in the rules that give, or deny use of what pods take from the node (hostaccess.narrowgate.dev)",
         )
     entries = reader.mapping(field, _KEYS)
     if isinstance(field.node, yaml.MappingNode) and not entries and len(reader.errors) == mistakes:
         reader.refuse(field, "says nothing of pods", f"known are {', '.join(_KEYS)}")
     _check_about_pods(reader, field, entries, what)
-    found: dict[str, Any] = {}
-    for key, name in (
-        ("strongerAccounts", "stronger_accounts"),
-        ("automountToken", "automount_token"),
-        ("otherwise", "otherwise"),
-    ):
-        if key in entries:
-            found[name] = _action(reader, entries[key], key)
-    if "nodeChoice" in entries:
-        found["node_choice"] = _action(reader, entries["nodeChoice"], "nodeChoice") is Action.ALLOW
-    if "serviceAccounts" in entries:
-        found["service_accounts"] = _accounts(reader, entries["serviceAccounts"])
-    if "tokenAudiences" in entries:
-        found["token_audiences"] = tuple(text for _, text in reader.texts(entries["tokenAudiences"], "audiences"))
-    if "images" in entries:
-        found["images"] = _images(reader, entries["images"])
-    if "level" in entries:
-        found["level"] = _level(reader, entries["level"])
+    readers: Mapping[str, tuple[str, Callable[[Field], Any]]] = {
+        "strongerAccounts": ("stronger_accounts", lambda at: _action(reader, at, "strongerAccounts")),
+        "automountToken": ("automount_token", lambda at: _action(reader, at, "automountToken")),
+        "otherwise": ("otherwise", lambda at: _action(reader, at, "otherwise")),
+        "nodeChoice": ("node_choice", lambda at: _action(reader, at, "nodeChoice") is Action.ALLOW),
+        "serviceAccounts": ("service_accounts", lambda at: _accounts(reader, at)),
+        "tokenAudiences": ("token_audiences", lambda at: tuple(text for _, text in reader.texts(at, "audiences"))),
+        "images": ("images", lambda at: _images(reader, at)),
+        "templates": ("templates", lambda at: _templates(reader, at, what)),
+        "level": ("level", lambda at: _level(reader, at)),
+    }
+    found = {readers[key][0]: readers[key][1](entries[key]) for key in _KEYS if key in entries}
     return PodRules(**found) if len(reader.errors) == mistakes else None
 
 
@@ -139,6 +134,25 @@ def _accounts(reader: Reader, field: Field) -> tuple[str, ...]:
         if not _ACCOUNT.match(name):
             reader.refuse(item, f'"{name[:100]}" cannot be the name of a service account', "names are exact")
     return tuple(name for _, name in found)
+
+
+def _templates(reader: Reader, field: Field, what: Mapping[str, Any]) -> tuple[TemplatePath, ...]:
+    groups: Sequence[str] = what.get("api_groups", ())
+    if groups and all(group in BUILT_IN_GROUPS for group in groups):
+        reader.refuse(field, "is about custom resources, and where these kinds keep pods is known", "take it out")
+    texts = reader.texts(field, "paths")
+    if len(texts) > PATHS_LIMIT:
+        reader.refuse(field, f"has more than {PATHS_LIMIT} paths")
+    found = [(item, text, path_of(text)) for item, text in texts]
+    for item, text, path in found:
+        if path is None:
+            reader.refuse(
+                item,
+                f'"{text[:100]}" is no path to pods in an object',
+                'write "spec.template", "spec.workers[*].template.spec", "spec.groups.*.serviceAccountName" or so, '
+                'with "?" at its end where it need not be there',
+            )
+    return tuple(path for _, _, path in found if path is not None)
 
 
 def _images(reader: Reader, field: Field) -> tuple[str, ...]:

@@ -89,6 +89,10 @@ class PodsSeen(msgspec.Struct, frozen=True, kw_only=True):
     """What the request writes, as it would be stored; of a pod that is entered by a debug container, that pod."""
     inexact: str = ""
     """Why the templates are not known; empty where they are."""
+    made_of: Any = None
+    """The object that they stand in, for rules that say where (`named_templates`); None where it is not known."""
+    named: tuple[AccountSeen, ...] = ()
+    """Further accounts, that stand where some rule says."""
     accounts: tuple[AccountSeen, ...] = ()
     """Each account that comes with the request; none where nothing that runs is changed, or no token is reached."""
     unknown: str = ""

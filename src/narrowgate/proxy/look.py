@@ -45,6 +45,11 @@ class Look:
         self._who = who
         self._what = what
 
+    @property
+    def who(self) -> Chain:
+        """In whose name it is asked."""
+        return self._who
+
     async def current(self) -> Any:
         """The object as it is now; None where there is none. Raises Malformed when the API server will not show it."""
         status, answer = await self.ask("GET", object_target(self._what.target), b"", b"")

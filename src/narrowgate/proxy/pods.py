@@ -51,6 +51,8 @@ LAID_OVER: Final = "a revision is laid over what is there, unless all it has is 
 
 ANY_POD: Final = "the kubelet runs commands in any pod of its node"
 
+NOWHERE: Final = "the object is in no namespace, and where its pods run is not known"
+
 ACCOUNTS_LIMIT: Final = 20
 """Accounts of one write; more of them are not looked up."""
 
@@ -193,6 +195,9 @@ class Pods:
 
     async def _accounts(self, what: Understood, names: list[str]) -> tuple[AccountSeen, ...]:
         namespace, cluster = what.intent.info.namespace, what.served.cluster
+        if not namespace:
+            # Where the pods of such an object run its controller knows; the account may be in any namespace.
+            return tuple(AccountSeen(account=Account("*", name), unknown=NOWHERE) for name in dict.fromkeys(names))
         rights = self._rights.setdefault(cluster.name, AccountRights(cluster))
         listed = list(dict.fromkeys(names))
         seen = [await rights.of(Account(namespace, name)) for name in listed[:ACCOUNTS_LIMIT]]

@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 from tests.deciding import TWO_OF_SRE, agent, answer, asks, person, policy, rule, workload
+from tests.unit.core.test_decide_approvals import approved, with_approvals
 
 from narrowgate.core.account_rights import Account, HeldRight
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.identity import Chain, Identity, chain_of
 from narrowgate.core.intent import Intent
 from narrowgate.core.matching import question_of
-from narrowgate.core.pod_judging import MIRROR, is_about_pods, minds_accounts, minds_templates
+from narrowgate.core.named_templates import path_of
+from narrowgate.core.pod_judging import MIRROR, is_about_pods, minds_accounts, minds_templates, paths_named
 from narrowgate.core.pod_rules import Action, Level, PodRules
 from narrowgate.core.pods_seen import AccountSeen, PodsSeen, Template
 from narrowgate.core.policy import Reveal, Rule
@@ -226,6 +228,97 @@ def test_who_is_looked_at_and_for_what() -> None:
     assert is_about_pods(NEW)
     assert is_about_pods(EXEC)
     assert not is_about_pods(asks("get", "pods", "w", namespace="ci"))
+
+
+WIDGET = asks("create", "widgets", "w", namespace="ci", group="example.com", namespaced=True)
+
+
+def widget(spec: Any, *accounts: AccountSeen, templates: tuple[Template, ...] = (), **seen: Any) -> Intent:
+    known = PodsSeen(made_of={"spec": spec}, named=accounts, templates=templates, **seen)
+    return msgspec.structs.replace(WIDGET, pods=known)
+
+
+def named(*paths: str, id: str = "widgets", **pods: Any) -> Rule:
+    made = rule("allow", "create patch", "widgets widgets/scale", groups="example.com", namespaces="ci", id=id)
+    found = tuple(path for path in map(path_of, paths) if path is not None)
+    return msgspec.structs.replace(made, pods=PodRules(templates=found, **pods))
+
+
+DEFAULT = AccountSeen(account=Account("ci", "default"), rights=(SECRETS,))
+
+
+@pytest.mark.parametrize(
+    ("spec", "pods", "says"),
+    [
+        ({"size": 1}, {}, "spec.pod is not there, and pods are made of it"),
+        ({"pod": 7}, {}, "spec.pod is neither a pod nor the name of a service account"),
+        ({"pod": {"image": "i"}}, {"level": Level.RESTRICTED}, ""),
+        ({"pod": {"hostPID": True}}, {"level": Level.BASELINE}, "spec.pod is not baseline: hostPID"),
+        ({"pod": {"image": "i"}}, {"service_accounts": ("weak",)}, "spec.pod runs as service account default"),
+        ({"pod": "strong"}, {"service_accounts": ("weak",)}, "spec.pod runs as service account strong"),
+        ({"pod": "weak"}, {"service_accounts": ("weak",)}, ""),
+        ({"pod": {"a": 1}}, {"automount_token": Action.DENY}, "spec.pod does not say automountServiceAccountToken"),
+        ({"pod": {"nodeName": "n"}}, {"node_choice": False}, "spec.pod.nodeName chooses a node"),
+    ],
+)
+def test_what_stands_where_a_rule_says_is_judged_as_a_pod(spec: Any, pods: dict[str, Any], says: str) -> None:
+    accounts = [AccountSeen(account=Account("ci", name)) for name in ("default", "strong", "weak")]
+    answered = found(widget(spec, *accounts), named("spec.pod", **pods))
+    assert isinstance(answered, Deny) if says else isinstance(answered, Allow)
+    assert not isinstance(answered, Deny) or says in answered.message
+
+
+def test_what_names_no_account_where_a_rule_says_runs_as_the_default_one() -> None:
+    refused = found(widget({"pod": {"image": "i"}}, DEFAULT), named("spec.pod"))
+    assert isinstance(refused, Deny)
+    assert "service account ci/default may also get secrets" in refused.message
+
+
+def test_an_account_that_another_rule_names_a_place_for_counts_for_that_rule_alone() -> None:
+    what = widget({"pod": {"image": "i"}, "runAs": "weak"}, DEFAULT, WEAK)
+    other = named("spec.runAs", id="other")
+    assert isinstance(found(what, named("spec.pod", id="pod")), Deny)
+    assert isinstance(found(what, other), Allow)
+    assert isinstance(found(what, named("spec.pod", id="pod"), other), Allow)
+
+
+def test_an_account_that_nobody_has_looked_at_is_not_known() -> None:
+    refused = found(widget({"pod": {"image": "i"}}), named("spec.pod"))
+    assert isinstance(refused, Deny)
+    assert "nobody has looked what service account default may do" in refused.message
+
+
+def test_a_place_that_is_named_and_seen_counts_as_it_is_named() -> None:
+    seen = Template("spec.pods[0]", {"containers": [{"name": "c"}]})
+    what = widget({"pods": [seen.spec]}, AccountSeen(account=Account("ci", "default")), templates=(seen,))
+    mend = named("spec.pods[*]", automount_token=Action.MEND)
+    allowed = found(what, mend)
+    assert isinstance(allowed, Allow)
+    assert allowed.mends == (("spec", "pods", "[0]"),)
+    assert isinstance(found(what, named("spec.other?", automount_token=Action.MEND)), Deny)
+
+
+def test_what_makes_no_pods_has_none_where_a_rule_says() -> None:
+    scaled = asks("patch", "widgets/scale", "w", namespace="ci", group="example.com", namespaced=True)
+    assert isinstance(found(msgspec.structs.replace(scaled, pods=PodsSeen()), named("spec.pod")), Allow)
+    more = PodsSeen(made_of={"spec": {"pod": {}}}, named=(DEFAULT,))
+    assert isinstance(found(msgspec.structs.replace(scaled, pods=more), named("spec.pod")), Deny)
+
+
+def test_all_the_places_that_any_rule_names_are_looked_at() -> None:
+    made = compile_policies([policy(named("spec.a", "spec.b", id="a"), named("spec.b", "spec.c?", id="b"))], 1)
+    paths = paths_named(made, chain_of(agent()), WIDGET, question_of(WIDGET))
+    assert [path.text for path in paths] == ["spec.a", "spec.b", "spec.c"]
+
+
+def test_what_people_let_through_is_mended_as_the_rule_says_that_offers_it() -> None:
+    held = rule("approve", "create", "deployments", groups="apps", namespaces="ci", id="held")
+    offered = msgspec.structs.replace(held, pods=PodRules(automount_token=Action.MEND))
+    what = makes(WEAK, templates=(template(),))
+    assert isinstance(found(what, offered), NeedsApproval)
+    let_through = with_approvals(policy(offered, subjects=SUBJECTS), approvals=(approved("held"),), what=what)
+    assert isinstance(let_through, Allow)
+    assert let_through.mends == (("spec", "template", "spec"),)
 
 
 TOKEN = asks("create", "serviceaccounts/token", "strong", namespace="ci")

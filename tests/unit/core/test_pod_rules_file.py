@@ -52,6 +52,15 @@ def test_all_that_can_be_said() -> None:
     )
 
 
+def test_where_custom_resources_keep_their_pods() -> None:
+    made = read('{templates: [spec.template, "spec.workers[*].pod?"]}', resources="[widgets]", groups="[example.com]")
+    assert made is not None
+    assert [(path.text, path.optional) for path in made.templates] == [
+        ("spec.template", False),
+        ("spec.workers[*].pod", True),
+    ]
+
+
 def test_a_rule_about_getting_in_or_about_custom_resources_can_say_it() -> None:
     allowed = PodRules(stronger_accounts=Action.ALLOW)
     assert read("{strongerAccounts: allow}", resources="[pods/exec]", groups='[""]') == allowed
@@ -65,6 +74,9 @@ def test_a_rule_about_getting_in_or_about_custom_resources_can_say_it() -> None:
     ("pods", "changes", "says"),
     [
         ("{}", {}, "says nothing of pods"),
+        ("{templates: [spec.template]}", {}, "where these kinds keep pods is known"),
+        ("{templates: [spec..a]}", {"groups": "[example.com]"}, "is no path to pods"),
+        ("{templates: []}", {"groups": "[example.com]"}, "is empty"),
         ("restricted", {}, "must be a mapping"),
         ("{levels: restricted}", {}, 'did you mean "level"?'),
         ("{level: strict}", {}, '"strict" is none of privileged, baseline, restricted'),
@@ -76,7 +88,7 @@ def test_a_rule_about_getting_in_or_about_custom_resources_can_say_it() -> None:
         ('{images: ["registry.corp*"]}', {}, "at its end"),
         ('{images: ["*"]}', {}, "at its end"),
         ('{images: ["*/a"]}', {}, "at its end"),
-        ("{level: baseline}", {"effect": "effect: deny"}, "this one denies"),
+        ("{level: baseline}", {"effect": "effect: deny"}, "would read both ways"),
         ("{level: baseline}", {"resources": "[configmaps]", "groups": '[""]'}, "nothing here makes any"),
         ("{level: baseline}", {"resources": "[pods/exec]", "groups": '[""]'}, "they are there already"),
     ],
