@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +12,11 @@ import msgspec
 from narrowgate.cli.call_lines import document_of, write_calls
 from narrowgate.cli.call_session import find_call_session
 from narrowgate.cli.doctor_report import plain
+from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import output_option, write_json
 from narrowgate.cli.session_place import SessionPlace, hold_document, hold_text, opened_place, session_argument
+from narrowgate.cli.session_tree import tree_by_gate, tree_here
+from narrowgate.cli.task_trees import show_tree, tree_options
 from narrowgate.core.recording import Entry, Header
 from narrowgate.core.session_story import Story, Telling, sentences, size_text, story_document
 from narrowgate.core.stream_events import Channel, ChannelData
@@ -35,12 +39,23 @@ class Integrity(msgspec.Struct, frozen=True, rename="camel"):
 
 @click.command()
 @session_argument
+@tree_options
+@click.option("--gate", default="", metavar="URL", help="With --tree: ask this gate, as who is signed in there.")
 @output_option
-def show(session: str, config: str | None, output: str) -> None:
+def show(session: str, config: str | None, tree: bool, svg: Path | None, gate: str, output: str) -> None:
     """Tell what happened in a session. Exit code 1 where its recording is not what was written.
 
-    ID may also be that of a task, or of a sign-in: then its calls are told.
+    ID may also be that of a task, or of a sign-in: then its calls are told. With --tree all that belongs together: the
+    task or sign-in that the session is of, what hangs on it, and the session among the others.
     """
+    if tree or svg is not None or gate:
+        if gate and config:
+            raise click.UsageError("--gate asks a gate and --config names local files; give one of them")
+        if gate and not (tree or svg is not None):
+            raise click.UsageError("a gate tells trees: --tree or --svg FILE; recordings are read where they are kept")
+        root = tree_by_gate(gate_in_use(gate), session) if gate else tree_here(opened_place(config), session)
+        show_tree(root, svg, output)
+        return
     place = opened_place(config)
     calls = find_call_session(place, session)
     if calls is not None:

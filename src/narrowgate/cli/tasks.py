@@ -30,7 +30,7 @@ from narrowgate.cli.task_handover import (
     text_of,
     worded_as,
 )
-from narrowgate.cli.task_trees import show_tree
+from narrowgate.cli.task_trees import read_tree, show_tree, tree_options
 from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
@@ -168,8 +168,7 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
 @tasks.command()
 @click.argument("task_id", metavar="[ID]", default="")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="The task's own kubeconfig.")
-@click.option("--tree", is_flag=True, help="With what came of it: delegates, what each did, what is still alive.")
-@click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Draw that tree into a file (SVG).")
+@tree_options
 @proof_options
 @output_option
 def show(task_id: str, output: str, tree: bool, svg: Path | None, **options: Any) -> None:
@@ -177,7 +176,7 @@ def show(task_id: str, output: str, tree: bool, svg: Path | None, **options: Any
     caller = TaskCaller(proof_of(options))
     path = path_of_task(caller, task_id)
     if tree or svg is not None:
-        show_tree(caller.get(f"{path}/tree"), svg, output)
+        show_tree(read_tree(caller.get(f"{path}/tree")), svg, output)
         return
     _tell(caller.get(path), output)
 

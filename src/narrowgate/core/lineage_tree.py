@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from narrowgate.core.lineage import Placement
 from narrowgate.core.task_tree import MOST_NODES, Node, NodeKind
+from narrowgate.core.tree_doings import Doings
 
 THERE = "there"
-"""The state of a pod that is not gone; what it does, its cluster knows."""
+"""The state of a pod that is not gone, and is let in; what it does, its cluster knows."""
+
+SHUT_OUT = "there, not let in"
+"""The state of one that is not gone, while somebody who had it made is over."""
+
+GONE = "gone"
+"""The state of one that its cluster has deleted; it is told for a day."""
 
 
-def with_pods(tree: Node, pods: Iterable[Placement]) -> Node:
+def with_pods(tree: Node, pods: Iterable[Placement], did: Callable[[str], Doings | None] | None = None) -> Node:
     """The tree with these pods, so many of them as it may have nodes; those of other tasks are passed over.
 
-    A pod with several authors stands once, below the nearest of them; one whose parent pod is gone, below what had
-    that one made.
+    A pod with several authors stands once, below the nearest of them; one whose parent pod is forgotten, below what
+    had that one made. `did` tells by a pod's UID what it did.
     """
     listed = list(pods)
-    tasks = {node.id for node in tree}
+    tasks = {node.id for node in tree if node.kind is NodeKind.TASK}
+    over = frozenset(node.id for node in tree if not node.is_alive)
     known = tasks | {pod.uid for pod in listed}
-    below: dict[str, list[Placement]] = {}
+    below: dict[str, list[Node]] = {}
     for pod in listed[: MOST_NODES - len(tasks)]:
         if (parent := _parent(pod, known)) is not None:
-            below.setdefault(parent, []).append(pod)
+            below.setdefault(parent, []).append(_pod(pod, over).with_doings(None if did is None else did(pod.uid)))
     return _with(tree, below)
 
 
@@ -39,20 +47,22 @@ def _parent(pod: Placement, known: Iterable[str]) -> str | None:
     return None
 
 
-def _with(node: Node, below: Mapping[str, list[Placement]]) -> Node:
+def _with(node: Node, below: Mapping[str, list[Node]]) -> Node:
     children = [_with(child, below) for child in node.children]
-    children += [_with(_pod(pod, is_alive=node.is_alive), below) for pod in below.get(node.id, ())]
+    children += [_with(pod, below) for pod in below.get(node.id, ())]
     return msgspec.structs.replace(node, children=tuple(children))
 
 
-def _pod(pod: Placement, *, is_alive: bool) -> Node:
-    """It is let in for as long as whatever had it made is."""
+def _pod(pod: Placement, over: frozenset[str]) -> Node:
+    """It is let in for as long as everybody is who had it made; of those in other trees nothing is known here."""
+    is_let_in = not any(ancestor.task in over for author in pod.authors for ancestor in author)
+    state = GONE if pod.gone_at is not None else THERE if is_let_in else SHUT_OUT
     return Node(
         kind=NodeKind.POD,
         id=pod.uid,
         name=f"{pod.namespace}/{pod.name}",
-        state=THERE,
-        is_alive=is_alive,
+        state=state,
+        is_alive=state is THERE,
         purpose="",
         allow=(),
         ends_at=None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 from tests.unit.core.test_task_tree import LEFT, RIGHT, ROOT
 
 from narrowgate.core.identity import Kind
 from narrowgate.core.lineage import Ancestor, Author, Placement
 from narrowgate.core.lineage_tree import with_pods
-from narrowgate.core.task_tree import MOST_NODES, Node, NodeKind, tree_lines, tree_of
+from narrowgate.core.task_tree import MOST_NODES, Node, NodeKind, text_of, tree_lines, tree_of
+from narrowgate.core.tree_doings import Doings, doings_of
 
 TREE = tree_of(ROOT, (LEFT, RIGHT), 1_020.0)
 
@@ -54,10 +56,36 @@ def test_pods_that_name_each_other_end_nothing() -> None:
     assert with_pods(TREE, ring) == TREE
 
 
-def test_a_pod_is_alive_with_whatever_had_it_made() -> None:
-    tree = with_pods(TREE, [pod("p1", (task("t2"),)), pod("p2", (task("t3"),))])
-    assert {node.id: node.is_alive for node in tree if node.kind is NodeKind.POD} == {"p1": True, "p2": False}
-    assert "ci/pod-p1  pod p1  there" in "\n".join(tree_lines(tree))
+def state(tree: Node) -> dict[str, tuple[str, bool]]:
+    return {node.id: (node.state, node.is_alive) for node in tree if node.kind is NodeKind.POD}
+
+
+def test_a_pod_is_let_in_for_as_long_as_everybody_is_who_had_it_made() -> None:
+    shared = pod("p3", (task("t1"), task("t2")), (task("t1"), task("t3")))
+    tree = with_pods(TREE, [pod("p1", (task("t2"),)), pod("p2", (task("t3"),)), shared])
+    assert state(tree) == {
+        "p1": ("there", True),
+        "p2": ("there, not let in", False),
+        "p3": ("there, not let in", False),
+    }
+    assert "ci/pod-p1  pod p1  there" in "\n".join(map(text_of, tree_lines(tree)))
+
+
+def test_a_pod_that_is_gone_stays_in_its_place_with_what_it_started() -> None:
+    gone = msgspec.structs.replace(pod("p1", (task("t1"),)), gone_at=2.0)
+    tree = with_pods(TREE, [pod("p2", (task("t1"), parent("p1"))), gone])
+    assert places(tree) == {"p1": "t1", "p2": "p1"}
+    assert state(tree) == {"p1": ("gone", False), "p2": ("there", True)}
+
+
+def test_what_a_pod_did_and_where_it_ran_is_told_with_it() -> None:
+    def did(uid: str) -> Doings | None:
+        return msgspec.structs.replace(doings_of(()), runs_on="node-1") if uid == "p1" else None
+
+    tree = with_pods(TREE, [pod("p1", (task("t2"),)), pod("p2", (task("t2"),))], did)
+    told = {node.id: (node.runs_on, node.did is None) for node in tree if node.kind is NodeKind.POD}
+    assert told == {"p1": ("node-1", False), "p2": ("", True)}
+    assert "there on node-1  0 requests" in "\n".join(map(text_of, tree_lines(tree)))
 
 
 def test_what_is_too_much_is_left_out() -> None:

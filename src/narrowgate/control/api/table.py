@@ -610,6 +610,17 @@ CALLS: tuple[Call, ...] = (
         answer=sessions.SessionList,
     ),
     Call(
+        id="getSessionTree",
+        method="GET",
+        path="/sessions/{id}/tree",
+        action=Action.LIST_SESSIONS,
+        verb="get",
+        resource="sessions",
+        summary="What a session belongs to: the tree of its task or sign-in, with what each did and what is alive.",
+        work=task_trees.get_session_tree,
+        answer=Node,
+    ),
+    Call(
         id="endSession",
         method="POST",
         path="/sessions/{id}/end",

@@ -1,73 +1,80 @@
-"""Calls about trees of tasks: what came of a task, as far as its delegates go, and what each of them did."""
+"""Calls about trees of tasks: what came of a task, or of whatever a session belongs to, and what each member did."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from narrowgate.control.api.calls import Answered, Sent
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.records import opened_index
-from narrowgate.control.api.tasks import found_task
-from narrowgate.control.problems import Problem
-from narrowgate.core.audit_entry import AuditEntry
-from narrowgate.core.audit_query import SeesAll, query_of
-from narrowgate.core.lineage_tree import with_pods
-from narrowgate.core.task_tree import Did, tree_of
-from narrowgate.core.tasks import Task
-from narrowgate.store.task_trees import ancestors_of, descendants_of
+from narrowgate.control.api.tasks import found_task, is_of_caller
+from narrowgate.control.problems import Problem, Trouble
+from narrowgate.control.trees import NoTree, Place, TreeReader
+from narrowgate.core.audit_query import SeesAll, SeesOwn, Sight
+from narrowgate.core.identity import Kind
+from narrowgate.core.sign_in import SignIn
+from narrowgate.store.task_trees import ancestors_of
 from narrowgate.trail.index import Index
-
-MOST_READ = 2_000
-"""Requests of the record that are read for one tree: a fraction of a second. Each task gets an equal part of them."""
-
-PODS = "pods"
-MOST_PODS = 10_000
-"""The newest pods among which those of a tree are looked for."""
-
-_REFUSED = frozenset({"deny", "malformed", "needs-approval"})
-"""Decisions by which a request was not let through; one that runs has none yet."""
 
 
 def get_task_tree(parts: ApiParts, sent: Sent) -> Answered:
     """The tree that a task belongs to; for a task's own credential what hangs on that task."""
     task = found_task(parts, sent)
+    root = task
     if not sent.caller.identity.task:
-        task = next(iter(reversed(ancestors_of(parts.store.tasks, task))), task)
-    below = descendants_of(parts.store.tasks, task)
-    did = dict(_did(parts, (task, *below), sent.now))
-    pods = parts.store.lineage.listed(task.cluster, PODS, limit=MOST_PODS)
-    return Answered(document=with_pods(tree_of(task, below, sent.now, did), pods))
+        root = next(iter(reversed(ancestors_of(parts.store.tasks, task))), task)
+    with _index(parts) as index:
+        return Answered(document=_reader(parts, sent, index).tree_below(root, task.id))
 
 
-def _did(parts: ApiParts, tasks: tuple[Task, ...], now: float) -> Iterator[tuple[str, Did]]:
-    """What the record has of each task; nothing where it cannot be searched now."""
-    each = max(10, MOST_READ // len(tasks))
-    try:
-        with opened_index(parts) as (index, _):
-            for task in tasks[: MOST_READ // 10]:
-                yield task.id, _counted(index, task, each, now)
-    except Problem:
-        # The tree is as good without it; what is missing is null.
-        return
+def get_session_tree(parts: ApiParts, sent: Sent) -> Answered:
+    """The tree that a session belongs to: a recorded one, a task or a sign-in. Whoever may not see it is told what
+    they would be told if it were not there.
+    """
+    session = sent.path["id"]
+    more = "" if sent.reaches_all else ", or it is not yours"
+    missing = Problem(Trouble.NOT_FOUND, f'there is no session "{session}"{more}; look at the list of sessions')
+    with _index(parts) as index:
+        reader = _reader(parts, sent, index)
+        try:
+            place = reader.place_of(session)
+        except NoTree as error:
+            raise (Problem(Trouble.NOT_FOUND, str(error)) if sent.reaches_all else missing) from None
+        if not _may_see(parts, sent, place):
+            raise missing
+        return Answered(document=reader.tree_at(place))
 
 
-def _counted(index: Index, task: Task, most: int, now: float) -> Did:
-    query = query_of({"task": task.id}, now)
-    entries = [found.entry for found in itertools.islice(index.search(query, SeesAll()), most + 1)]
-    asked = [entry for entry in entries[:most] if _is_of_cluster(entry)]
-    return Did(
-        requests=len(asked),
-        denied=_refused(asked),
-        last_at=asked[0].received_at if asked else "",
-        is_cut_off=len(entries) > most,
-    )
+def _may_see(parts: ApiParts, sent: Sent, place: Place) -> bool:
+    if sent.reaches_all:
+        return True
+    if isinstance(place.root, SignIn):
+        who = sent.caller.identity
+        return who.kind is Kind.PERSON and place.root.person == who.name
+    return is_of_caller(parts, sent, place.root)
 
 
-def _is_of_cluster(entry: AuditEntry) -> bool:
-    """Whether it is a request to the cluster, and no call of the gate's own API."""
-    return bool(entry.cluster)
+def _reader(parts: ApiParts, sent: Sent, index: Index | None) -> TreeReader:
+    return TreeReader(parts.store, index, _sight_of(sent), sent.now)
 
 
-def _refused(entries: Iterable[AuditEntry]) -> int:
-    return sum(entry.decision in _REFUSED for entry in entries)
+def _sight_of(sent: Sent) -> Sight:
+    """What of the record is told in a tree that the caller may see: of people without a role, what they did, and what
+    agents did that they answered for then.
+    """
+    who = sent.caller.identity
+    if sent.reaches_all or who.kind is not Kind.PERSON:
+        return SeesAll()
+    return SeesOwn(who.name, frozenset(who.groups))
+
+
+@contextmanager
+def _index(parts: ApiParts) -> Iterator[Index | None]:
+    """The index; None where it cannot be searched now: a tree is as good without it, what is missing is null."""
+    with ExitStack() as opened:
+        try:
+            index, _ = opened.enter_context(opened_index(parts))
+        except Problem:
+            index = None
+        yield index

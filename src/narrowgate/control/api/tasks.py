@@ -385,10 +385,15 @@ def found_task(parts: ApiParts, sent: Sent) -> Task:
         task = parts.store.tasks.get(task_id)
     except NotThere:
         task = None
-    if task is None or not (sent.reaches_all or _is_own(sent, task, _agent_of(parts, task), _line(parts, task))):
+    if task is None or not (sent.reaches_all or is_of_caller(parts, sent, task)):
         more = "" if sent.reaches_all else ", or it is not yours"
         raise Problem(Trouble.NOT_FOUND, f'there is no task "{task_id}"{more}; look at the list of tasks')
     return task
+
+
+def is_of_caller(parts: ApiParts, sent: Sent, task: Task) -> bool:
+    """Whether a task is the caller's own: to look at, and to end."""
+    return _is_own(sent, task, _agent_of(parts, task), _line(parts, task))
 
 
 def agent_of(task: Task) -> str:

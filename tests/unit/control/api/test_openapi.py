@@ -200,6 +200,7 @@ def requests(api: Api) -> list[tuple[str, str, str, object]]:
         ("listRecords", "owner", "/records?limit=1", None),
         ("getRecord", "owner", "/records/hers-did", None),
         ("listSessions", "owner", "/sessions?running=true", None),
+        ("getSessionTree", "owner", "/sessions/first/tree", None),
         ("endSession", "owner", "/sessions/hers-runs/end", {"because": "odd"}),
         ("holdSession", "auditor", "/sessions/hers-runs/hold", {"because": "case 12"}),
         ("liftHold", "auditor", "/sessions/hers-runs/lift", None),

@@ -82,6 +82,7 @@ EXPECTED = {
     "listRecords":         "401 401 401  403 403 403  200 200 200 200 200  200 200",
     "getRecord":           "401 401 401  403 403 403  404 404 404 200 200  200 200",
     "listSessions":        "401 401 401  403 403 403  200 200 200 200 200  200 200",
+    "getSessionTree":      "401 401 401  404 404 404  404 404 404 200 200  200 200",
     # Whoever may watch one may stop it.
     "endSession":          "401 401 401  403 403 403  404 404 404 200 200  200 200",
     "holdSession":         "401 401 401  403 403 403  403 403 403 200 200  403 403",
@@ -138,6 +139,9 @@ def target_of(path: str, caller: str) -> str:
         return path.replace("{id}", f"{agent}-refused")
     if path.startswith("/records/{id}"):
         return path.replace("{id}", f"{agent}-did")
+    if path == "/sessions/{id}/tree":
+        # A task is a session, too.
+        return path.replace("{id}", f"{agent}-getTask")
     if path.startswith("/sessions/{id}"):
         return path.replace("{id}", f"{agent}-runs")
     if path.startswith("/approvals/{id}"):
