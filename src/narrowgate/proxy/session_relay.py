@@ -12,8 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from narrowgate.core.typed_lines import Passing
-from narrowgate.proxy.connection_state import has_closed, has_unread
-from narrowgate.proxy.upstream import WRITE_HIGH_WATER
+from narrowgate.proxy.side import Side
 from narrowgate.wire.stream_events import Channel, Passed, SessionCodec, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
 
@@ -93,75 +92,6 @@ class Unrecorded(Exception):
     """What passes cannot be kept; the message says why."""
 
 
-class _Side(asyncio.Protocol):
-    """One end; what it receives goes through the relay to `other`."""
-
-    __slots__ = ("_is_held", "_is_slow", "_pass_on", "ended", "other", "passed", "transport")
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        pass_on: Callable[[bytes], Passed | None],
-        ended: asyncio.Future[None],
-    ) -> None:
-        self.transport = transport
-        self._pass_on = pass_on
-        self.ended = ended
-        self._is_held = False
-        """Whether nothing is read for the recorder's sake."""
-        self._is_slow = False
-        """Whether nothing is read because `other` does not read."""
-        self.passed = 0
-        """Bytes that were sent on to `other`."""
-        self.other: _Side
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-
-    def data_received(self, data: bytes) -> None:
-        passed = self._pass_on(data)
-        if passed is not None:
-            self.send_on(passed.data)
-
-    def send_on(self, data: bytes) -> None:
-        """Send this to the other side, unless it has closed: what it sent before that is still to be read."""
-        if data and not has_closed(self.other.transport):
-            self.passed += len(data)
-            self.other.transport.write(data)
-
-    def eof_received(self) -> None:
-        """Close: neither SPDY nor WebSocket uses half-closed connections."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        # close(), not abort(): what was received before the end is still delivered to the other side.
-        self._pass_on(b"")
-        self.other.transport.close()
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-    def pause_writing(self) -> None:
-        self.other.hold(slow=True)
-
-    def resume_writing(self) -> None:
-        self.other.hold(slow=False)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether more has come from there than was read."""
-        return self._is_slow or self._is_held or has_unread(self.transport)
-
-    def hold(self, *, slow: bool | None = None, held: bool | None = None) -> None:
-        """Read nothing while there is a reason not to; both may hold at once."""
-        before = self._is_slow or self._is_held
-        self._is_slow = self._is_slow if slow is None else slow
-        self._is_held = self._is_held if held is None else held
-        now = self._is_slow or self._is_held
-        if before == now or self.transport.is_closing():
-            return
-        if now:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
-
-
 class SessionRelay:
     """Two transports joined by a codec. `run` ends when either side has; `cut` ends both at once."""
 
@@ -189,10 +119,9 @@ class SessionRelay:
         """Why it was broken off; empty where it was not."""
         self.refused = ""
         """What was typed that ended it; empty where nothing did."""
-        self.client = _Side(client, self._from_client, self._ended)
-        self.upstream = _Side(upstream, self._from_upstream, self._ended)
-        self.client.other = self.upstream
-        self.upstream.other = self.client
+        self.client = Side(client, self._ended, self._from_client)
+        self.upstream = Side(upstream, self._ended, self._from_upstream)
+        self.client.join(self.upstream)
 
     async def run(self, from_client: bytes, from_upstream: bytes) -> None:
         """Pass on what had already arrived, then everything else."""
@@ -254,10 +183,19 @@ class SessionRelay:
 
     # --- what passes
 
-    def _from_client(self, data: bytes) -> Passed | None:
-        if not data or self._answered(data):
-            return None
-        return self._passed(lambda: self._judged(self._codec.from_client(data)))
+    def _from_client(self, data: bytes) -> None:
+        if data and not self._answered(data):
+            self._send_to_pod(lambda: self._judged(self._codec.from_client(data)))
+
+    def _send_to_pod(self, read: Callable[[], Passed]) -> None:
+        """Send on what the client has typed, once it is kept. Where nobody reads it any more, because what is behind
+        has closed, it is neither: what is recorded of the client is what was sent.
+        """
+        if not self.client.is_heard:
+            return
+        passed = self._passed(read)
+        if passed is not None and passed.data:
+            self.client.send(passed.data)
 
     def _answered(self, data: bytes) -> bool:
         """Whether this is a sign of life that is answered here, because what the pod wrote before is still to be read.
@@ -275,10 +213,10 @@ class SessionRelay:
         self._interject()
         return True
 
-    def _from_upstream(self, data: bytes) -> Passed | None:
+    def _from_upstream(self, data: bytes) -> None:
         if not data:
             self._let_go()
-            return None
+            return
         self._heard_at = self._loop.time()
         passed = self._passed(lambda: self._judged(self._codec.from_upstream(data)))
         if self._masks is not None and passed is not None and self._release is None:
@@ -289,7 +227,8 @@ class SessionRelay:
                 self._release = loop.call_later(0 if soon else RELEASE_SECONDS, self._let_go)
         if self._pongs and passed is not None and self._codec.may_interject:
             passed, self._pongs = Passed(passed.data + self._pongs, passed.events), b""
-        return passed
+        if passed is not None:
+            self.upstream.send_on(passed.data)
 
     def _interject(self) -> None:
         """Send what answers signs of life, as soon as it can follow what was sent before."""
@@ -348,9 +287,7 @@ class SessionRelay:
 
     def let_type(self) -> None:
         """Send on what was kept back of what the client typed, and may go on now."""
-        passed = self._passed(self._let_typed)
-        if passed is not None:
-            self.client.send_on(passed.data)
+        self._send_to_pod(self._let_typed)
 
     def _let_typed(self) -> Passed:
         if self._lines is None:

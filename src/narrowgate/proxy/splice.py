@@ -4,43 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from narrowgate.proxy.connection_state import has_closed
-from narrowgate.proxy.upstream import WRITE_HIGH_WATER
-
-
-class _Side(asyncio.Protocol):
-    """One end of a splice; what it receives goes to `other`."""
-
-    __slots__ = ("ended", "other", "received", "transport")
-
-    def __init__(self, transport: asyncio.Transport, ended: asyncio.Future[None]) -> None:
-        self.transport = transport
-        self.ended = ended
-        self.received = 0
-        self.other: _Side
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        if not has_closed(self.other.transport):
-            self.other.transport.write(data)
-
-    def eof_received(self) -> None:
-        """Close: neither SPDY nor WebSocket uses half-closed connections."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        # close(), not abort(): what was received before the end is still delivered to the other side.
-        self.other.transport.close()
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-    def pause_writing(self) -> None:
-        if not self.other.transport.is_closing():
-            self.other.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
-            self.other.transport.resume_reading()
+from narrowgate.proxy.side import Side
 
 
 class Splice:
@@ -48,10 +12,9 @@ class Splice:
 
     def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport) -> None:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.client = _Side(client, self._ended)
-        self.upstream = _Side(upstream, self._ended)
-        self.client.other = self.upstream
-        self.upstream.other = self.client
+        self.client = Side(client, self._ended)
+        self.upstream = Side(upstream, self._ended)
+        self.client.join(self.upstream)
 
     async def run(self, from_client: bytes, from_upstream: bytes) -> None:
         """Pass on what had already arrived, then everything else."""
@@ -75,11 +38,6 @@ class Splice:
         self.upstream.transport.abort()
 
     @property
-    def bytes_in(self) -> int:
-        """Bytes from the client."""
-        return self.client.received
-
-    @property
     def bytes_out(self) -> int:
         """Bytes to the client."""
-        return self.upstream.received
+        return self.upstream.passed

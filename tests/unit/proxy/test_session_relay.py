@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeGuard
 
 import pytest
-from tests.unit.proxy.loopback import PATIENCE, run
+from tests.unit.proxy.loopback import PATIENCE, run, until
 
 from narrowgate.core.masking.known_values import NOTHING_KNOWN, KnownValues
 from narrowgate.core.masking.masked_value import ValueMasker
@@ -16,6 +16,7 @@ from narrowgate.core.masking.patterns import TEXT_RULES, text_patterns
 from narrowgate.core.masking.secret_parts import Known
 from narrowgate.core.policy import Approval, Approvers
 from narrowgate.core.typed_lines import LineAsked, LineGuard
+from narrowgate.proxy.connection_state import has_closed
 from narrowgate.proxy.session_lines import SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.session_relay import SessionRelay, Unrecorded
@@ -64,20 +65,32 @@ class Kept:
         self.is_behind = False
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of which each knows when the other has closed, before it has read all that came."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        near = socket.create_connection(listening.getsockname())
+        return near, listening.accept()[0]
+
+
 class Joined:
     """A relay between two ends that a test holds."""
 
     def __init__(
-        self, masks: SessionMasks | None = None, recorder: Kept | None = None, lines: SessionLines | None = None
+        self,
+        masks: SessionMasks | None = None,
+        recorder: Kept | None = None,
+        lines: SessionLines | None = None,
+        pair: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair,
     ) -> None:
+        self._pair = pair
         self._masks = masks
         self._recorder = recorder
         self._lines = lines
 
     async def __aenter__(self) -> Joined:
         loop = asyncio.get_running_loop()
-        near, client = socket.socketpair()
-        far, upstream = socket.socketpair()
+        near, client = self._pair()
+        far, upstream = self._pair()
         ends = []
         for end in (client, upstream):
             transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, end)
@@ -330,6 +343,58 @@ def test_what_is_held_back_of_a_secret_does_not_leave_with_the_end() -> None:
             return await asyncio.wait_for(joined.client_reader.read(), PATIENCE)
 
     assert SECRET[:9] not in run(main())
+
+
+async def pod_gone_unread(joined: Joined) -> None:
+    """The pod has said something and closed, and nothing of that was read yet, as behind a slow client."""
+    joined.relay.upstream.hold(slow=True)
+    await joined.pod_says(STDOUT, b"bye\n")
+    joined.pod_writer.close()
+    await until(lambda: has_closed(joined.relay.upstream.transport))
+
+
+def test_what_is_typed_after_the_pod_has_closed_is_neither_sent_nor_recorded_as_sent() -> None:
+    async def main() -> list[StreamEvent]:
+        kept = Kept()
+        async with Joined(recorder=kept, pair=tcp_pair) as joined:
+            joined.client_writer.write(typed(b"ls\r"))
+            await asyncio.wait_for(joined.pod_reader.readexactly(len(typed(b"ls\r"))), PATIENCE)
+            await pod_gone_unread(joined)
+            joined.relay.client.data_received(typed(b"rm x\r"))
+            joined.relay.upstream.hold(slow=False)
+            await joined.client_sees(says(STDOUT, b"bye\n"))
+        return kept.events
+
+    events = run(main())
+    assert b"".join(event.data for event in events if event_is(event, Channel.STDIN)) == b"ls\r"
+    assert b"".join(event.data for event in events if event_is(event, Channel.STDOUT)) == b"bye\n"
+    assert ChannelClosed(Channel.STDIN, reset=True) in events
+
+
+def test_a_line_that_waited_until_the_pod_had_closed_is_not_recorded_as_sent() -> None:
+    async def main() -> list[StreamEvent]:
+        asked = asyncio.Event()
+
+        async def ask(_: LineAsked, __: str, ___: Callable[[str], None]) -> str:
+            asked.set()
+            await asyncio.Event().wait()
+            return ""
+
+        kept = Kept()
+        lines = SessionLines([ASKS], None, ask, has_terminal=True)
+        async with Joined(recorder=kept, lines=lines, pair=tcp_pair) as joined:
+            joined.client_writer.write(typed(b"rm x\r"))
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            await pod_gone_unread(joined)
+            joined.relay.let_type()
+            joined.relay.upstream.hold(slow=False)
+            await joined.client_sees(says(STDOUT, b"bye\n"))
+            # And once the end has come as well, nobody types anything any more.
+            await until(joined.relay.upstream.transport.is_closing)
+            joined.relay.let_type()
+        return kept.events
+
+    assert [event for event in run(main()) if event_is(event, Channel.STDIN)] == []
 
 
 ASKS = LineGuard("p/in", (("rm",),), Approval((Approvers("sre", 1),), 60.0))
