@@ -41,6 +41,10 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     certificate_authority: Path | None
     search_home: bool
     recordings: bool
+    namespace: str
+    pod: str
+    cluster: str
+    operator_kubeconfig: Path | None
     tries: bool
     config: str | None
 
@@ -56,6 +60,13 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--recordings", is_flag=True, help="On the gate's machine: how recordings are kept, and whether they are."
 )
+@click.option("--namespace", default="", metavar="NS", help="The roads around the gate that pods of a namespace have.")
+@click.option("--pod", default="", metavar="NS/NAME", help="The same for one pod.")
+@click.option("--cluster", default="", metavar="NAME", help="For --namespace and --pod: in which cluster.")
+@click.option(
+    "--operator-kubeconfig", type=_FILE, metavar="FILE",
+    help="For --namespace and --pod: look with this one, not with the gate's account.",
+)  # fmt: skip
 @click.option("--try", "tries", is_flag=True, help="Try what --search-home finds; run credential plugins.")
 @click.option("--gate", default="", envvar="NARROWGATE_GATE", metavar="URL", help="The gate's control port.")
 @click.option(
@@ -67,15 +78,21 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 def doctor(output: str, **options: Any) -> int:
     """Try whether anybody holds access between tasks, and whether there is a road around the gate.
 
+    With --namespace or --pod it looks at objects of a cluster: tokens, rights, credentials, network, nodes.
+
     It makes a few reads with each credential (version, namespaces, pods, names of secrets) and expects them to be
     refused. Exit code 0: no finding; 1: a finding, or something that was asked for could not be tried.
     """
     asked = _Asked(**options)
     credential = _credential(asked)
-    if not (asked.kubeconfigs or credential or asked.agent or asked.search_home or asked.recordings):
+    in_cluster = asked.namespace or asked.pod
+    if not (asked.kubeconfigs or credential or asked.agent or asked.search_home or asked.recordings or in_cluster):
         raise click.UsageError(
-            "say what to try: --kubeconfig FILE, --credential-file FILE, --agent, --search-home or --recordings"
+            "say what to try: --kubeconfig FILE, --credential-file FILE, --agent, --search-home, --recordings, "
+            "--namespace or --pod"
         )
+    if (asked.cluster or asked.operator_kubeconfig) and not in_cluster:
+        raise click.UsageError("--cluster and --operator-kubeconfig go with --namespace or --pod")
     if asked.tries and not (asked.search_home or asked.kubeconfigs):
         raise click.UsageError("--try goes with --search-home, or with a kubeconfig that has a credential plugin")
     lines: list[Line] = []
@@ -110,6 +127,8 @@ def _checks(asked: _Asked, credential: str) -> Iterator[Looked]:
     if asked.recordings:
         note("looking at how recordings are kept")
         yield _kept_recordings(config)
+    if asked.namespace or asked.pod:
+        yield from _in_cluster(asked, config, gate)
     if asked.search_home:
         from narrowgate.cli.doctor_search import searched
 
@@ -204,6 +223,22 @@ def _kept_recordings(config: Config | None) -> Looked:
             "no gate is configured here", "--recordings", "run it on the gate's machine, or give --config FILE"
         )
     return Looked(tuple(kept_recordings(config, time.time())))
+
+
+def _in_cluster(asked: _Asked, config: Config | None, gate: KnownGate | None) -> Iterator[Looked]:
+    from narrowgate.cli.doctor_namespace import around_namespace, place_of
+
+    hosts = () if gate is None else gate.hosts
+    place = place_of(config, asked.cluster, asked.operator_kubeconfig, hosts)
+    wanted = [(asked.namespace, "")] if asked.namespace else []
+    if asked.pod:
+        namespace, _, name = asked.pod.partition("/")
+        if not namespace or not name:
+            raise click.BadParameter("write NAMESPACE/NAME", param_hint="--pod")
+        wanted.append((namespace, name))
+    for namespace, pod in wanted:
+        note(f"looking at {'pod ' + namespace + '/' + pod if pod else 'namespace ' + namespace}")
+        yield Looked(tuple(around_namespace(place, namespace, pod)))
 
 
 def _by_rules(asked: _Asked, config: Config | None) -> Looked:
