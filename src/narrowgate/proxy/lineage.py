@@ -164,9 +164,10 @@ class Lineage:
                 del self._followed[next(iter(self._followed))]
             self._followed[seen.uid] = None
 
-    async def settle(self, cluster: str, seen: Sighted, level: int = 0, *, keeps_all: bool = False) -> Placement:
-        """Keep who had an object made, as it is seen now; where nobody had, only if `keeps_all`.
+    async def settle(self, cluster: str, seen: Sighted, level: int = 0, *, is_asked: bool = False) -> Placement:
+        """Keep who had an object made, as it is seen now; where nobody had, only if it is what `is_asked` for.
 
+        Then nothing above it is taken from memory, either: it may have got another owner since.
         Raises StoreUnavailable, and ClusterSilent where somebody may be missing: then it is kept as not settled.
         """
         kept = await asyncio.to_thread(self._kept.get, cluster, seen.uid)
@@ -177,7 +178,7 @@ class Lineage:
             try:
                 # One doubt is enough: whoever writes owner references shall not have all ways up be walked in vain.
                 if doubt is None:
-                    authors += await self._of_owner(cluster, seen.namespace, owner, level + 1)
+                    authors += await self._of_owner(cluster, seen.namespace, owner, level + 1, is_asked=is_asked)
                     continue
             except ClusterSilent as error:
                 doubt = error
@@ -203,7 +204,7 @@ class Lineage:
             is_settled=doubt is None,
             first_at=time.time(),
         )
-        if doubt is None and not authors and not keeps_all and kept is None:
+        if doubt is None and not authors and kept is None and not (is_asked and level == 0):
             return placement
         # In doubt as well: what is known of it by now stays known, whatever is taken from its references.
         placed = await asyncio.to_thread(self._kept.add, placement)
@@ -250,7 +251,7 @@ class Lineage:
             if seen is None or seen.uid != uid:
                 # What is kept of it is not all that had it made, and there is nothing any more to be looked at.
                 return None
-            return await self.settle(cluster, seen, keeps_all=True)
+            return await self.settle(cluster, seen, is_asked=True)
 
     def _with_lost_writes(self, kept: Placement) -> Placement:
         """With the authors of changes of which nobody knows whether they were made."""
@@ -261,7 +262,9 @@ class Lineage:
         answered_by = time.time() - AFTER_SECONDS
         return self._kept.add(grown) if any(write.at < answered_by for write in lost) else grown
 
-    async def _of_owner(self, cluster: str, namespace: str, owner: Owner, level: int) -> tuple[Author, ...]:
+    async def _of_owner(
+        self, cluster: str, namespace: str, owner: Owner, level: int, *, is_asked: bool
+    ) -> tuple[Author, ...]:
         """Who made what owns an object, and what owns that, as far as it was ever seen."""
         if (owner.api_version, owner.kind) == ("v1", "Node"):
             # The kubelet's mirror of a static pod: nobody can make a node's own files through an API server.
@@ -271,12 +274,13 @@ class Lineage:
         kept = await asyncio.to_thread(self._kept.get, cluster, owner.uid)
         found: tuple[Author, ...] = ()
         if kept is None or not kept.is_settled:
-            seen = self._owners.get(owner.uid) or await self._read_owner(cluster, namespace, owner)
+            remembered = None if is_asked else self._owners.get(owner.uid)
+            seen = remembered or await self._read_owner(cluster, namespace, owner)
             if seen is not None:
                 if len(self._owners) >= MOST_FOLLOWED:
                     del self._owners[next(iter(self._owners))]
                 self._owners[owner.uid] = seen
-                found = (await self.settle(cluster, seen, level)).authors
+                found = (await self.settle(cluster, seen, level, is_asked=is_asked)).authors
         return (*found, *await asyncio.to_thread(self._above, cluster, owner.uid))
 
     def _of_former(self, cluster: str, owners: Sequence[str]) -> list[Author]:

@@ -49,9 +49,9 @@ def pending(name: str, *, is_create: bool = True, resource: str = "pods") -> Pen
     )  # fmt: skip
 
 
-def settled(store: SQLiteStore, seen: Sighted, *, keeps_all: bool = False) -> Placement:
+def settled(store: SQLiteStore, seen: Sighted, *, is_asked: bool = False) -> Placement:
     async def settle() -> Placement:
-        return await Lineage(store.lineage, {}).settle("dev", seen, keeps_all=keeps_all)
+        return await Lineage(store.lineage, {}).settle("dev", seen, is_asked=is_asked)
 
     return asyncio.run(settle())
 
@@ -73,7 +73,7 @@ def test_what_was_found_stays_when_the_write_is_forgotten(store: SQLiteStore) ->
 def test_a_pod_of_nobody_is_kept_only_where_it_was_asked_for(store: SQLiteStore) -> None:
     settled(store, pod())
     assert store.lineage.get("dev", "p1") is None
-    settled(store, pod(), keeps_all=True)
+    settled(store, pod(), is_asked=True)
     found = store.lineage.get("dev", "p1")
     assert found is not None
     assert (found.authors, found.is_settled) == ((), True)
@@ -287,5 +287,20 @@ def test_a_doubt_at_the_top_of_many_ways_up_is_met_once(tmp_path: Path) -> None:
         asked_before = world.asked
         assert "does not serve now" in await placed(world, "one")
         assert world.asked - asked_before < 50
+
+    asked(tmp_path, test)
+
+
+def test_an_owner_that_somebody_took_over_meanwhile_is_looked_at_again(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.keep("Deployment", "mine", BOT)
+        world.put("Deployment", "mine")
+        world.put("ReplicaSet", "web")
+        world.put("Pod", "before", "", owned_by("ReplicaSet", "web", "uid-web"))
+        assert await placed(world, "before") == ()
+        # Adopted, and no watch has told of it.
+        world.put("ReplicaSet", "web", "", owned_by("Deployment", "mine", "uid-mine"))
+        world.put("Pod", "after", "", owned_by("ReplicaSet", "web", "uid-web"))
+        assert await placed(world, "after") == (BOT,)
 
     asked(tmp_path, test)
