@@ -63,6 +63,29 @@ class ClaimReader:
             uid=self._mapped_uid(claims),
             extra=self._mapped_extra(claims),
         )
+        self._judge(user)
+        return user
+
+    def actor(self, claims: Mapping[str, Any]) -> User:
+        """Who an actor is (RFC 8693, section 4.1), by what `act` tells of it: of the sort of the issuer's subjects by
+        the mappings of these, and judged as they are; else an agent that is called like its `sub`. Raises TokenRefused.
+        """
+        if self._issuer.actors is not self._issuer.subject:
+            name = str(claims.get("sub", ""))
+            if problem := agent_name_problem(name):
+                raise TokenRefused(f'says that "{shown(name)}" acts, a name that {problem}; {_ASK}')
+            return User(name=name)
+        user = User(
+            name=self._name(claims),
+            groups=self._mapped_groups(claims),
+            uid=self._mapped_uid(claims),
+            extra=self._mapped_extra(claims),
+        )
+        self._judge(user)
+        return user
+
+    def _judge(self, user: User) -> None:
+        """Raise TokenRefused where a user rule does not hold."""
         for user_rule, user_expression in self._user_rules:
             try:
                 holds = user_expression.holds(user.name, user.uid, user.groups, dict(user.extra))
@@ -70,7 +93,6 @@ class ClaimReader:
                 raise TokenRefused(f"is for a user who cannot be judged ({error}); {_ASK}") from None
             if not holds:
                 raise TokenRefused(f"is for a user who is not let in: {_said(user_rule.message, user_rule.expression)}")
-        return user
 
     def _name(self, claims: Mapping[str, Any]) -> str:
         if self._issuer.username.claim == "email" and claims.get("email_verified", True) is not True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from narrowgate.core.delegated_task import USUAL_CHAIN
 from narrowgate.core.identity import Kind
 
 DEFAULT_ALGORITHMS = ("RS256", "ES256")
@@ -92,6 +93,11 @@ class JWTIssuer(msgspec.Struct, frozen=True, kw_only=True):
     user_rules: tuple[UserRule, ...] = ()
     subject: Kind = Kind.PERSON
     """What its tokens stand for: people, or (CI systems) registered agents by the mapped name."""
+    actors: Kind | None = None
+    """What those are whom its tokens say to act for their subject (`act`, RFC 8693, section 4.1). None: a token that
+    says so is refused, for whoever bears it is not its subject."""
+    longest_chain: int = USUAL_CHAIN
+    """Members of a chain at most, the subject included."""
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
     clock_skew: float = DEFAULT_CLOCK_SKEW
     login: OIDCLogin | None = None

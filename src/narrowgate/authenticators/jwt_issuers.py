@@ -11,7 +11,7 @@ from narrowgate.authenticators.jwks import TokenRefused, unverified_claims
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.authenticators.token_verifier import TokenVerifier
 from narrowgate.core.agent import AgentRecord, refusal_of
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 
 MOST_FOREIGN = 10_000
 """Tokens of other issuers that are known as such; at 100 bytes each they take a megabyte. Beyond, all are looked at
@@ -64,6 +64,18 @@ class JWTIssuers:
         return self._as_registered(await found.answer(token, digest, now), now)
 
     def _as_registered(self, answer: Answer, now: float) -> Answer:
+        """The same, each agent of the chain as its record says now."""
+        if not isinstance(answer, Identity) or not answer.on_behalf_of:
+            return self._one(answer, now)
+        members: list[Identity] = []
+        for member in chain_behind(answer):
+            found = self._one(msgspec.structs.replace(member, on_behalf_of=()), now)
+            if not isinstance(found, Identity):
+                return found
+            members.append(found)
+        return msgspec.structs.replace(members[-1], on_behalf_of=tuple(members[:-1]))
+
+    def _one(self, answer: Answer, now: float) -> Answer:
         """An agent is what its record says now; a person is what the token says."""
         if not isinstance(answer, Identity) or answer.kind is not Kind.AGENT:
             return answer

@@ -11,15 +11,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from narrowgate.authenticators.claims import ClaimReader, User, recorded
+import msgspec
+
+from narrowgate.authenticators.claims import ClaimReader, User, recorded, shown
 from narrowgate.authenticators.issuer_keys import IssuerKeys, IssuerUnreachable
 from narrowgate.authenticators.jwks import TokenRefused, UnknownKey, verified
 from narrowgate.authenticators.jwt_issuer import JWTIssuer
 from narrowgate.authenticators.port import Rejected, Unavailable
+from narrowgate.core.actor_claims import ACT, ActorsMalformed, read_actors
 from narrowgate.core.identity import Identity
 
 PROVEN_BY = "jwt"
@@ -89,7 +92,9 @@ class TokenVerifier:
         expires_at = self._check(claims, now, audience)
         if nonce and claims.get("nonce") != nonce:
             raise TokenRefused("is not the answer to this sign-in (nonce); sign in again")
-        return self._identity(token, claims, self._reader.user(claims), expires_at)
+        actors = self._actors(claims, is_of_sign_in=audience is not None)
+        subject = self._identity(token, claims, self._reader.user(claims), expires_at)
+        return self._acting(subject, actors)
 
     def remembered(self, digest: bytes, now: float) -> Identity | Rejected | None:
         """What was found out about the token with this SHA-256; None where nothing is known that still holds."""
@@ -151,6 +156,40 @@ class TokenVerifier:
             raise TokenRefused(f"is for another audience; get one for {known}")
         if audience is not None and (len(listed) > 1 or "azp" in claims) and claims.get("azp") != audience:
             raise TokenRefused("was given to another client (azp); sign in again")
+
+    def _actors(self, claims: Mapping[str, Any], *, is_of_sign_in: bool) -> tuple[Mapping[str, Any], ...]:
+        """Who acts for the subject, the first of them first. Raises TokenRefused, as for an ID token of a sign-in: a
+        session of the subject would be had by somebody else.
+        """
+        if ACT in claims and (self.issuer.actors is None or is_of_sign_in):
+            raise TokenRefused(
+                "is used by somebody who acts for its subject (act), which is not taken from its issuer here; get one "
+                "of your own, or have whoever runs this gate set actors for this issuer"
+            )
+        try:
+            return read_actors(claims, self.issuer.url, self.issuer.longest_chain - 1)
+        except ActorsMalformed as error:
+            raise TokenRefused(f"{error}; get another one") from None
+
+    def _acting(self, subject: Identity, actors: Sequence[Mapping[str, Any]]) -> Identity:
+        """Whoever acts last, on behalf of the subject and of all that acted before."""
+        members = [subject]
+        for about in actors:
+            assert self.issuer.actors is not None  # _actors has seen to it
+            user = self._reader.actor(about)
+            facts = [("issuer", self.issuer.url), ("subject", recorded(about["sub"], "act.sub"))]
+            facts += [("uid", user.uid)] if user.uid else []
+            actor = msgspec.structs.replace(
+                subject,
+                kind=self.issuer.actors,
+                name=user.name,
+                groups=user.groups,
+                claims=tuple(sorted([*facts, *((key, value) for key, values in user.extra for value in values)])),
+            )
+            if any(str(actor) == str(member) for member in members):
+                raise TokenRefused(f'names "{shown(actor.name)}" twice among those who act (act); get another one')
+            members.append(actor)
+        return subject if len(members) == 1 else msgspec.structs.replace(members[-1], on_behalf_of=tuple(members[:-1]))
 
     def _identity(self, token: str, claims: Mapping[str, Any], user: User, expires_at: float) -> Identity:
         facts = [("issuer", self.issuer.url)]

@@ -273,7 +273,11 @@ class _Reader:
             bucket=read_bucket(self._document, written.recordings, written.object_storage, self._folder),
             policies=self._path(written.policies, ("policies",)),
             clusters=self._clusters(written.clusters),
-            authentication=self._authentication(written.authentication, [cluster.name for cluster in written.clusters]),
+            authentication=self._authentication(
+                written.authentication,
+                [cluster.name for cluster in written.clusters],
+                self._depth(written.tasks.max_depth),
+            ),
             control_url=self._control_url(written.control.url),
             roles=tuple(self._role(role, index) for index, role in enumerate(written.roles)),
             workers=written.workers,
@@ -287,7 +291,7 @@ class _Reader:
             limits=self._limits(written.limits),
         )
 
-    def _authentication(self, written: _Authentication, clusters: Sequence[str]) -> Authentication:
+    def _authentication(self, written: _Authentication, clusters: Sequence[str], longest_chain: int) -> Authentication:
         here = ("authentication",)
         of = written.service_accounts
         sign_in = SignInRules(
@@ -300,7 +304,8 @@ class _Reader:
             self._document.refuse((*here, "signIn", "accessLifetime"), "expected 24h at most; it is renewed by itself")
         saml_users = [provider.username_prefix for provider in written.saml]
         saml_groups = [provider.groups_prefix for provider in written.saml if provider.groups]
-        issuers = read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder, saml_users, saml_groups)
+        found = read_jwt_issuers(self._document, (*here, "jwt"), written.jwt, self._folder, saml_users, saml_groups)
+        issuers = tuple(msgspec.structs.replace(issuer, longest_chain=longest_chain) for issuer in found)
         return Authentication(
             jwt=issuers,
             saml=read_saml_providers(self._document, (*here, "saml"), written.saml, self._folder, issuers),

@@ -2,7 +2,7 @@
 
 Keys and rules are those of `JWTAuthenticator` in apiserver.config.k8s.io/v1
 (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration), so that an
-entry written for an API server works here; `subject`, `algorithms`, `clockSkew` and `login` are ours.
+entry written for an API server works here; `subject`, `actors`, `algorithms`, `clockSkew` and `login` are ours.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class JWTEntry(_Shape, frozen=True, kw_only=True):
     claim_mappings: MappingsEntry
     user_validation_rules: list[UserRuleEntry] = []
     subject: str = Kind.PERSON.value
+    actors: str = ""
     algorithms: list[str] = msgspec.field(default_factory=lambda: list(DEFAULT_ALGORITHMS))
     clock_skew: str = f"{DEFAULT_CLOCK_SKEW:.0f}s"
     login: LoginEntry | None = None
@@ -211,6 +212,7 @@ class _Entry:
             claim_rules=self._claim_rules(written.claim_validation_rules),
             user_rules=self._user_rules(written.user_validation_rules),
             subject=subject,
+            actors=self._actors(written.actors, subject),
             algorithms=self._algorithms(written.algorithms),
             clock_skew=self._clock_skew(written.clock_skew),
             login=self._login(written.login),
@@ -233,6 +235,16 @@ class _Entry:
         if subject is Kind.AGENT and written.login:
             self._refuse("agents do not sign in in a browser; take it out, or write subject: Person", "login")
         return subject
+
+    def _actors(self, written: str, subject: Kind) -> Kind | None:
+        """What acts for the subjects; None where nobody may."""
+        known = {kind.value: kind for kind in (subject, Kind.AGENT)}
+        if written and written not in known:
+            self._refuse(
+                f'"{written}" is nobody that can act for the subjects of this issuer{suggestion(written, known)}',
+                "actors",
+            )
+        return known[written] if written else None
 
     def _url(self, url: str, key: str) -> str:
         """As Kubernetes checks it: https, and nothing in it that is no part of an issuer's name."""

@@ -14,7 +14,7 @@ from narrowgate.authenticators.jwt_issuer import ClaimMapping
 from narrowgate.authenticators.jwt_issuers import JWTIssuers
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.core.agent import AgentRecord
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 
 NOW = 5_000.0
 PEOPLE, CI = Issuer(ec_key("same")), Issuer(ec_key("same"))
@@ -88,6 +88,52 @@ class TestAgents:
 
     def test_groups_that_a_record_must_not_have_let_nobody_in(self) -> None:
         assert "system:" in rejection(self.TOKEN, agent(groups=("system:masters",)))
+
+
+class TestActors:
+    """Whoever acts for the subject of a token (`act`) is judged beside it, each as is registered now."""
+
+    VERIFIERS = (
+        verifier_of(PEOPLE, actors=Kind.AGENT),
+        verifier_of(
+            CI, subject=Kind.AGENT, actors=Kind.AGENT, groups=None, username=ClaimMapping(claim="sub", prefix="ci-")
+        ),
+    )
+
+    def ask(self, token: str, *agents: AgentRecord, now: float = NOW) -> Answer:
+        return asyncio.run(JWTIssuers(self.VERIFIERS, agents).authenticate(Presented(token), now))
+
+    def test_an_agent_that_acts_for_a_person_is_what_its_record_says(self) -> None:
+        found = self.ask(PEOPLE.token(groups=["sre"], act={"sub": "ci-deploy"}), agent(ends_at=NOW + 10))
+        assert isinstance(found, Identity)
+        assert [str(one) for one in chain_behind(found)] == ["person:alice", "agent:ci-deploy"]
+        assert (found.groups, found.owner, found.cluster, found.expires_at) == (
+            ("bots",), "group:sre", "prod", NOW + 10,
+        )  # fmt: skip
+        (subject,) = found.on_behalf_of
+        assert (subject.groups, subject.cluster, subject.on_behalf_of) == (("sre",), "", ())
+
+    def test_the_end_of_anybody_in_the_chain_is_the_end_of_it(self) -> None:
+        token = CI.token(sub="deploy", act={"sub": "second", "act": {"sub": "first"}})
+        records = [agent(name=f"ci-{name}") for name in ("deploy", "first", "second")]
+        assert isinstance(self.ask(token, *records), Identity)
+        for place, record in enumerate(records):
+            others = [*records[:place], *records[place + 1 :]]
+            for gone in ([], [msgspec.structs.replace(record, paused=True)]):
+                answer = self.ask(token, *others, *gone)
+                assert isinstance(answer, Rejected)
+                assert record.name in answer.reason
+
+    def test_an_agent_that_nobody_registered_acts_for_nobody(self) -> None:
+        answer = self.ask(PEOPLE.token(act={"sub": "ghost"}), AGENT)
+        assert isinstance(answer, Rejected)
+        assert 'no agent "ghost" here' in answer.reason
+
+    @pytest.mark.parametrize("iss", [CI.url, "https://elsewhere.example"])
+    def test_an_issuer_does_not_say_that_somebody_of_another_one_acts(self, iss: str) -> None:
+        answer = self.ask(PEOPLE.token(act={"sub": "deploy", "iss": iss}), AGENT)
+        assert isinstance(answer, Rejected)
+        assert "another issuer" in answer.reason
 
 
 def test_two_issuers_whose_keys_have_the_same_name_are_not_mistaken_for_each_other() -> None:

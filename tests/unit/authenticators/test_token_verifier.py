@@ -13,7 +13,7 @@ from tests.oidc_issuer import AUDIENCE, FAR, Issuer, ec_key, ed25519_key, rsa_ke
 
 from narrowgate.authenticators.issuer_keys import IssuerKeys, Pace
 from narrowgate.authenticators.jwks import TokenRefused
-from narrowgate.authenticators.jwt_issuer import ClaimMapping, ExtraMapping
+from narrowgate.authenticators.jwt_issuer import ClaimMapping, ExtraMapping, UserRule
 from narrowgate.authenticators.port import Rejected, Unavailable
 from narrowgate.authenticators.token_verifier import (
     LATEST,
@@ -23,7 +23,7 @@ from narrowgate.authenticators.token_verifier import (
     REFUSED_SECONDS,
     TokenVerifier,
 )
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 
 NOW = 1_800_000_000.0
 SKEW = 30.0
@@ -298,3 +298,99 @@ def test_while_the_issuer_is_away_the_known_stay_and_nobody_new_comes_in(listeni
         assert isinstance(verifier.remembered(digest(known), NOW), Identity)
 
     run(work())
+
+
+AGENTS_ACT = verifier_of(ISSUER, actors=Kind.AGENT)
+
+
+def acting(act: Any, *, verifier: TokenVerifier = AGENTS_ACT) -> list[str]:
+    """The chain of a token of alice with this `act`."""
+    found = verified(ISSUER.token(act=act), verifier=verifier)
+    return [str(member) for member in chain_behind(found)]
+
+
+class TestActors:
+    """RFC 8693, section 4.1: whoever bears the token is not its subject."""
+
+    @pytest.mark.parametrize("act", [{"sub": "bot"}, "bot", {}, 0])
+    def test_an_issuer_of_which_nobody_said_so_may_not_tell_who_acts(self, act: object) -> None:
+        assert "somebody who acts for its subject" in refusal(ISSUER.token(act=act))
+
+    def test_whoever_acts_comes_behind_the_subject_the_last_of_them_last(self) -> None:
+        assert acting({"sub": "bot"}) == ["person:alice", "agent:bot"]
+        nested = {"sub": "second", "act": {"sub": "first"}}
+        assert acting(nested) == ["person:alice", "agent:first", "agent:second"]
+
+    def test_each_of_them_ends_with_the_token_and_is_no_more_than_it_says(self) -> None:
+        token = ISSUER.token(act={"sub": "bot"}, groups=["sre"])
+        found = verified(token, verifier=verifier_of(ISSUER, actors=Kind.AGENT))
+        (subject,) = found.on_behalf_of
+        assert (subject.name, subject.groups, found.groups) == ("alice", ("sre",), ())
+        assert found.expires_at == subject.expires_at == FAR
+        assert found.claims == (("issuer", ISSUER.url), ("subject", "bot"))
+        assert found.recheck_seconds == RECHECK_SECONDS
+
+    def test_a_person_who_acts_is_mapped_as_subjects_are(self) -> None:
+        verifier = verifier_of(
+            ISSUER,
+            actors=Kind.PERSON,
+            username=ClaimMapping(claim="sub", prefix="corp:"),
+            user_rules=(UserRule(expression="!user.username.endsWith('blocked')", message="blocked"),),
+        )
+        assert acting({"sub": "bob"}, verifier=verifier) == ["person:corp:alice", "person:corp:bob"]
+        found = verified(ISSUER.token(act={"sub": "bob", "groups": ["dev"]}), verifier=verifier)
+        assert found.groups == ("dev",)
+        assert "blocked" in refusal(ISSUER.token(act={"sub": "blocked"}), verifier=verifier)
+        assert "system:" in refusal(
+            ISSUER.token(act={"sub": "system:masters"}), verifier=verifier_of(ISSUER, actors=Kind.PERSON)
+        )
+
+    def test_a_name_of_another_issuer_is_taken_by_nobody_who_acts(self) -> None:
+        verifier = verifier_of(
+            ISSUER, actors=Kind.PERSON, username=ClaimMapping(claim="sub"), foreign_prefixes=("partner:",)
+        )
+        assert "another issuer" in refusal(ISSUER.token(act={"sub": "partner:eve"}), verifier=verifier)
+
+    @pytest.mark.parametrize(
+        ("act", "says"),
+        [
+            ("bot", "no object"),
+            ([{"sub": "bot"}], "no object"),
+            ({}, "names nobody"),
+            ({"sub": 7}, "names nobody"),
+            ({"sub": "bot", "act": "root"}, "no object"),
+            ({"sub": "bot", "iss": "https://other.example"}, "another issuer"),
+            ({"sub": "Bot"}, "a name that"),
+            ({"sub": "bot/helper"}, "a name that"),
+            ({"sub": "bot\n"}, "a name that"),
+            ({"sub": "bot", "act": {"sub": "bot"}}, "twice"),
+            ({"sub": "a", "act": {"sub": "b", "act": {"sub": "a"}}}, "twice"),
+            ({"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "d"}}}}, "more actors than the 3"),
+        ],
+    )
+    def test_what_does_not_say_who_acts_is_refused(self, act: object, says: str) -> None:
+        assert says in refusal(ISSUER.token(act=act), verifier=verifier_of(ISSUER, actors=Kind.AGENT))
+
+    def test_nobody_acts_for_themselves(self) -> None:
+        verifier = verifier_of(ISSUER, actors=Kind.PERSON)
+        assert "twice" in refusal(ISSUER.token(act={"sub": "alice"}), verifier=verifier)
+
+    @pytest.mark.parametrize("longest", [1, 2])
+    def test_a_chain_is_no_longer_than_chains_may_be(self, longest: int) -> None:
+        verifier = verifier_of(ISSUER, actors=Kind.AGENT, longest_chain=longest)
+        if longest == 2:
+            assert acting({"sub": "a"}, verifier=verifier) == ["person:alice", "agent:a"]
+        deep = {"sub": "a", "act": {"sub": "b"}} if longest == 2 else {"sub": "a"}
+        assert "more actors than" in refusal(ISSUER.token(act=deep), verifier=verifier)
+
+    def test_a_claim_that_is_there_twice_is_refused_wherever_it_is(self) -> None:
+        (key,) = ISSUER.keys
+        body = json.dumps({"iss": ISSUER.url, "aud": AUDIENCE, "sub": "alice", "exp": FAR})[:-1]
+        verifier = verifier_of(ISSUER, actors=Kind.AGENT)
+        for act in ('{"sub":"bot","sub":"root"}', '{"sub":"bot"},"act":{"sub":"root"}'):
+            assert "twice" in refusal(signed(f'{body},"act":{act}}}'.encode(), key), verifier=verifier)
+
+    def test_nobody_signs_in_for_another(self) -> None:
+        verifier = verifier_of(ISSUER, actors=Kind.AGENT)
+        token = ISSUER.token(aud="client", act={"sub": "bot"})
+        assert "acts for its subject" in refusal(token, verifier=verifier, audience="client")
