@@ -34,6 +34,16 @@ class Port(enum.Enum):
     CONTROL = "control"
 
 
+class ActedFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Somebody for whom the bearer of a credential acts (RFC 8693, section 1.1, delegation)."""
+
+    kind: Kind
+    name: str
+    groups: tuple[str, ...] = ()
+    proven_by: str
+    claims: tuple[tuple[str, str], ...] = ()
+
+
 class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a credential says. Every field was checked when it was made; names are checked again when it is read."""
 
@@ -48,6 +58,8 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     claims: tuple[tuple[str, str], ...] = ()
     cluster: str = ""
     """The one cluster it opens; never empty on the data port."""
+    behind: tuple[ActedFor, ...] = ()
+    """Whom its bearer acts for, the root first; none where it acts for itself."""
     issued_at: float
     expires_at: float
     """Unix seconds; never later than the end of what it was given for."""

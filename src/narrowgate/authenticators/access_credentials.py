@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from narrowgate.authenticators.access_credential import (
@@ -16,7 +17,7 @@ from narrowgate.authenticators.access_credential import (
 )
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.core.agent import AgentRecord, refusal_of
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 from narrowgate.core.names import groups_problem, name_problem
 
 MOST_REMEMBERED = 10_000
@@ -84,12 +85,29 @@ class AccessCredentials:
         found = self._identities.get(text)
         if found is not None:
             return found
-        answer = self._answer(claims, now)
-        if isinstance(answer, Identity) and answer.expires_at == claims.expires_at:
+        answer = self._chain(claims, now)
+        if isinstance(answer, Identity) and all(one.expires_at == claims.expires_at for one in chain_behind(answer)):
             if len(self._identities) >= MOST_REMEMBERED:
                 self._identities.clear()
             self._identities[text] = answer
         return answer
+
+    def _chain(self, claims: AccessClaims, now: float) -> Answer:
+        """Whoever it names, on behalf of those whom it names besides: each as everybody else is who comes so."""
+        answer = self._answer(claims, now)
+        if not isinstance(answer, Identity) or not claims.behind:
+            return answer
+        members: list[Identity] = []
+        for one in claims.behind:
+            about = msgspec.structs.replace(
+                claims, kind=one.kind, name=one.name, groups=one.groups, proven_by=one.proven_by, claims=one.claims,
+                behind=(),
+            )  # fmt: skip
+            found = self._answer(about, now)
+            if not isinstance(found, Identity):
+                return found
+            members.append(found)
+        return msgspec.structs.replace(answer, on_behalf_of=tuple(members))
 
     def _answer(self, claims: AccessClaims, now: float) -> Answer:
         if claims.port is not self._port:

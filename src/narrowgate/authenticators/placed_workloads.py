@@ -139,7 +139,7 @@ class PlacedWorkloads:
     def _placed(self, who: Identity, placement: Placement, now: float) -> tuple[Identity | Rejected, float]:
         if len(placement.authors) > MOST_AUTHORS:
             return Rejected(f"more than {MOST_AUTHORS} have had a hand in this pod: make it anew"), now
-        behind: dict[tuple[str, ...], Identity] = {}
+        behind = {_key(member): member for member in who.on_behalf_of}
         ends = [float("inf")]
         for author in placement.authors:
             length = 1

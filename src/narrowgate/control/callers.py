@@ -106,6 +106,13 @@ class Callers:
         )
         answer = await authenticator.authenticate(Presented(bearer=bearer), time.time())
         match answer:
+            case Identity() if answer.on_behalf_of and not at_work:
+                # Here tasks are asked for and answers given in one's own name, and nobody else's is.
+                raise Problem(
+                    Trouble.FORBIDDEN,
+                    "a credential by which somebody acts for another opens the clusters, and not the gate's own API: "
+                    "send one of your own",
+                )
             case Identity():
                 return answer
             case Rejected():

@@ -7,9 +7,9 @@ import secrets
 
 import msgspec
 
-from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, Port
+from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, ActedFor, Port
 from narrowgate.control.settings import ControlSettings
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 from narrowgate.core.sign_in import SignIn
 
 _ID_BYTES = 10
@@ -64,9 +64,12 @@ class AccessIssuer:
 
         Whoever's proof opens one cluster only gets no other one.
         """
-        if who.cluster and cluster != who.cluster and port is Port.KUBERNETES:
-            raise CannotIssue(f'{who} opens cluster "{who.cluster}" only; ask for that one')
-        life = now + self._settings.access_seconds
+        for member in chain_behind(who):
+            if member.cluster and cluster != member.cluster and port is Port.KUBERNETES:
+                raise CannotIssue(f'{member} opens cluster "{member.cluster}" only; ask for that one')
+        if who.on_behalf_of and port is Port.CONTROL:
+            raise CannotIssue("whoever acts for another opens clusters, and not the gate's own API; name a cluster")
+        ends = [one.expires_at for one in chain_behind(who) if one.expires_at is not None]
         claims = AccessClaims(
             id=new_id(),
             port=port,
@@ -76,8 +79,9 @@ class AccessIssuer:
             proven_by=who.proven_by,
             claims=who.claims,
             cluster=self._opened(port, cluster),
+            behind=tuple(_acted_for(one) for one in who.on_behalf_of),
             issued_at=now,
-            expires_at=life if who.expires_at is None else min(life, who.expires_at),
+            expires_at=min([now + self._settings.access_seconds, *ends]),
         )
         return self._signed(claims)
 
@@ -94,3 +98,7 @@ class AccessIssuer:
             return Issued(self._signer.sign(claims), claims.id, claims.expires_at)
         except ValueError as error:
             raise CannotIssue(f"{error}; have fewer groups mapped") from None
+
+
+def _acted_for(who: Identity) -> ActedFor:
+    return ActedFor(kind=who.kind, name=who.name, groups=who.groups, proven_by=who.proven_by, claims=who.claims)

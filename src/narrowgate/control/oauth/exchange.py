@@ -2,47 +2,38 @@
 
 Nothing is stored: the token is checked now, and what is given for it is short. The gate's own credentials are no
 subject: an access credential must not become one for another cluster, nor an agent's secret be turned into something
-that outlives its rotation.
+that outlives its rotation. Whoever acts for somebody (`act`, `may_act`) gets a credential that says so.
 """
 
 from __future__ import annotations
 
-import re
-from typing import assert_never
-
 import msgspec
 
-from narrowgate.authenticators.port import NotMine, Presented, Rejected, Unavailable
 from narrowgate.control.issuing import AccessIssuer
+from narrowgate.control.oauth.acting import TOKEN_TYPES, Acting
 from narrowgate.control.oauth.addresses import CLIENT_ID, TOKEN_ACCESS, TOKEN_ID, TOKEN_JWT
 from narrowgate.control.oauth.answers import Refused
 from narrowgate.control.oauth.parameters import Parameters, check_no_scope, required
-from narrowgate.control.oauth.parts import Subjects
 from narrowgate.control.oauth.targets import issue_for_identity, target_of, token_answer
 from narrowgate.control.oauth.work import Call, Work
+from narrowgate.core.actor_claims import actor_claims
 from narrowgate.core.audit import ActsOn
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 
 WORKLOAD_SECONDS = 900.0
 """Longest that a workload's access credential is good: its cluster may say that the pod is gone, and nobody asks it
 again for a credential that the gate made. A stream that was begun with it lasts no longer."""
 
-SUBJECT_TYPES = (TOKEN_JWT, TOKEN_ID, TOKEN_ACCESS)
-"""What a subject token may be called; it is read the same way whatever it is called."""
-
-UNUSED = ("actor_token", "audience", "client_secret", "client_assertion")
+UNUSED = ("audience", "client_secret", "client_assertion")
 """Parameters of RFC 8693 and of client authentication that would mean something else than what is done here."""
-
-_JWT = re.compile(r"[-A-Za-z0-9_]+\.[-A-Za-z0-9_]+\.[-A-Za-z0-9_]+", re.ASCII)
-"""The compact form of a signed token (RFC 7515, section 7.1)."""
 
 
 class Exchange:
     """Gives access credentials for tokens that the gate takes."""
 
-    def __init__(self, subjects: Subjects, issuer: AccessIssuer, url: str) -> None:
+    def __init__(self, acting: Acting, issuer: AccessIssuer, url: str) -> None:
         """`url`: the control port's."""
-        self._subjects = subjects
+        self._acting = acting
         self._issuer = issuer
         self._url = url
 
@@ -50,26 +41,14 @@ class Exchange:
         """That the token is good for somebody (RFC 8693, section 2.1). Raises Refused."""
         token = _subject_token(parameters)
         target = target_of(parameters, self._url)
-        who = _bounded(await self._subject(token, call.now), call.now)
+        subject = _bounded(await self._acting.known(token, "subject_token", call.now), call.now)
+        who = await self._acting.chain(subject, parameters, call.now)
         issued = issue_for_identity(self._issuer, who, target, call.now)
         acts_on = ActsOn(verb="create", resource="accesscredentials", name=issued.id)
         answer = token_answer(issued, call.now, exchanged=True)
+        if who.on_behalf_of:
+            answer |= actor_claims(chain_behind(who))
         return Work(who, acts_on, "token exchange", lambda: answer)
-
-    async def _subject(self, token: str, now: float) -> Identity:
-        answer = await self._subjects.authenticator().authenticate(Presented(bearer=token), now)
-        match answer:
-            case Identity():
-                return answer
-            case Rejected():
-                # RFC 8693, section 2.2.2: a subject token that is not good is an invalid request.
-                raise Refused("invalid_request", f"the subject_token is not good: {answer.reason}")
-            case NotMine():
-                raise Refused("invalid_request", "the subject_token is of no issuer that this gate knows")
-            case Unavailable():
-                raise Refused("temporarily_unavailable", answer.reason, code=503, wait=5)
-            case _:
-                assert_never(answer)
 
 
 def _subject_token(parameters: Parameters) -> str:
@@ -81,13 +60,9 @@ def _subject_token(parameters: Parameters) -> str:
         raise Refused("invalid_request", f"{unused[0]} has no meaning here: leave it out")
     if parameters.get("requested_token_type", TOKEN_ACCESS) != TOKEN_ACCESS:
         raise Refused("invalid_request", f"requested_token_type must be {TOKEN_ACCESS}")
-    if required(parameters, "subject_token_type") not in SUBJECT_TYPES:
+    if required(parameters, "subject_token_type") not in TOKEN_TYPES:
         raise Refused("invalid_request", f"subject_token_type must be {TOKEN_JWT} or {TOKEN_ID}")
-    token = required(parameters, "subject_token")
-    if _JWT.fullmatch(token) is None:
-        sentence = "the subject_token is no signed JWT; what the gate itself gave out cannot be exchanged"
-        raise Refused("invalid_request", sentence)
-    return token
+    return required(parameters, "subject_token")
 
 
 def _bounded(who: Identity, now: float) -> Identity:

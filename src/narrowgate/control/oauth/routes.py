@@ -6,6 +6,7 @@ from starlette.routing import Route
 
 from narrowgate.authenticators.task_credential import PREFIX as TASK_PREFIX
 from narrowgate.control.oauth import addresses
+from narrowgate.control.oauth.acting import Acting
 from narrowgate.control.oauth.authorize_page import CREATES, AuthorizePage
 from narrowgate.control.oauth.cli_sign_ins import CLISignIns
 from narrowgate.control.oauth.codes import Codes
@@ -59,7 +60,8 @@ def oauth_routes(parts: OAuthParts) -> list[Route]:
 
 def _exchanges(parts: OAuthParts) -> Prove:
     """What a token is exchanged for hangs on what it is: a task's credential becomes one of a delegated task."""
-    tokens = Exchange(parts.subjects, parts.issuer, parts.settings.url)
+    acting = Acting(parts.subjects, parts.settings.longest_chain)
+    tokens = Exchange(acting, parts.issuer, parts.settings.url)
     tasks = TaskExchange(parts.store, parts.settings, parts.requesting)
 
     async def prove(parameters: Parameters, call: Call) -> Work:
