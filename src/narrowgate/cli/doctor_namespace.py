@@ -251,7 +251,9 @@ class _Looked:
                     held = None
             if held is None or held:
                 holders.append(name)
-            self._roads += roads_of_account(account, held)
+            # What an account hands to pods that ask for it, one that is there has, or has not.
+            found = roads_of_account(account, held)
+            self._roads += [road for road in found if not (self._pod and road.kind is Kind.TOKENS)]
         for one in pods:
             automounts = accounts.get(one.account, {}).get("automountServiceAccountToken") is not False
             self._roads += roads_of_pods(one, self._place.gate.audience, automounts)

@@ -192,6 +192,15 @@ def test_one_pod_is_looked_at_by_itself(look: Callable[..., list[Line]], objects
         look(pod="gone")
 
 
+def test_what_an_account_hands_out_is_no_finding_of_a_pod_that_did_not_take_it(
+    look: Callable[..., list[Line]], objects: Objects
+) -> None:
+    for account in objects.held["serviceaccounts"]:
+        del account["automountServiceAccountToken"]
+    assert not is_well(look())
+    assert is_well(look(pod="agent"))
+
+
 def test_without_a_gate_its_rules_are_not_looked_at_and_that_is_told(look: Callable[..., list[Line]]) -> None:
     lines = look(policies=None)
     assert outcomes(lines)[Kind.STRONGER_PODS.value] is Outcome.NOT_TRIED
