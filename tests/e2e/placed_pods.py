@@ -46,11 +46,14 @@ class Place:
         self.namespace = namespace
         self.direct = direct.within(namespace)
 
-    def worker(self, name: str, folder: Path, group: str = "") -> Worker:
-        """A new agent that works on a task: it may have pods made, the `teams` of a group too, and read ConfigMaps."""
+    def worker(self, name: str, folder: Path, group: str = "", **terms: Any) -> Worker:
+        """A new agent that works on a task: it may have pods made, the `teams` of a group too, and read ConfigMaps.
+
+        `terms` are more of the rule about pods (`onEnd`, ...).
+        """
         makers = {**MAKERS, **({group: "teams"} if group else {})}
         rules = [
-            grantable("pods", ALL, "pods", self.namespace),
+            grantable("pods", ALL, "pods", self.namespace, **terms),
             *(grantable(group.partition(".")[0], ALL, names, self.namespace, apiGroups=[group])
               for group, names in makers.items()),
             grantable("maps", "get list watch", "configmaps", self.namespace),
@@ -71,7 +74,7 @@ class Place:
         asked = ("--cluster", "dev", "--reason", "lineage", "--for", "30m", *options)
         self.gate.wait_until(lambda: terminal("tasks", "request", "--dry-run", *asked).code == 0, "it is offered")
         task, kubectl = terminal.request(*asked)
-        return Worker(name, terminal, str(task["id"]), kubectl.within(self.namespace))
+        return Worker(terminal, str(task["id"]), kubectl, self.namespace)
 
     def pod(self, selector: str) -> Pod:
         """The running pod with these labels, once it is ready."""
@@ -100,15 +103,24 @@ class Place:
 class Worker:
     """An agent with a task, and kubectl under it."""
 
-    def __init__(self, name: str, terminal: AgentTerminal, task: str, kubectl: Kubectl) -> None:
-        self.name = name
+    def __init__(self, terminal: AgentTerminal, task: str, kubectl: Kubectl, namespace: str) -> None:
+        self.name = terminal.agent.name
         self.task = task
-        self.kubectl = kubectl
+        self.kubectl = kubectl.within(namespace)
+        self._namespace = namespace
         self._terminal = terminal
 
     def tree(self) -> Any:
         """The task with everything that came of it."""
         return self._terminal.document("tasks", "show", self.task, "--tree")
+
+    def delegate(self, name: str, *wanted: str) -> Kubectl:
+        """A delegate with a part of the task, in its namespace; kubectl under what it was given."""
+        path = self._terminal.shell.folder / f"{name}.kubeconfig"
+        allowed = [part for one in wanted for part in ("--allow", f"{one} -n {self._namespace}")]
+        told = ("--name", name, "--reason", "helps", "--for", "10m", *allowed)
+        self._terminal.document("tasks", "delegate", self.task, *told, "--kubeconfig", path)
+        return self._terminal.kubectl(path).within(self._namespace)
 
     def revoke(self) -> None:
         """The task ends."""

@@ -21,6 +21,7 @@ from narrowgate.cli.failure import Failed
 from narrowgate.cli.gate_address import gate_in_use
 from narrowgate.cli.output import note, output_option, write_json, write_table
 from narrowgate.cli.task_caller import Proof, TaskCaller, proof_options
+from narrowgate.core.task_fields import DELETES
 
 PAGE = 25
 """Questions asked for at a time: as many of the longest are well within what is read of one answer."""
@@ -235,6 +236,7 @@ def _tell(document: dict[str, Any], output: str) -> None:
         ("lasts", _text(document, "duration")),
         ("requests at most", _text(document, "maxRequests")),
         ("streams at most", _text(document, "maxStreams")),
+        ("in the end", DELETES if document.get("onEnd") == "deleteWorkloads" else ""),
         *(("object", line) for line in _texts(document, "summary")),
         *(("rule", line) for line in _texts(document, "rules")),
         *(("needs", _ask(one)) for one in _objects(document, "asks")),

@@ -23,6 +23,7 @@ from narrowgate.core.manifests import (
     with_secret_reading,
     with_token_renewal,
     with_token_reviews,
+    with_workload_deletion,
 )
 from narrowgate.core.policy import Policy
 from narrowgate.core.rights import Right, beyond, is_fenced, is_impersonation, rights_of
@@ -245,6 +246,7 @@ def _wanted(access: ClusterAccess, around: Surroundings) -> Manifests:
         made = with_token_reviews(made, access.account_namespace)
     if around.places_pods_of(access.name):
         made = with_lineage(made, access.account_namespace, around.lineage_owners)
+        made = with_workload_deletion(made, access.name, around.policies, access.account_namespace)
     if access.masks_known_values:
         made = with_secret_reading(made, access.account_namespace)
     return with_token_renewal(made, access.account_namespace) if access.renews else made

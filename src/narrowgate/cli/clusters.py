@@ -142,6 +142,7 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
         with_secret_reading,
         with_token_renewal,
         with_token_reviews,
+        with_workload_deletion,
     )
 
     found = find_config(config)
@@ -161,6 +162,7 @@ def manifests(name: str, mode: str | None, constrained: bool, config: str | None
     made = with_rbac_reading(made, cluster.account_namespace)
     if around.places_pods_of(name):
         made = with_lineage(made, cluster.account_namespace, around.lineage_owners)
+        made = with_workload_deletion(made, name, around.policies, cluster.account_namespace)
     if cluster.masks_known_values:
         made = with_secret_reading(made, cluster.account_namespace)
     if cluster.renews:

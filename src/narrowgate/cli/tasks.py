@@ -34,7 +34,7 @@ from narrowgate.cli.task_trees import read_tree, show_tree, tree_options
 from narrowgate.cli.task_waiting import collected, interval_of
 from narrowgate.core.duration import seconds_of
 from narrowgate.core.moment import moment_of
-from narrowgate.core.task_fields import link_problem, task_purpose_problem
+from narrowgate.core.task_fields import DELETES, link_problem, task_purpose_problem
 from narrowgate.core.wanted import read_wanted
 
 MOST_LISTED = 500
@@ -283,6 +283,7 @@ def _tell_offer(offer: dict[str, Any], output: str) -> None:
     for label, name in (("requests", "maxRequests"), ("streams", "maxStreams")):
         if most := text_of(offer, name):
             click.echo(f"{label}: {most} at most")
+    _tell_end(offer)
 
 
 def _tell(task: dict[str, Any], output: str) -> None:
@@ -312,8 +313,15 @@ def _tell(task: dict[str, Any], output: str) -> None:
     for label, used, most in (("requests", "requestsUsed", "maxRequests"), ("streams", "streams", "maxStreams")):
         if limit := text_of(task, most):
             click.echo(f"{label}: {text_of(task, used) or '0'} of {limit}")
+    _tell_end(task)
     for rule in task.get("allow", ()):
         click.echo(f"{line_of(rule.get('id'))}: {line_of(rule.get('text'))}")
+
+
+def _tell_end(document: dict[str, Any]) -> None:
+    """Say what becomes of the workloads that a task leaves behind, where that is not that they stay."""
+    if document.get("onEnd") == "deleteWorkloads":
+        click.echo(f"in the end: {DELETES}")
 
 
 tasks.add_command(delegate)

@@ -90,6 +90,7 @@ class Delegating:
             requested_at=now,
             # Nobody is asked: it begins in this moment or never.
             lapses_at=now + 1.0,
+            on_end=parent.on_end,
             parent=parent.id,
         )
         task = as_delegated(requested.after(TaskEvent.ACTIVATED, now), parent, now)

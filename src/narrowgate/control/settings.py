@@ -21,5 +21,7 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Longest that a person stays signed in."""
     access_seconds: float
     """Longest life of one access credential."""
+    remembered: frozenset[str] = frozenset()
+    """Clusters of which it is remembered who has workloads made: elsewhere none are deleted when a task ends."""
     longest_chain: int = USUAL_CHAIN
     """Members of a chain at most: whoever asked first, its delegates, theirs."""

@@ -121,6 +121,7 @@ def question_for_task(task: Task, offer: Offer, agent: AgentRecord | None, now: 
             seconds=task.seconds,
             max_requests=task.max_requests,
             max_streams=task.max_streams,
+            on_end=task.on_end,
         ),
         excluded=_people((holder, owner, task.requested_by, *handed_to)),
         excluded_groups=owner_groups((owner,)),

@@ -13,7 +13,7 @@ import msgspec
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Voice
 from narrowgate.core.duration import duration_text
 from narrowgate.core.moment import moment_text
-from narrowgate.core.policy import Approval
+from narrowgate.core.policy import Approval, OnEnd
 
 
 class ApproversDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +76,8 @@ class ApprovalDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     """Requests that a task would cover in all; null: any number."""
     max_streams: int | None
     """Streams that it would cover at one time; null: any number."""
+    on_end: OnEnd
+    """What becomes of the workloads that a task leaves behind when it is over: `leave`, `deleteWorkloads`."""
     rules: tuple[str, ...]
     """The rules that ask, `policy/rule`."""
     asks: tuple[AskDocument, ...]
@@ -141,6 +143,7 @@ def approval_document(question: ApprovalQuestion, now: float, *, may_answer: boo
         duration=duration_text(about.seconds) if about.seconds else "",
         max_requests=about.max_requests,
         max_streams=about.max_streams,
+        on_end=about.on_end,
         rules=tuple(map(str, question.rules)),
         asks=tuple(map(_ask, question.asks)),
         excluded=question.excluded,

@@ -22,7 +22,7 @@ import msgspec
 
 from narrowgate.core.decision import RuleRef
 from narrowgate.core.people import People
-from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.policy import Approval, Approvers, OnEnd
 
 
 class ApprovalState(enum.Enum):
@@ -111,6 +111,8 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Requests that a task would cover in all; None: any number."""
     max_streams: int | None = None
     """Streams that it would cover at one time; None: any number."""
+    on_end: OnEnd = OnEnd.LEAVE
+    """What would become of the workloads that a task leaves behind."""
     summary: tuple[str, ...] = ()
     """What is in the request's object, in lines; never data of a Secret."""
     review: bool = False

@@ -63,6 +63,9 @@ BECAUSE_LIMIT = 500
 """Characters of it that are kept: more than any call takes."""
 
 REDACTED = "[redacted]"
+GATE = {"username": "gate"}
+"""Who is named where the gate itself did something that nobody asked it for; no identity is called so."""
+
 ANONYMOUS = {"username": "system:anonymous", "groups": ["system:unauthenticated"]}
 """How Kubernetes writes a user that proved nothing (k8s.io/apiserver/pkg/authentication/user)."""
 
@@ -136,6 +139,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     acts_on: ActsOn | None = None
     """For calls to the gate's own API, in the place of an intent."""
     level: Level = Level.METADATA
+    ended_task: str = ""
+    """The task because of whose end the gate does this by itself; empty for every request that somebody sent."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +177,8 @@ class RequestEvents:
 
     def __init__(self, asked: Asked) -> None:
         intent = asked.intent
-        user, self._annotations = _who(asked.chain, asked.cluster or ("" if intent is None else intent.cluster))
+        cluster = asked.cluster or ("" if intent is None else intent.cluster)
+        user, self._annotations = _gate(asked.ended_task, cluster) if asked.ended_task else _who(asked.chain, cluster)
         self._lead = _HEAD[asked.level]
         self._head = self._lead % _encode(asked.audit_id[:AUDIT_ID_LIMIT])
         if asked.acts_on is not None and asked.acts_on.emergency:
@@ -184,7 +190,7 @@ class RequestEvents:
             request_uri(asked.target),
             verb,
             user,
-            _encode(asked.source_ip),
+            _encode(asked.source_ip) if asked.source_ip else b"",
             _user_agent(asked.user_agent) if asked.user_agent else b"",
             reference,
         )
@@ -353,6 +359,11 @@ def _who(chain: Chain | None, cluster: str) -> tuple[bytes, bytes]:
     return _encode(user), _members(annotations)
 
 
+def _gate(task: str, cluster: str) -> tuple[bytes, bytes]:
+    """The same where it is the gate itself, because a task has ended."""
+    return _encode(GATE), _members({"narrowgate.dev/cluster": cluster, "narrowgate.dev/task": task})
+
+
 def _what(asked: Asked) -> tuple[bytes, bytes]:
     """The verb and the `objectRef` member, encoded."""
     if asked.intent is not None:
@@ -418,7 +429,7 @@ def _mended(mends: tuple[tuple[str, ...], ...]) -> bytes:
     """Where the body that was sent on is not as it came."""
     if not mends:
         return b""
-    places = ", ".join(".".join((*steps, "automountServiceAccountToken")) for steps in mends)
+    places = ", ".join(".".join((*steps, "automountServiceAccountToken")).replace(".[", "[") for steps in mends)
     return _members({"narrowgate.dev/mended": _text(places)})
 
 

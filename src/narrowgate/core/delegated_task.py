@@ -94,7 +94,9 @@ def as_delegated(task: Task, parent: Task, now: float, by: str = "") -> Task:
             told = f": {because}" if because not in ("", parent.state.value) else ""
             because = f"task {parent.id}, which it was delegated from, was {parent.state.value}{_by(by)}{told}"
         event = TaskEvent.EXPIRED if parent.state is TaskState.EXPIRED else TaskEvent.REVOKED
-        return msgspec.structs.replace(task.after(event, now, because), ended_with=parent.ended_with or parent.id)
+        ended = task.after(event, now, because)
+        # What becomes of what it leaves behind is what becomes of all that the tree leaves behind.
+        return msgspec.structs.replace(ended, ended_with=parent.ended_with or parent.id, on_end=parent.on_end)
     less = _within(task, parent)
     if less.rules:
         return less

@@ -12,7 +12,7 @@ import msgspec
 
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import Approval, Effect, Rule
+from narrowgate.core.policy import Approval, Effect, OnEnd, Rule
 from narrowgate.core.task_limits import Limits, is_within
 from narrowgate.core.task_links import begins_with_one_of
 
@@ -44,6 +44,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its task is an emergency: it rests on emergency rules alone, and no other grant does."""
     limits: Limits | None = None
     """How many requests and streams it covers; None where any number."""
+    on_end: OnEnd = OnEnd.LEAVE
+    """What becomes of the workloads that its task leaves behind."""
 
     def is_held_by(self, member: Identity, cluster: str, now: float) -> bool:
         """Whether `member` holds it on `cluster` at `now`. A time that is no number (NaN) is outside."""
@@ -61,7 +63,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
         Nor does an emergency rule give anything to a task that is none, nor any other rule to one that is; nor does
         a rule that limits requests or streams more than the task was limited, or asks for a link that the task
-        has not.
+        has not, or would have deleted what the task leaves behind.
         """
         longest, approval = rule.rule.max_duration, rule.rule.approval
         if self.parent:
@@ -79,6 +81,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         if not is_within(mine.requests if mine is not None else None, rule.max_requests):
             return False
         if not is_within(mine.streams if mine is not None else None, rule.max_streams):
+            return False
+        if rule.on_end is OnEnd.DELETE_WORKLOADS and self.on_end is not OnEnd.DELETE_WORKLOADS:
             return False
         return rule.links is None or begins_with_one_of(self.link, rule.links)
 

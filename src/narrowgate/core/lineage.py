@@ -143,7 +143,10 @@ class PendingWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     generate_name: str = ""
     is_create: bool
     """Whether it can only make something new; any other may have changed what was there."""
+    is_whole: bool = False
+    """Whether it writes the object itself, not a part of it (`scale`): then an answer of 201 says that it was made."""
     author: Author
+    """Empty where only people wrote: they become nobody's author, but what they change is not the writer's alone."""
     at: float
     """Unix seconds."""
 
@@ -183,9 +186,12 @@ def qualified(resource: str, group: str) -> str:
 def author_of(chain: Chain, at: float) -> Author:
     """Who becomes an author by what this chain writes at that time (Unix seconds); empty where nobody does.
 
-    People are none: they answer for what they made, and the pods of a person are just their ServiceAccount.
+    People are none: they answer for what they made, and the pods of a person are just their ServiceAccount. Somebody
+    who acts for a person is one, with that person: what they made must not be theirs alone.
     """
-    return tuple(_ancestor(member, at) for member in chain if member.kind is not Kind.PERSON)
+    if all(member.kind is Kind.PERSON for member in chain):
+        return ()
+    return tuple(_ancestor(member, at) for member in chain)
 
 
 def merged(first: Iterable[Author], second: Iterable[Author]) -> tuple[Author, ...]:

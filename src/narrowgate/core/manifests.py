@@ -25,6 +25,7 @@ import msgspec
 import yaml
 
 from narrowgate.core.account_rights import RBAC_READING
+from narrowgate.core.deletion_rights import deleting_rules, not_named
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.intent import GATE_GROUP
 from narrowgate.core.known_resources import CLUSTER_SCOPED
@@ -58,6 +59,9 @@ RBAC_READER = "narrowgate:rbac-reader"
 
 LINEAGE_READER = "narrowgate:lineage-reader"
 """Name of the role with which the gate's account looks who had pods made."""
+
+WORKLOAD_DELETER = "narrowgate:workload-deleter"
+"""Name of the role with which the gate's account deletes what tasks leave behind."""
 
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 
@@ -159,6 +163,24 @@ def with_lineage(made: Manifests, account_namespace: str, owners: Iterable[tuple
     rules = [_rule([right.verb], [right.group], [right.resource], None) for right in lineage_rights(owners)]
     role = _cluster_role(LINEAGE_READER, rules, [_account_subject(GATE_ACCOUNT, account_namespace)])
     return Manifests((*made.objects, *role), made.remarks)
+
+
+def with_workload_deletion(
+    made: Manifests,
+    cluster: str,
+    policies: Sequence[Policy],
+    account_namespace: str,
+    *,
+    cluster_scoped: Container[tuple[str, str]] = CLUSTER_SCOPED,
+) -> Manifests:
+    """The same, and the right to delete what tasks leave behind, where a policy says that it is deleted."""
+    here = _for_cluster(cluster, policies)
+    rules = deleting_rules(here)
+    if not rules:
+        return made
+    role = _roles_of(Policy(name=BUILT_IN, subjects=(), clusters=(cluster,), rules=rules), cluster_scoped)
+    objects = _bound(WORKLOAD_DELETER, role, [_account_subject(GATE_ACCOUNT, account_namespace)])
+    return Manifests((*made.objects, *objects), (*made.remarks, *not_named(here), *role.remarks))
 
 
 def with_rbac_reading(made: Manifests, account_namespace: str) -> Manifests:

@@ -66,6 +66,14 @@ class MountedSecrets(enum.Enum):
     """It is refused."""
 
 
+class OnEnd(enum.Enum):
+    """What becomes of the workloads that were created under a task when it is over."""
+
+    LEAVE = "leave"
+    DELETE_WORKLOADS = "deleteWorkloads"
+    """The gate deletes them (`leftovers`)."""
+
+
 class SubjectKind(enum.Enum):
     """Who a subject can name; the first three are kinds of identity (`identity.Kind`)."""
 
@@ -134,6 +142,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Streams (watch, exec, attach, port-forward, followed logs) that it covers at one time; None: any number."""
     links: tuple[str, ...] | None = None
     """What the link of its task must begin with, any of them; None where no link is asked for."""
+    on_end: OnEnd = OnEnd.LEAVE
+    """What becomes of what was created under a task that rests on this rule, when the task is over."""
     review: Approval | None = None
     """Set on emergency rules: they grant to emergency tasks alone, at once, and these people look at it afterwards."""
     mounted_secrets: MountedSecrets | None = None

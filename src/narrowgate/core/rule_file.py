@@ -23,6 +23,7 @@ from narrowgate.core.policy import (
     Approvers,
     Effect,
     MountedSecrets,
+    OnEnd,
     Rule,
 )
 from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS
@@ -31,7 +32,7 @@ from narrowgate.core.yaml_reader import Field, Reader, meant
 
 _KEYS: Final = (
     "id", "effect", "verbs", "apiGroups", "resources", "nonResourceURLs", "namespaces", "names", "when",
-    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "emergency", "mountedSecrets",
+    "maxDuration", "approval", "maxRequests", "maxStreams", "links", "onEnd", "emergency", "mountedSecrets",
     *entry_file.KEYS, pod_rules_file.KEY,
 )  # fmt: skip
 
@@ -81,7 +82,7 @@ _SUBRESOURCE_MEANT: Final[Mapping[str, str]] = {
     "certificatesigningrequests/approve": "certificatesigningrequests/approval",
 }
 
-_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links", "emergency")
+_GRANTABLE_ONLY: Final = ("maxDuration", "maxRequests", "maxStreams", "links", "onEnd", "emergency")
 """What only makes sense where a task is granted something."""
 
 ID_SHAPE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
@@ -428,11 +429,30 @@ def _mounted_secrets(
 
 
 def _limits(reader: Reader, entries: Mapping[str, Field]) -> dict[str, Any]:
-    """`maxRequests`, `maxStreams` and `links` of a grantable rule; None where they are not written."""
+    """`maxRequests`, `maxStreams`, `links` and `onEnd` of a grantable rule; None (LEAVE) where they are not written."""
     most = {"maxRequests": MOST_REQUESTS, "maxStreams": MOST_STREAMS}
     found = {key: reader.count(entries[key], most[key]) if key in entries else None for key in most}
     links = _links(reader, entries["links"]) if "links" in entries else None
-    return {"max_requests": found["maxRequests"], "max_streams": found["maxStreams"], "links": links}
+    on_end = _on_end(reader, entries) if "onEnd" in entries else OnEnd.LEAVE
+    return {
+        "max_requests": found["maxRequests"],
+        "max_streams": found["maxStreams"],
+        "links": links,
+        "on_end": on_end,
+    }
+
+
+def _on_end(reader: Reader, entries: Mapping[str, Field]) -> OnEnd:
+    """`onEnd: deleteWorkloads` or `leave`. An emergency is a person's, and nobody remembers what people had made."""
+    field, known = entries["onEnd"], [one.value for one in OnEnd]
+    text = reader.text(field)
+    if text and text not in known:
+        reader.refuse(field, f'"{text}" is none of {", ".join(known)}', meant(text, known) or "")
+    elif text == OnEnd.DELETE_WORKLOADS.value and "emergency" in entries:
+        reader.refuse(
+            field, "does not go with emergency: what people create is not remembered", "leave onEnd out of this rule"
+        )
+    return OnEnd(text) if text in known else OnEnd.LEAVE
 
 
 def _links(reader: Reader, field: Field) -> tuple[str, ...]:

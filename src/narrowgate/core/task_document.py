@@ -7,6 +7,7 @@ import msgspec
 from narrowgate.core.duration import duration_text
 from narrowgate.core.identity import Kind
 from narrowgate.core.moment import moment_text
+from narrowgate.core.policy import OnEnd
 from narrowgate.core.task_limits import TaskUse
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import wanted_text
@@ -56,6 +57,8 @@ class TaskDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The task that it was delegated from; empty where it was asked for."""
     ended_with: str
     """The task above it with whose end it ended; empty where it ended by itself."""
+    on_end: OnEnd
+    """What becomes of the workloads that were created under it when it is over: `leave`, `deleteWorkloads`."""
     emergency: bool
     """Whether a person took it for themselves, at once; it is looked at afterwards, as approval `<id>-review`."""
 
@@ -85,6 +88,7 @@ def task_document(task: Task, now: float, used: TaskUse = NOTHING_USED) -> TaskD
         ended_because=task.ended_because,
         parent=task.parent,
         ended_with=task.ended_with,
+        on_end=task.on_end,
         emergency=task.emergency,
     )
 

@@ -12,6 +12,9 @@ MOST_ACTIVE = 100
 DEFAULT_SECONDS = 1200.0
 """How long a task lasts that does not say: twenty minutes, or what is offered where that is less."""
 
+DELETES = "the workloads that were created under it are deleted"
+"""What people are told becomes of what a task leaves behind, where that is not that it stays."""
+
 LONGEST_LINK = 500
 """Characters: an address in a tracker, with room for its query."""
 

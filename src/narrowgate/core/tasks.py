@@ -17,7 +17,7 @@ import msgspec
 
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Kind
-from narrowgate.core.policy import Approval, Rule
+from narrowgate.core.policy import Approval, OnEnd, Rule
 from narrowgate.core.task_limits import is_within, limits_of
 
 
@@ -97,6 +97,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Requests that it covers in all; None: any number. Never more than the rules that it rests on say."""
     max_streams: int | None = None
     """Streams that it covers at one time; None: any number."""
+    on_end: OnEnd = OnEnd.LEAVE
+    """What becomes of the workloads that were created under it, or under what was delegated from it, when it is over.
+    """
     parent: str = ""
     """The task that it was delegated from (`delegated_task`): it covers nothing by itself, but bounds its delegate to a
     part of what that one's holder may do, and it ends with it. Empty for a task that was asked for."""
@@ -131,6 +134,17 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if state is TaskState.ACTIVE:
             return msgspec.structs.replace(self, state=state, began_at=now, ends_at=now + self.seconds)
         return msgspec.structs.replace(self, state=state, ended_at=now, ended_because=because or state.value)
+
+    def paused(self, now: float) -> Task:
+        """The task once its agent has been paused; one that is over stays as it is. Raises NotPossible while it waits.
+
+        Nothing that it leaves behind is deleted: a pause is for looking at what an agent has done.
+        """
+        ended = self.at(now)
+        if ended.is_final:
+            return ended
+        ended = ended.after(TaskEvent.REVOKED, now, "the agent was paused")
+        return msgspec.structs.replace(ended, on_end=OnEnd.LEAVE)
 
     def at(self, now: float) -> Task:
         """The task as time alone leaves it: lapsed or expired where its time is over, else itself."""
@@ -177,6 +191,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             parent=self.parent,
             emergency=self.emergency,
             limits=limits_of(self.id, self.max_requests, self.max_streams),
+            on_end=self.on_end,
         )
 
     def _in_time(self, event: TaskEvent, now: float) -> TaskEvent:

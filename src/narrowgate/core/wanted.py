@@ -20,7 +20,7 @@ import msgspec
 from narrowgate.core.duration import duration_text
 from narrowgate.core.known_resources import CLUSTER_SCOPED, GROUPS_OF, PLURAL_OF
 from narrowgate.core.matching import CompiledRule, Question
-from narrowgate.core.policy import EVERYTHING, Approval, Effect, Rule
+from narrowgate.core.policy import EVERYTHING, Approval, Effect, OnEnd, Rule
 from narrowgate.core.rulebook import Holding
 from narrowgate.core.task_limits import least
 from narrowgate.core.task_links import begins_with_one_of
@@ -62,6 +62,8 @@ class Offer(msgspec.Struct, frozen=True):
     """The fewest streams at one time; None: any number."""
     reviews: tuple[Approval, ...] = ()
     """Of an emergency: everybody who is to look at it afterwards."""
+    on_end: OnEnd = OnEnd.LEAVE
+    """What becomes of the workloads that it leaves behind; they are deleted where any of the rules says so."""
 
 
 def read_wanted(text: str, number: int) -> Rule:
@@ -131,7 +133,13 @@ def offer_of(
         least(*(rule.rule.max_requests for rule in rules.values())),
         least(*(rule.rule.max_streams for rule in rules.values())),
         tuple(reviews),
+        strictest_end(*(rule.rule.on_end for rule in rules.values())),
     )
+
+
+def strictest_end(*ends: OnEnd) -> OnEnd:
+    """What holds where several say what becomes of workloads: they are deleted where any of them says so."""
+    return OnEnd.DELETE_WORKLOADS if OnEnd.DELETE_WORKLOADS in ends else OnEnd.LEAVE
 
 
 def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[float, str, bool]) -> CompiledRule:
@@ -155,8 +163,10 @@ def _offered(holding: Holding, wanted: Rule, question: Question, terms: tuple[fl
     return min(linked, key=_by_preference)
 
 
-def _by_preference(rule: CompiledRule) -> tuple[bool, float, float, str]:
-    return rule.rule.approval is not None, _wide(rule.rule.max_requests), _wide(rule.rule.max_streams), str(rule.ref)
+def _by_preference(compiled: CompiledRule) -> tuple[bool, bool, float, float, str]:
+    rule = compiled.rule
+    deletes = rule.on_end is OnEnd.DELETE_WORKLOADS
+    return rule.approval is not None, deletes, _wide(rule.max_requests), _wide(rule.max_streams), str(compiled.ref)
 
 
 def _wide(limit: int | None) -> float:

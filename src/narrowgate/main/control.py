@@ -39,6 +39,8 @@ from narrowgate.main.task_ends import TaskEnds
 from narrowgate.main.text_filling import text_filling
 from narrowgate.main.text_following import TextFollowing
 from narrowgate.main.trails import open_trail
+from narrowgate.main.workload_ends import WorkloadEnds
+from narrowgate.proxy.deletion import Deletion
 from narrowgate.proxy.lineage_watch import LineageWatch
 from narrowgate.proxy.listener import server_context
 from narrowgate.proxy.state import State, StateStale
@@ -99,6 +101,7 @@ class ControlProcess:
                     tasks.create_task(self._identification.follow()),
                     tasks.create_task(TaskEnds(self._store).follow()),
                     tasks.create_task(ApprovalEnds(self._store).follow()),
+                    tasks.create_task(WorkloadEnds(self._store, self._clusters.by_name, Deletion(trail)).follow()),
                     tasks.create_task(SearchIndex(self._config.data_dir / "trail").follow()),
                     tasks.create_task(self._texts.follow()),
                     tasks.create_task(Retention(self._store, self._config.tasks_kept).follow()),
@@ -167,6 +170,7 @@ class ControlProcess:
             clusters=tuple(cluster.name for cluster in config.clusters),
             sign_in_seconds=config.authentication.sign_in.lifetime,
             access_seconds=config.authentication.sign_in.access_lifetime,
+            remembered=frozenset(placed_clusters(config.authentication, self._clusters.by_name)),
             longest_chain=config.longest_chain,
         )
 

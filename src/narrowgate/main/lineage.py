@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from narrowgate.config import Authentication
+from narrowgate.core.deletion_rights import deletion_rights
+from narrowgate.core.policy import Policy
 from narrowgate.core.rights import Right, lineage_rights
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.lineage import Lineage
@@ -18,12 +20,13 @@ def placed_clusters(rules: Authentication, clusters: Mapping[str, Cluster]) -> d
     return {name: clusters[name] for name in accounts.placing} if accounts is not None else {}
 
 
-def placing_rights(rules: Authentication) -> dict[str, tuple[Right, ...]]:
-    """What the gate's account needs for that, by cluster."""
+def placing_rights(rules: Authentication, policies: Sequence[Policy] = ()) -> dict[str, tuple[Right, ...]]:
+    """What the gate's account needs for that, by cluster, and to delete what these policies say that it deletes."""
     accounts = rules.service_accounts
     if accounts is None:
         return {}
-    return dict.fromkeys(accounts.placing, lineage_rights(accounts.lineage_owners))
+    reads = lineage_rights(accounts.lineage_owners)
+    return {cluster: (*reads, *deletion_rights(cluster, policies)) for cluster in accounts.placing}
 
 
 def lineage_of(store: Store, rules: Authentication, clusters: Mapping[str, Cluster]) -> Lineage:

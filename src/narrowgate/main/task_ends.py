@@ -50,7 +50,7 @@ def ended_task(
     if agent is None or agent.created_at > task.requested_at:
         reason = "the agent was removed"
     elif agent.paused:
-        reason = "the agent was paused"
+        return found.paused(now)
     else:
         reason = "the agent has ended" if refusal_of(agent, now) else ""
     return found.after(TaskEvent.REVOKED, now, reason) if reason else found

@@ -8,7 +8,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import prometheus_client
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -18,6 +18,7 @@ from narrowgate.authenticators.access_credential import Port
 from narrowgate.config import Config, ReadLevel, SessionLevel
 from narrowgate.control.health import serve_health
 from narrowgate.core.body_levels import BodyLevels
+from narrowgate.core.policy import Policy
 from narrowgate.core.recording import Kind
 from narrowgate.keys import Keys
 from narrowgate.main.boot_check import refuse_wide_accounts
@@ -43,7 +44,7 @@ from narrowgate.proxy.recordings import Recorder
 from narrowgate.proxy.running import RunningRequests
 from narrowgate.proxy.sessions import Ports, Sessions
 from narrowgate.proxy.sightings import Sightings
-from narrowgate.proxy.state import State
+from narrowgate.proxy.state import State, StateStale
 from narrowgate.proxy.task_limits import Counting
 from narrowgate.proxy.trail_writer import TrailWriter
 from narrowgate.proxy.waiting import Waiting
@@ -153,7 +154,7 @@ class Worker:
             tasks.append(followers.create_task(self._state.follow(self._loading.stamp, self._loading.load)))
             await self._first_look()
             accounts = self._config.authentication.service_accounts
-            placing = placing_rights(self._config.authentication)
+            placing = placing_rights(self._config.authentication, self._policies())
             await refuse_wide_accounts(self._clusters.values(), accounts.reviewing if accounts else (), placing)
             tasks.append(followers.create_task(self._identification.follow()))
             tasks.append(followers.create_task(self._trail.run()))
@@ -235,6 +236,13 @@ class Worker:
             if self._state.number and clusters and not any(known.trouble for known in self._known_secrets.values()):
                 return
             await asyncio.sleep(0.01)
+
+    def _policies(self) -> Sequence[Policy]:
+        """Those in force; none while nobody knows."""
+        try:
+            return self._state.current(asyncio.get_running_loop().time()).rulebook.policies
+        except StateStale:
+            return ()
 
     async def _drain(self) -> None:
         """Long-running requests never end by themselves: they are told at once; the others may finish."""

@@ -17,7 +17,7 @@ import orjson
 
 from narrowgate.core.accept import JSON, PROTOBUF
 from narrowgate.core.identity import Chain
-from narrowgate.core.lineage import PendingWrite, Placement, Sighted, author_of, makes_pods, qualified
+from narrowgate.core.lineage import AFTER_SECONDS, PendingWrite, Placement, Sighted, author_of, makes_pods, qualified
 from narrowgate.core.malformed import Malformed
 from narrowgate.proxy.exchange import Understood
 from narrowgate.proxy.lineage import Metadata, seen_in
@@ -30,6 +30,9 @@ from narrowgate.wire.protobuf_object import read_object
 
 ANSWER_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of an answer to a write: one object, which etcd takes 1.5 MiB of."""
+
+CREATED: Final = 201
+"""What a write is answered by that made a new object, be it a POST or an apply (RFC 9110, section 15.3.2)."""
 
 MADE_NOTHING: Final = range(400, 500)
 """Statuses of answers after which nothing was made: with any other that is no yes, nobody knows."""
@@ -46,7 +49,7 @@ class LineageWrites:
         self._clusters = frozenset(clusters)
 
     async def begun(self, what: Understood, who: Chain, audit_id: str) -> PendingWrite | None:
-        """Keep a write that is about to be sent; None where it makes no pods, or nobody becomes an author by it.
+        """Keep a write that is about to be sent; None where it makes no pods, or a person makes something new by it.
 
         Raises StoreUnavailable: then nothing is sent.
         """
@@ -55,7 +58,7 @@ class LineageWrites:
             return None
         now = time.time()
         author = author_of(who, now)
-        if not author:
+        if not author and info.verb == "create":
             return None
         metadata = _metadata_of(what.intent.object)
         name = info.name or _text(metadata, "name")
@@ -67,6 +70,7 @@ class LineageWrites:
             name=name,
             generate_name="" if name else _text(metadata, "generateName"),
             is_create=info.verb == "create" and not info.subresource,
+            is_whole=not info.subresource,
             author=author,
             at=now,
         )
@@ -97,6 +101,10 @@ class LineageWrites:
         if seen is None:
             log.warning("request %s may have made something, and its answer does not say what", write.audit_id)
             return
+        created = write.is_whole and head.status == CREATED
+        if not write.author:
+            await asyncio.to_thread(self._keep_person, write, seen, created=created)
+            return
         placement = Placement(
             cluster=write.cluster,
             uid=seen.uid,
@@ -109,9 +117,17 @@ class LineageWrites:
         )
 
         def add() -> None:
-            self._kept.add(placement, answered=write.audit_id)
+            self._kept.add(placement, answered=write.audit_id, created=created)
 
         await asyncio.to_thread(add)
+
+    def _keep_person(self, write: PendingWrite, seen: Sighted, *, created: bool) -> None:
+        """That people changed what others may have made."""
+        if not created and self._kept.changed_by_a_person(write.cluster, seen.uid, answered=write.audit_id):
+            return
+        # What is so young may be kept as somebody's in this very moment; then this stays as what may have changed it.
+        if created or seen.created_at < write.at - AFTER_SECONDS:
+            self._kept.drop(write.audit_id)
 
 
 def _made(write: PendingWrite, head: ResponseHead, body: bytes) -> Sighted | None:

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from narrowgate.core.leftovers import Fate, Leftover, created_under
 from narrowgate.core.lineage import Author, PendingWrite, Placement
 from narrowgate.store.changes import Transactions, move_generation
-from narrowgate.store.tables import lineage, lineage_writes
+from narrowgate.store.leftovers import note_created
+from narrowgate.store.tables import leftovers, lineage, lineage_writes
 
 _objects = lineage.c
 _writes = lineage_writes.c
@@ -46,11 +48,13 @@ class LineageTable:
             found = connection.execute(select(_writes.document).where(here).order_by(_writes.at)).scalars().all()
         return tuple(msgspec.json.decode(document, type=PendingWrite) for document in found)
 
-    def add(self, placement: Placement, *, answered: str = "") -> Placement:
+    def add(self, placement: Placement, *, answered: str = "", created: bool = False) -> Placement:
         """See the port."""
         with self._database.writing() as connection:
             if answered:
                 _drop(connection, answered)
+            for task in created_under(placement.authors) if created else ():
+                note_created(connection, Leftover(task=task, cluster=placement.cluster, uid=placement.uid))
             kept = _get(connection, placement.cluster, placement.uid)
             if kept is None:
                 # Written by the same unions as what is added later: what is kept does not hang on which came first.
@@ -69,6 +73,18 @@ class LineageTable:
             here = (_objects.cluster == placement.cluster) & (_objects.uid == placement.uid)
             connection.execute(update(lineage).where(here).values(columns))
             return grown
+
+    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str) -> bool:
+        """See the port."""
+        here = (leftovers.c.cluster == cluster) & (leftovers.c.uid == uid)
+        with self._database.writing() as connection:
+            if connection.execute(select(leftovers.c.uid).where(here)).first() is None:
+                return False
+            waits = here & (leftovers.c.fate == Fate.WAITS.value)
+            left = {"fate": Fate.LEFT.value, "why": "a person had a hand in it"}
+            connection.execute(update(leftovers).where(waits).values(left))
+            _drop(connection, answered)
+        return True
 
     def get(self, cluster: str, uid: str) -> Placement | None:
         """See the port."""
@@ -115,6 +131,8 @@ class LineageTable:
             objects = connection.execute(select(_objects.cluster, _objects.uid).where(over).limit(limit)).all()
             for row in objects:
                 connection.execute(delete(lineage).where((_objects.cluster == row.cluster) & (_objects.uid == row.uid)))
+                here = (leftovers.c.cluster == row.cluster) & (leftovers.c.uid == row.uid)
+                connection.execute(delete(leftovers).where(here))
             old = select(_writes.audit_id).where(_writes.at < begun_before).limit(limit)
             writes = connection.execute(old).scalars().all()
             connection.execute(delete(lineage_writes).where(_writes.audit_id.in_(writes)))

@@ -234,6 +234,21 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tasks ADD COLUMN parent TEXT",
         "CREATE INDEX tasks_by_parent ON tasks (parent)",
     ),
+    (
+        "ALTER TABLE tasks ADD COLUMN on_end TEXT",
+        "CREATE INDEX tasks_by_on_end ON tasks (on_end)",
+        """CREATE TABLE leftovers (
+            task TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            uid TEXT NOT NULL,
+            fate TEXT NOT NULL,
+            tries INTEGER NOT NULL,
+            next_at FLOAT NOT NULL,
+            why TEXT NOT NULL,
+            PRIMARY KEY (task, cluster, uid)
+        )""",
+        "CREATE INDEX leftovers_by_object ON leftovers (cluster, uid)",
+    ),
 )
 """The statements of step 1, 2, ..."""
 

@@ -16,6 +16,7 @@ from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.delegation import Delegation
 from narrowgate.core.denied_request import DeniedRequest
+from narrowgate.core.leftovers import Leftover
 from narrowgate.core.lineage import PendingWrite, Placement
 from narrowgate.core.sighting import Sighting
 from narrowgate.core.sign_in import SignIn
@@ -447,11 +448,20 @@ class Lineage(Protocol):
         """The writes at that place of which nobody knows yet what they made."""
         ...
 
-    def add(self, placement: Placement, *, answered: str = "") -> Placement:
+    def add(self, placement: Placement, *, answered: str = "", created: bool = False) -> Placement:
         """Add these authors and owners to what is kept of the object, or keep it as new; what is kept by then.
 
         `answered` is the audit id of the write that is known by this: it is dropped in the same transaction. Where that
-        adds authors to an object whose owners were looked at, everybody who remembers it hears of a change.
+        adds authors to an object whose owners were looked at, everybody who remembers it hears of a change. With
+        `created` these authors have created it: it is what their tasks leave behind.
+        """
+        ...
+
+    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str) -> bool:
+        """A person has changed that object, who is nobody's author: no task's end deletes it any more.
+
+        `answered` is the audit id of that write; it is dropped. False, and nothing is dropped, where the object is not
+        known as one that was created under a task.
         """
         ...
 
@@ -477,6 +487,24 @@ class Lineage(Protocol):
 
     def prune(self, gone_before: float, begun_before: float, limit: int) -> int:
         """Drop objects that were gone, and writes that were begun, before then; how many went."""
+        ...
+
+
+class Leftovers(Protocol):
+    """What was created under tasks, and what has become of it since they ended."""
+
+    def due(self, now: float, limit: int = 100) -> tuple[Leftover, ...]:
+        """What is to be deleted now (Unix seconds): left behind by tasks that are over, where the task says so, and not
+        known to be gone. What has waited longest comes first.
+        """
+        ...
+
+    def keep(self, leftover: Leftover) -> None:
+        """Put it in the place of what is kept of the same; where its fate is known already this changes nothing."""
+        ...
+
+    def of_task(self, task: str, limit: int = 100) -> tuple[Leftover, ...]:
+        """All that was created under that task, by cluster and UID."""
         ...
 
 
@@ -541,6 +569,11 @@ class Store(Protocol):
     @property
     def lineage(self) -> Lineage:
         """Who had which object made."""
+        ...
+
+    @property
+    def leftovers(self) -> Leftovers:
+        """What tasks leave behind."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from narrowgate.store.approvals import ApprovalTable
 from narrowgate.store.changes import move_generation, note_change
 from narrowgate.store.delegations import DelegationTable
 from narrowgate.store.denied_requests import DeniedRequestTable
+from narrowgate.store.leftovers import LeftoverTable
 from narrowgate.store.lineage import LineageTable
 from narrowgate.store.notification_cursors import NotificationCursorTable
 from narrowgate.store.once import OnceTable
@@ -59,6 +60,7 @@ class SQLiteStore:
         self.rule_uses = RuleUseTable(self._file)
         self.session_ends = SessionEndTable(self._file)
         self.lineage = LineageTable(self._file)
+        self.leftovers = LeftoverTable(self._file)
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """See the port."""

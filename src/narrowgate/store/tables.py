@@ -99,9 +99,11 @@ tasks = Table(
     Column("document", Text, nullable=False),
     Column("ended_at", Float),
     Column("parent", Text),
+    Column("on_end", Text),
     Index("tasks_by_name", "name", "requested_at"),
     Index("tasks_by_state", "state"),
     Index("tasks_by_parent", "parent"),
+    Index("tasks_by_on_end", "on_end"),
 )
 """`document` is the task as JSON (`core.tasks.Task`); the other columns repeat what is searched for."""
 
@@ -247,6 +249,20 @@ lineage_writes = Table(
     Index("lineage_writes_by_time", "at"),
 )
 """Writes that are under way, or whose outcome nobody knows; `document` is `core.lineage.PendingWrite` as JSON."""
+
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("task", Text, primary_key=True, nullable=False),
+    Column("cluster", Text, primary_key=True, nullable=False),
+    Column("uid", Text, primary_key=True, nullable=False),
+    Column("fate", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("leftovers_by_object", "cluster", "uid"),
+)
+"""What was created under each task (`core.leftovers.Leftover`); the objects themselves are in `lineage`."""
 
 revisions = Table(
     "policy_revisions",

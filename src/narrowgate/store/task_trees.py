@@ -10,7 +10,7 @@ from typing import Protocol
 
 from narrowgate.core.delegated_task import LONGEST_CHAIN, as_delegated
 from narrowgate.core.identity import Kind
-from narrowgate.core.tasks import Task, TaskEvent
+from narrowgate.core.tasks import Task
 from narrowgate.store.port import ChangedMeanwhile, NotThere, Tasks
 
 MOST_LISTED = 1_000
@@ -75,9 +75,7 @@ def end_paused(tasks: Tasks, agent: str, *, by: str, at: float) -> None:
     while left := [task for task in tasks.active() if _is_of(task, agent) and task not in seen]:
         for task in left:
             seen.add(task)
-            ended = task.at(at)
-            if not ended.is_final:
-                ended = ended.after(TaskEvent.REVOKED, at, "the agent was paused")
+            ended = task.paused(at)
             try:
                 tasks.change(ended, was=task, by=by, at=at)
             except (ChangedMeanwhile, NotThere):

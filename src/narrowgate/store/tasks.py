@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
+from narrowgate.core.policy import OnEnd
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.store.changes import Transactions, move_generation, note_change
 from narrowgate.store.port import AlreadyThere, ChangedMeanwhile, NotThere
@@ -106,6 +107,8 @@ def _columns(task: Task) -> dict[str, Any]:
         "document": msgspec.json.encode(task).decode(),
         "ended_at": task.ended_at,
         "parent": task.parent or None,
+        # Most tasks leave what they leave: those alone are looked for that do not.
+        "on_end": None if task.on_end is OnEnd.LEAVE else task.on_end.value,
     }
 
 

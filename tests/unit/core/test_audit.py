@@ -15,6 +15,7 @@ from narrowgate.core.audit import (
     KeptObject,
     Level,
     Outcome,
+    Permitted,
     RequestEvents,
     Verdict,
     redact,
@@ -298,3 +299,16 @@ def test_whoever_answers_for_an_agent_answers_for_what_its_pods_do() -> None:
     )
     assert finished(asked(chain=chain_of(BOT, pod)))["user"]["extra"]["narrowgate.dev/owner"] == ["person:alice"]
     assert "narrowgate.dev/owner" not in finished(asked(chain=chain_of(pod)))["user"]["extra"]
+
+
+def test_what_the_gate_does_by_itself_names_the_gate_and_the_task_that_ended() -> None:
+    told = asked(chain=None, ended_task="t7", source_ip="", user_agent="", cluster="prod")
+    event = json.loads(RequestEvents(told).received(Permitted(because="task t7 is over")))
+    assert event["user"] == {"username": "gate"}
+    assert event["sourceIPs"] == []
+    assert event["annotations"] == {
+        "narrowgate.dev/cluster": "prod",
+        "narrowgate.dev/task": "t7",
+        "narrowgate.dev/decision": "allow",
+        "narrowgate.dev/because": "task t7 is over",
+    }

@@ -13,7 +13,7 @@ from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.grants import Grant, granted_rule, held_by
 from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
-from narrowgate.core.policy import Approvers, Policy
+from narrowgate.core.policy import Approvers, OnEnd, Policy
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.task_limits import Limits
 
@@ -214,3 +214,11 @@ def test_a_rule_that_asks_for_a_link_by_now_grants_nothing_to_a_task_without_it(
     assert isinstance(with_grants(GET, asking, grants=(grant(),)), Deny)
     assert isinstance(with_grants(GET, asking, grants=(grant(link="https://tickets.corp.evil.example/1"),)), Deny)
     assert isinstance(with_grants(GET, asking, grants=(grant(link="https://tickets.corp/OPS-1"),)), Allow)
+
+
+def test_a_rule_that_deletes_in_the_end_by_now_grants_nothing_to_a_task_that_leaves_what_it_leaves() -> None:
+    deletes = policy(msgspec.structs.replace(OFFER, on_end=OnEnd.DELETE_WORKLOADS))
+    told = grant(on_end=OnEnd.DELETE_WORKLOADS)
+    assert isinstance(with_grants(GET, deletes, grants=(grant(),)), Deny)
+    assert isinstance(with_grants(GET, deletes, grants=(told,)), Allow)
+    assert isinstance(with_grants(GET, policy(OFFER), grants=(told,)), Allow)

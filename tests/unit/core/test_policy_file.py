@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from narrowgate.core.lint import lint
-from narrowgate.core.policy import Approval, Approvers, Effect, MountedSecrets, Policy, Subject, SubjectKind
+from narrowgate.core.policy import Approval, Approvers, Effect, MountedSecrets, OnEnd, Policy, Subject, SubjectKind
 from narrowgate.core.policy_file import PolicyErrors, check_set, parse_policies
 from narrowgate.core.rulebook import compile_policies
 from narrowgate.core.yaml_reader import MAX_ERRORS, MAX_TEXT_BYTES
@@ -167,6 +167,7 @@ namespaces: [ci]
         ("id: a -> id: a\nnames: [web-*]", '"web-*" is a pattern, and names are exact'),
         ("id: a -> id: a\nnames: [a/b]", '"a/b" cannot be the name of an object'),
         ("id: a -> id: a\nmaxRequests: 5", "maxRequests: goes with effect: grantable, and this rule's is allow"),
+        ("id: a -> id: a\nonEnd: leave", "onEnd: goes with effect: grantable, and this rule's is allow"),
         ("id: a -> id: a\nlinks: [x]", "links: goes with effect: grantable, and this rule's is allow"),
         ("id: a -> id: a\nmaxDuration: 1h", "maxDuration: goes with effect: grantable, and this rule's is allow"),
         (
@@ -381,9 +382,18 @@ def test_a_grantable_rule_may_limit_requests_and_streams_and_ask_for_a_link() ->
     assert (plain.max_requests, plain.max_streams, plain.links) == (None, None, None)
 
 
+@pytest.mark.parametrize(("written", "kept"), [("", OnEnd.LEAVE), ("leave", OnEnd.LEAVE), ("deleteWorkloads", None)])
+def test_a_grantable_rule_may_have_deleted_what_a_task_leaves_behind(written: str, kept: OnEnd | None) -> None:
+    (rule,) = only(with_rule(LIMITED + (f"    onEnd: {written}\n" if written else ""))).rules
+    assert rule.on_end is (kept or OnEnd.DELETE_WORKLOADS)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
+        ("onEnd: delete", 'onEnd: "delete" is none of leave, deleteWorkloads'),
+        ("onEnd: deleteworkloads", 'did you mean "deleteWorkloads"?'),
+        ("onEnd: [deleteWorkloads]", "onEnd: must be"),
         ("maxRequests: 0", "maxRequests: must be between 1 and 1000000"),
         ("maxRequests: 1000001", "maxRequests: must be between 1 and 1000000"),
         ("maxRequests: many", "maxRequests: must be a whole number"),
@@ -434,6 +444,7 @@ def test_an_emergency_rule_says_who_looks_at_it_afterwards() -> None:
     [
         ("maxDuration: 1h", "maxDuration: 61m", "an emergency lasts 1h at most, write maxDuration: 1h"),
         ("approval: none", "approval: {from: [{group: sre, count: 1}], within: 5m}", "an emergency waits for nobody"),
+        ("approval: none", "approval: none\n    onEnd: deleteWorkloads", "onEnd: does not go with emergency"),
         ("within: 24h", "within: 169h", "a review is due within 168h at most"),
         ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "true", "emergency: must be a mapping"),
         ("{review: {from: [{group: sre-leads, count: 1}], within: 24h}}", "{}", "has no review"),

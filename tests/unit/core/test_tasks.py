@@ -9,6 +9,7 @@ import pytest
 from tests.deciding import rule
 
 from narrowgate.core.identity import Kind
+from narrowgate.core.policy import OnEnd
 from narrowgate.core.task_limits import Limits
 from narrowgate.core.tasks import TASK_TRANSITIONS, NotPossible, Task, TaskEvent, TaskState
 
@@ -109,3 +110,20 @@ def test_limits_can_be_lowered_and_never_raised() -> None:
     for requests, streams in ((11, None), (None, 3)):
         with pytest.raises(NotPossible, match="never widened"):
             lower.narrowed(lower.rules, 1_600.0, requests, streams)
+
+
+def test_a_pause_ends_a_task_and_has_nothing_deleted() -> None:
+    deletes = msgspec.structs.replace(ACTIVE, on_end=OnEnd.DELETE_WORKLOADS)
+    grant = deletes.grant()
+    assert grant is not None
+    assert grant.on_end is OnEnd.DELETE_WORKLOADS
+    paused = deletes.paused(1_200.0)
+    assert (paused.state, paused.ended_because, paused.on_end) == (
+        TaskState.REVOKED,
+        "the agent was paused",
+        OnEnd.LEAVE,
+    )
+    # What was over before the pause goes as it was to go.
+    over = deletes.after(TaskEvent.COMPLETED, 1_100.0)
+    assert over.paused(1_200.0) is over
+    assert over.on_end is OnEnd.DELETE_WORKLOADS

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.deciding import TWO_OF_SRE, agent, policy, rule
 
-from narrowgate.core.policy import Policy
+from narrowgate.core.policy import OnEnd, Policy
 from narrowgate.core.rulebook import Holding, compile_policies
 from narrowgate.core.wanted import (
     NotOffered,
@@ -15,6 +15,7 @@ from narrowgate.core.wanted import (
     longest_offered,
     offer_of,
     read_wanted,
+    strictest_end,
     wanted_text,
 )
 
@@ -205,3 +206,13 @@ def test_a_rule_that_asks_for_a_link_offers_nothing_without_it_and_says_which() 
     assert offer_of(holding(linked), wanted, 60.0, "https://bugs.corp/1").rules == ("read/read",)
     # Another rule that asks for none is enough.
     assert offer_of(holding(linked, limited(7, id="z")), wanted, 60.0).rules == ("z/z",)
+
+
+def test_an_offer_deletes_in_the_end_where_one_rule_does_and_rests_on_one_that_leaves_where_it_can() -> None:
+    deletes = limited(id="a", on_end=OnEnd.DELETE_WORKLOADS)
+    maps = policy(rule("grantable", "get", "configmaps", namespaces="ci"), name="maps")
+    assert offer("get pods -n ci; get configmaps -n ci", deletes, maps).on_end is OnEnd.DELETE_WORKLOADS
+    assert offer("get configmaps -n ci", deletes, maps).on_end is OnEnd.LEAVE
+    found = offer("get pods -n ci", deletes, limited(5, id="b"))
+    assert (found.rules, found.on_end) == (("b/b",), OnEnd.LEAVE)
+    assert strictest_end() is OnEnd.LEAVE

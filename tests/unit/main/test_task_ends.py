@@ -12,7 +12,7 @@ import pytest
 from narrowgate.core.agent import AgentRecord
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState, Matter
 from narrowgate.core.identity import Kind
-from narrowgate.core.policy import Approval, Approvers
+from narrowgate.core.policy import Approval, Approvers, OnEnd
 from narrowgate.core.sign_in import Client, SignIn
 from narrowgate.core.tasks import Task, TaskEvent, TaskState
 from narrowgate.core.wanted import read_wanted
@@ -222,3 +222,15 @@ def test_what_hangs_on_nothing_that_is_kept_ends() -> None:
     assert "kept no more" in ended_task(child, AGENT, 1_001.0).ended_because
     assert ended_task(child, AGENT, 1_001.0, parent=task()) == child
     assert ended_task(child, None, 1_001.0, parent=task()).ended_because == "the agent was removed"
+
+
+def test_after_a_pause_nothing_is_deleted_and_after_every_other_end_it_is(store: Store) -> None:
+    store.add_agent(msgspec.structs.replace(AGENT, paused=True), by="x", at=900.0)
+    deletes = OnEnd.DELETE_WORKLOADS
+    store.tasks.add(task(on_end=deletes), by="x", at=1_000.0)
+    store.tasks.add(msgspec.structs.replace(delegated("c", "t", "bot/a"), on_end=deletes), by="x", at=1_000.0)
+    TaskEnds(store).sweep(1_001.0)
+    assert [store.tasks.get(name).on_end for name in ("t", "c")] == [OnEnd.LEAVE, OnEnd.LEAVE]
+    for now, agent in ((1_050.0, None), (1_100.0, AGENT)):
+        ended = ended_task(task(on_end=deletes), agent, now)
+        assert (ended.is_final, ended.on_end) == (True, deletes)

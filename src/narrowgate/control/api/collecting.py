@@ -13,7 +13,7 @@ from narrowgate.authenticators.task_credential import new_credential_of
 from narrowgate.control.api.calls import Answered, Sent
 from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.parts import ApiParts
-from narrowgate.control.api.tasks import TaskWithCredential, holder_of
+from narrowgate.control.api.tasks import TaskWithCredential, holder_of, refuse_forgetful
 from narrowgate.control.delegating import refuse_too_many
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
@@ -23,7 +23,7 @@ from narrowgate.core.identity import Kind
 from narrowgate.core.task_document import task_document
 from narrowgate.core.task_limits import least
 from narrowgate.core.tasks import Task, TaskEvent, TaskState
-from narrowgate.core.wanted import NotOffered, Offer, offer_of
+from narrowgate.core.wanted import NotOffered, Offer, offer_of, strictest_end
 from narrowgate.store.people import PeopleNow
 from narrowgate.store.port import ChangedMeanwhile, NotThere
 
@@ -35,7 +35,7 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
         raise Problem(Trouble.CONFLICT, f"task {task.id} is {task.state.value}: only one that waits is collected")
     question = parts.store.approvals.get(task.id)
     _refuse_unanswered(parts, question, sent.now)
-    offer = _offer_now(sent, task, agent, question)
+    offer = _offer_now(parts, sent, task, agent, question)
     made = new_credential_of(task.id)
     seconds = task.seconds if agent.ends_at is None else min(task.seconds, agent.ends_at - sent.now)
     given = msgspec.structs.replace(
@@ -44,6 +44,7 @@ def collect_task(parts: ApiParts, sent: Sent) -> Answered:
         credential_hash=made.hash,
         max_requests=least(task.max_requests, offer.max_requests),
         max_streams=least(task.max_streams, offer.max_streams),
+        on_end=strictest_end(task.on_end, offer.on_end),
         handed_to=(task.requested_by, *agent.handed_to),
         seconds=seconds,
         approved=question.asks,
@@ -103,7 +104,7 @@ def _refuse_unanswered(parts: ApiParts, question: ApprovalQuestion, now: float) 
         )
 
 
-def _offer_now(sent: Sent, task: Task, agent: AgentRecord, question: ApprovalQuestion) -> Offer:
+def _offer_now(parts: ApiParts, sent: Sent, task: Task, agent: AgentRecord, question: ApprovalQuestion) -> Offer:
     """What the policies offer by now. Raises Problem where they, or the agent, do not allow what people said yes to."""
     if refusal := refusal_of(agent, sent.now):
         raise Problem(Trouble.CONFLICT, refusal)
@@ -115,6 +116,7 @@ def _offer_now(sent: Sent, task: Task, agent: AgentRecord, question: ApprovalQue
         offer = offer_of(sent.rulebook.holding(holder_of(agent), agent.cluster), task.rules, task.seconds, task.link)
     except NotOffered as error:
         raise Problem(Trouble.FORBIDDEN, str(error)) from None
+    refuse_forgetful(parts, task.cluster, offer)
     if not set(offer.approvals) <= set(question.asks):
         raise Problem(Trouble.CONFLICT, "the policies ask other people for this by now; ask anew")
     return offer

@@ -30,7 +30,7 @@ from narrowgate.core.delegated_task import root_of
 from narrowgate.core.duration import duration_text, seconds_of
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.moment import moment_of
-from narrowgate.core.policy import Rule
+from narrowgate.core.policy import OnEnd, Rule
 from narrowgate.core.task_document import NOTHING_USED, TaskDocument, task_document
 from narrowgate.core.task_fields import DEFAULT_SECONDS, link_problem, task_purpose_problem
 from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS, TaskUse, least
@@ -121,6 +121,8 @@ class OfferDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Requests that it would cover in all; null: any number."""
     max_streams: int | None
     """Streams that it would cover at one time; null: any number."""
+    on_end: OnEnd
+    """What would become of the workloads that it leaves behind when it is over: `leave`, `deleteWorkloads`."""
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +159,7 @@ def check_task(parts: ApiParts, sent: Sent) -> Answered:
             approvers=tuple(ApproversDocument(group=one.group, count=one.count) for one in dict.fromkeys(needed)),
             max_requests=asked.max_requests,
             max_streams=asked.max_streams,
+            on_end=asked.offer.on_end,
         )
     )
 
@@ -183,6 +186,7 @@ def request_task(parts: ApiParts, sent: Sent) -> Answered:
         seconds=asked.seconds,
         max_requests=asked.max_requests,
         max_streams=asked.max_streams,
+        on_end=asked.offer.on_end,
         requested_at=sent.now,
         # Nobody is asked: it begins in this moment or never.
         lapses_at=sent.now + 1.0,
@@ -214,6 +218,7 @@ def _ask_people(parts: ApiParts, sent: Sent, asked: _Asked) -> Answered:
         seconds=asked.seconds,
         max_requests=asked.max_requests,
         max_streams=asked.max_streams,
+        on_end=asked.offer.on_end,
         requested_at=sent.now,
         lapses_at=sent.now + min(approval.within for approval in asked.offer.approvals),
     )
@@ -300,8 +305,19 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
         offer = offer_of(holding, rules, seconds, wish.link)
     except NotOffered as error:
         raise Problem(Trouble.FORBIDDEN, str(error)) from None
+    refuse_forgetful(parts, agent.cluster, offer)
     requests, streams = least(wish.max_requests, offer.max_requests), least(wish.max_streams, offer.max_streams)
     return _Asked(agent, rules, seconds, offer, requests, streams)
+
+
+def refuse_forgetful(parts: ApiParts, cluster: str, offer: Offer) -> None:
+    """Raise Problem where workloads would have to be deleted of which nobody remembers who created them."""
+    if offer.on_end is OnEnd.DELETE_WORKLOADS and cluster not in parts.settings.remembered:
+        raise Problem(
+            Trouble.FORBIDDEN,
+            "this rests on a rule that has what is created deleted in the end (onEnd), and nobody remembers what is "
+            f'created on cluster "{cluster}": the gate\'s operator turns authentication.serviceAccounts on for it',
+        )
 
 
 def _words(wish: NewTask, agent: AgentRecord) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ from narrowgate.core.approval_document import approval_document, brief_document
 from narrowgate.core.approvals import ApprovalQuestion, ApprovalState
 from narrowgate.core.duration import duration_text
 from narrowgate.core.moment import moment_text
+from narrowgate.core.policy import OnEnd
 from narrowgate.core.task_document import task_document
+from narrowgate.core.task_fields import DELETES
 from narrowgate.core.tasks import Task, TaskState
 from narrowgate.core.wanted import wanted_text
 from narrowgate.store.port import Change
@@ -123,6 +125,7 @@ def _of_question(message: Message, change: Change, question: ApprovalQuestion, u
             ("lasts", duration_text(about.seconds) if about.seconds else ""),
             ("requests at most", str(about.max_requests or "")),
             ("streams at most", str(about.max_streams or "")),
+            ("in the end", "" if about.on_end is OnEnd.LEAVE else DELETES),
             *(("object", text) for text in question.about.summary[:MOST_LINES]),
             *(("asked of", text) for text in asks_in_words(question)),
             *((f"{said.person} said", f"{said.voice.value} {said.comment}") for said in question.said),

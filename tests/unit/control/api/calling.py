@@ -49,6 +49,7 @@ SETTINGS = ControlSettings(
     clusters=("dev", "prod"),
     sign_in_seconds=3600,
     access_seconds=600,
+    remembered=frozenset({"dev"}),
 )
 
 BINDINGS = (

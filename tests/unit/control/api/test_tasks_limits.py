@@ -144,3 +144,23 @@ def test_nobody_widens_a_task_with_its_own_credential(limited: Api) -> None:
     answer = limited.call("POST", f"/tasks/{made['id']}/narrow", {"maxRequests": 5}, who=made["credential"])
     assert answer.status in (401, 403)
     assert limited.call("POST", f"/tasks/{made['id']}/narrow", {"maxRequests": 5}, who=ROOT).status == 200
+
+
+DELETING = OFFERED.replace("maxDuration: 1h, approval: none", "maxDuration: 1h, approval: none, onEnd: deleteWorkloads")
+
+
+def test_a_task_says_from_the_beginning_that_what_it_leaves_behind_is_deleted(api: Api) -> None:
+    api.agent("hers")
+    in_force(api, DELETING)
+    assert document(api.call("POST", "/tasks/check", WISH, who=OWNER))["onEnd"] == "deleteWorkloads"
+    assert requested(api)["onEnd"] == "deleteWorkloads"
+    in_force(api, OFFERED)
+    assert requested(api)["onEnd"] == "leave"
+
+
+def test_where_nobody_remembers_what_was_created_nothing_is_granted_that_would_have_it_deleted(api: Api) -> None:
+    api.agent("theirs", cluster="prod")
+    in_force(api, DELETING.replace("clusters: [dev]", 'clusters: ["*"]'))
+    refused = api.call("POST", "/tasks", WISH | {"agent": "theirs"}, who=ROOT)
+    assert refused.status == 403
+    assert 'nobody remembers what is created on cluster "prod"' in detail(refused)

@@ -1,0 +1,138 @@
+"""One object deleted by the gate itself: by its UID, with the account of the gate's own, and not without its entry.
+
+Two objects never answer to one UID, so that nothing is deleted that came to stand under an old name since
+(`preconditions.uid`, k8s.io/apimachinery/pkg/apis/meta/v1 DeleteOptions).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import orjson
+
+from narrowgate.core.audit import Asked, Failed, Outcome, Permitted, RequestEvents, Verdict
+from narrowgate.core.discovery import ResourceType
+from narrowgate.core.intent import Intent
+from narrowgate.core.leftovers import Fate
+from narrowgate.core.lineage import Placement, qualified
+from narrowgate.core.request_info import RequestInfo
+from narrowgate.proxy.cluster import Cluster, ClusterNotReady
+from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+
+OK: Final = (200, 202)
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+REFUSED: Final = (401, 403)
+
+
+class Journal(Protocol):
+    """A journal as it is needed here (`trail_writer.TrailWriter`)."""
+
+    async def record(self, entry: bytes, durable: bool) -> None:
+        """Return once the entry is in the journal (`durable`: on the disk). Raises TrailUnwritable."""
+        ...
+
+
+class NotDeleted(Exception):
+    """It may be tried again; the text says why it did not work."""
+
+
+class ClusterAway(NotDeleted):
+    """Its cluster cannot be asked at all now."""
+
+
+class Deletion:
+    """Deletes objects of registered clusters, each with two entries in the record."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._prefix = f"gate-{os.urandom(6).hex()}-"
+        self._counter = count(1)
+
+    async def delete(self, cluster: Cluster, placement: Placement, *, task: str, because: str) -> Fate:
+        """Delete that very object, and what it owns after it (`propagationPolicy: Background`).
+
+        `because` is told in the record, and `task` is the one that ended. Raises NotDeleted, ClusterAway, and
+        TrailUnwritable: then nothing was sent.
+        """
+        kind = _served(cluster, placement)
+        info = _request_info(kind, placement)
+        asked = Asked(
+            audit_id=f"{self._prefix}{next(self._counter):08x}",
+            method="DELETE",
+            target=info.path.encode(),
+            received_at=time.time(),
+            source_ip="",
+            cluster=cluster.name,
+            intent=Intent(cluster=cluster.name, info=info, namespaced=kind.namespaced),
+            ended_task=task,
+        )
+        events, verdict = RequestEvents(asked), Permitted(because=because)
+        await self._journal.record(events.received(verdict), durable=True)
+        try:
+            code, _, _ = await cluster.call("DELETE", info.path, body=_options(placement.uid))
+        except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
+            problem = str(error) or "the API server does not answer"
+            await self._finished(events, Failed(message=problem), 0)
+            raise ClusterAway(problem) from None
+        await self._finished(events, verdict, code)
+        return _fate(code, placement)
+
+    async def _finished(self, events: RequestEvents, verdict: Verdict, code: int) -> None:
+        await self._journal.record(events.finished(verdict, Outcome(code=code, at=time.time())), durable=False)
+
+
+def _fate(code: int, placement: Placement) -> Fate:
+    """What the answer says has become of it. Raises NotDeleted."""
+    if code in OK:
+        return Fate.DELETED
+    if code in (NOT_FOUND, CONFLICT):
+        return Fate.GONE
+    if code in REFUSED:
+        raise NotDeleted(
+            f"the gate's account may not delete {placement.resource} ({code}); its operator gives it that right "
+            "(narrowgate clusters manifests)"
+        )
+    raise NotDeleted(f"the API server answers {code}")
+
+
+def _served(cluster: Cluster, placement: Placement) -> ResourceType:
+    try:
+        types = cluster.known().types()
+    except ClusterNotReady as error:
+        raise ClusterAway(str(error)) from None
+    for kind in types:
+        if qualified(kind.resource, kind.group) == placement.resource:
+            return kind
+    raise NotDeleted(f"the cluster does not serve {placement.resource} now")
+
+
+def _request_info(kind: ResourceType, placement: Placement) -> RequestInfo:
+    prefix = "apis" if kind.group else "api"
+    version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+    where = f"/namespaces/{quote(placement.namespace, safe='')}" if kind.namespaced else ""
+    return RequestInfo(
+        is_resource_request=True,
+        path=f"/{prefix}/{version}{where}/{kind.resource}/{quote(placement.name, safe='')}",
+        verb="delete",
+        api_prefix=prefix,
+        api_group=kind.group,
+        api_version=kind.version,
+        namespace=placement.namespace,
+        resource=kind.resource,
+        name=placement.name,
+    )
+
+
+def _options(uid: str) -> bytes:
+    document = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": uid},
+        "propagationPolicy": "Background",
+    }
+    return orjson.dumps(document)

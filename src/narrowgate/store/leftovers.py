@@ -1,0 +1,64 @@
+"""The table of workloads that were created under tasks, and of what has become of them since those ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, insert, select, update
+
+from narrowgate.core.leftovers import Fate, Leftover
+from narrowgate.core.policy import OnEnd
+from narrowgate.store.changes import Transactions
+from narrowgate.store.tables import leftovers, lineage, tasks
+
+_columns = leftovers.c
+
+
+class LeftoverTable:
+    """See `store.port.Leftovers`."""
+
+    def __init__(self, database: Transactions) -> None:
+        self._database = database
+
+    def due(self, now: float, limit: int = 100) -> tuple[Leftover, ...]:
+        """See the port."""
+        over = (tasks.c.on_end == OnEnd.DELETE_WORKLOADS.value) & tasks.c.ended_at.is_not(None)
+        waits = (_columns.fate == Fate.WAITS.value) & (_columns.next_at <= now)
+        same = (lineage.c.cluster == _columns.cluster) & (lineage.c.uid == _columns.uid)
+        joined = leftovers.join(tasks, tasks.c.id == _columns.task).join(lineage, same)
+        query = select(leftovers).select_from(joined).where(over, waits, lineage.c.gone_at.is_(None))
+        query = query.order_by(_columns.next_at, _columns.task, _columns.cluster, _columns.uid).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(_leftover(row) for row in connection.execute(query).all())
+
+    def keep(self, leftover: Leftover) -> None:
+        """See the port."""
+        here = (
+            (_columns.task == leftover.task)
+            & (_columns.cluster == leftover.cluster)
+            & (_columns.uid == leftover.uid)
+            & (_columns.fate == Fate.WAITS.value)
+        )
+        with self._database.writing() as connection:
+            connection.execute(update(leftovers).where(here).values(_values(leftover)))
+
+    def of_task(self, task: str, limit: int = 100) -> tuple[Leftover, ...]:
+        """See the port."""
+        query = select(leftovers).where(_columns.task == task).order_by(_columns.cluster, _columns.uid).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(_leftover(row) for row in connection.execute(query).all())
+
+
+def note_created(connection: Connection, leftover: Leftover) -> None:
+    """Keep what was created under a task, in the transaction in which it becomes known; once is enough."""
+    connection.execute(insert(leftovers).prefix_with("OR IGNORE").values(_values(leftover)))
+
+
+def _values(leftover: Leftover) -> dict[str, Any]:
+    return msgspec.structs.asdict(leftover) | {"fate": leftover.fate.value}
+
+
+def _leftover(row: Row[Any]) -> Leftover:
+    columns = dict(row._mapping)
+    return Leftover(**columns | {"fate": Fate(columns["fate"])})

@@ -1,0 +1,133 @@
+"""What every store must do with what tasks leave behind: offer it once they are over, until its fate is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tests.contract.stores import Opener
+
+from narrowgate.core.identity import Kind
+from narrowgate.core.leftovers import Fate, Leftover
+from narrowgate.core.lineage import Ancestor, Author, PendingWrite, Placement
+from narrowgate.core.policy import OnEnd
+from narrowgate.core.tasks import Task, TaskEvent, TaskState
+from narrowgate.core.wanted import read_wanted
+from narrowgate.store.port import Store
+
+BOT: Author = (Ancestor(kind=Kind.AGENT, name="bot", task="t1"),)
+HELPER: Author = (*BOT, Ancestor(kind=Kind.AGENT, name="bot/helper", task="t2"))
+
+
+def task(store: Store, identifier: str = "t1", on_end: OnEnd = OnEnd.DELETE_WORKLOADS, **more: Any) -> Task:
+    made = Task(
+        id=identifier, kind=Kind.AGENT, name="bot", requested_by="agent:bot", cluster="dev", purpose="tests",
+        rules=(read_wanted("get pods -n ci", 1),), seconds=100.0, requested_at=900.0, lapses_at=901.0, on_end=on_end,
+        state=TaskState.ACTIVE, began_at=900.0, ends_at=1_000_000.0, **more,
+    )  # fmt: skip
+    store.tasks.add(made, by="agent:bot", at=900.0)
+    return made
+
+
+def end(store: Store, was: Task) -> None:
+    store.tasks.change(was.after(TaskEvent.COMPLETED, 2_000.0), was=was, by="agent:bot", at=2_000.0)
+
+
+def create(store: Store, uid: str, author: Author = BOT, *, created: bool = True) -> None:
+    placement = Placement(
+        cluster="dev", uid=uid, resource="jobs.batch", namespace="ci", name=uid, authors=(author,), first_at=1_000.0
+    )
+    store.lineage.add(placement, created=created)
+
+
+def due(store: Store, now: float = 3_000.0, limit: int = 100) -> list[tuple[str, str]]:
+    return [(one.task, one.uid) for one in store.leftovers.due(now, limit)]
+
+
+def test_what_was_created_is_due_once_its_task_is_over(store: Store) -> None:
+    under = task(store)
+    create(store, "u1")
+    create(store, "changed", created=False)
+    assert due(store) == []
+    end(store, under)
+    assert due(store) == [("t1", "u1")]
+    create(store, "late")
+    assert due(store) == [("t1", "late"), ("t1", "u1")]
+
+
+def test_a_task_that_leaves_what_it_leaves_makes_nothing_due(store: Store) -> None:
+    under = task(store, on_end=OnEnd.LEAVE)
+    create(store, "u1")
+    end(store, under)
+    assert due(store) == []
+
+
+def test_what_a_delegate_created_is_left_behind_by_both_tasks(store: Store) -> None:
+    root = task(store)
+    below = task(store, "t2", parent="t1")
+    create(store, "u1", HELPER)
+    end(store, below)
+    assert due(store) == [("t2", "u1")]
+    end(store, root)
+    assert due(store) == [("t1", "u1"), ("t2", "u1")]
+
+
+def test_what_waits_is_due_later_and_what_ended_never_again(opener: Opener) -> None:
+    store = opener()
+    end(store, task(store))
+    create(store, "u1")
+    create(store, "u2")
+    first, second = store.leftovers.due(3_000.0)
+    store.leftovers.keep(first.after_failure("away", 3_000.0))
+    store.leftovers.keep(second.ended(Fate.DELETED))
+    store.close()
+    again = opener()
+    assert due(again) == []
+    assert due(again, 3_002.0) == [("t1", "u1")]
+    assert again.leftovers.of_task("t1") == (first.after_failure("away", 3_000.0), second.ended(Fate.DELETED))
+    create(again, "u2")
+    again.leftovers.keep(second.after_failure("late", 3_000.0))
+    assert due(again, 3_002.0) == [("t1", "u1")]
+
+
+def test_what_waited_longest_comes_first_and_no_more_than_asked_for(store: Store) -> None:
+    end(store, task(store))
+    for uid in ("u1", "u2", "u3"):
+        create(store, uid)
+    store.leftovers.keep(msgspec.structs.replace(store.leftovers.due(3_000.0)[0], next_at=2_500.0))
+    assert due(store, limit=2) == [("t1", "u2"), ("t1", "u3")]
+    assert due(store) == [("t1", "u2"), ("t1", "u3"), ("t1", "u1")]
+
+
+def test_what_a_person_changed_is_not_due_any_more(store: Store) -> None:
+    end(store, task(store))
+    create(store, "u1")
+    pending = PendingWrite(
+        audit_id="a1", cluster="dev", resource="jobs.batch", namespace="ci", name="u1", is_create=False, author=(),
+        at=1_000.0,
+    )  # fmt: skip
+    store.lineage.begin(pending)
+    assert not store.lineage.changed_by_a_person("dev", "unknown", answered="a1")
+    assert store.lineage.pending("dev", "jobs.batch", "ci") == (pending,)
+    assert store.lineage.changed_by_a_person("dev", "u1", answered="a1")
+    assert store.lineage.pending("dev", "jobs.batch", "ci") == ()
+    (left,) = store.leftovers.of_task("t1")
+    assert (left.fate, left.why) == (Fate.LEFT, "a person had a hand in it")
+    assert due(store) == []
+
+
+def test_what_is_known_to_be_gone_is_not_due(store: Store) -> None:
+    end(store, task(store))
+    create(store, "u1")
+    create(store, "u2")
+    store.lineage.gone("dev", "u1", at=2_000.0)
+    assert due(store) == [("t1", "u2")]
+
+
+def test_it_is_forgotten_with_the_object(store: Store) -> None:
+    task(store)
+    create(store, "u1")
+    create(store, "u2")
+    store.lineage.gone("dev", "u1", at=2_000.0)
+    assert store.lineage.prune(2_500.0, 0.0, 100) == 1
+    assert store.leftovers.of_task("t1") == (Leftover(task="t1", cluster="dev", uid="u2"),)
