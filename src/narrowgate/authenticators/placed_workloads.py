@@ -57,6 +57,9 @@ class Authors:
         """Who that is at `now` (Unix seconds); Rejected where it is over."""
         if ancestor.kind is Kind.WORKLOAD:
             return _workload(ancestor)
+        if ancestor.kind is Kind.PERSON:
+            # What they may do their own tokens tell, and nobody sends those here.
+            return Rejected(f"{ancestor.name} is a person, for whom somebody acted: make it in a name of your own")
         if ancestor.task:
             return self._tasks.of_task(ancestor.task, now)
         record = self._agents.get(ancestor.name)

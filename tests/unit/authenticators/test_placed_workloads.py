@@ -101,6 +101,12 @@ def test_one_author_who_is_over_is_enough(lineage: Lineage) -> None:
     assert 'agent "gone" is not registered any more' in refusal(placed(lineage, (TASK,), (gone,)))
 
 
+def test_what_was_made_for_a_person_is_not_the_agents_alone(lineage: Lineage) -> None:
+    alice = Ancestor(kind=Kind.PERSON, name="alice", since=500.0)
+    reason = refusal(placed(lineage, (alice, STANDING)))
+    assert reason.startswith("this pod was made by person:alice → agent:bot → serviceaccount:ci/worker: alice is a")
+
+
 def test_an_agent_is_what_its_record_says_now(lineage: Lineage) -> None:
     paused = msgspec.structs.replace(RECORD, paused=True)
     assert "is paused" in refusal(placed(lineage, (STANDING,), agents=(paused,)))

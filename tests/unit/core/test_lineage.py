@@ -52,6 +52,11 @@ def test_people_are_no_authors() -> None:
     assert author_of(chain_of(PERSON), 5.0) == ()
 
 
+def test_whoever_acts_for_a_person_is_an_author_with_them() -> None:
+    made_by = author_of(chain_of(PERSON, AGENT), 5.0)
+    assert [(one.kind, one.name) for one in made_by] == [(Kind.PERSON, PERSON.name), (Kind.AGENT, AGENT.name)]
+
+
 def test_what_a_create_may_have_made_has_its_name_and_was_made_about_then() -> None:
     assert write().may_have_made(seen())
     assert write().may_have_made(seen(at=10_000.0 - BEFORE_SECONDS))
