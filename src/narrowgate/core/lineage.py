@@ -143,7 +143,10 @@ class PendingWrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     generate_name: str = ""
     is_create: bool
     """Whether it can only make something new; any other may have changed what was there."""
+    is_whole: bool = False
+    """Whether it writes the object itself, not a part of it (`scale`): then an answer of 201 says that it was made."""
     author: Author
+    """Empty where only people wrote: they become nobody's author, but what they change is not the writer's alone."""
     at: float
     """Unix seconds."""
 
