@@ -10,9 +10,9 @@ from typing import NamedTuple
 from narrowgate.core.body_levels import keeps_response
 from narrowgate.core.decision import Allow, Decision, Deny
 from narrowgate.core.identity import Chain
+from narrowgate.core.intent import Intent
 from narrowgate.core.lineage import PendingWrite
 from narrowgate.core.mending import WARNING
-from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.rule_ref import RuleRef
 from narrowgate.core.target import rebuild
 from narrowgate.core.typed_lines import asks_for, reads_lines
@@ -104,7 +104,7 @@ class Forwarder:
         """
         info, visible = what.intent.info, allowed.visible
         self.masking.require_unmasked_selectors(allowed.masks, info, what.target, what.intent.cluster)
-        sending = Sending(who, allowed.rule, self._reads(exchange, allowed, info))
+        sending = Sending(who, allowed.rule, self._reads(exchange, allowed, what.intent))
         if visible is None:
             return await self._one_answer(exchange, what, sending, allowed, body, judged)
         parts = parts_of(visible, info, what.served.cluster.access.mode)
@@ -232,7 +232,7 @@ class Forwarder:
         selects by what is masked.
         """
         self.masking.require_unmasked_selectors(allowed.masks, what.intent.info, what.target, what.intent.cluster)
-        if self._reads(exchange, allowed, what.intent.info):
+        if self._reads(exchange, allowed, what.intent):
             masked_request(upstream_headers(exchange.head, what.intent.info, ""), what.intent.info)
 
     async def _require_allowed(
@@ -250,11 +250,13 @@ class Forwarder:
         if not isinstance(again, Allow):
             raise NoLongerAllowed(again.message)
 
-    def _reads(self, exchange: Exchange, allowed: Allow, info: RequestInfo) -> bool:
-        """Whether the gate reads the answer, to mask it, to reduce it, or to keep it."""
+    def _reads(self, exchange: Exchange, allowed: Allow, what: Intent) -> bool:
+        """Whether the gate reads the answer, to mask it, to reduce it, to keep it, or to know what pods it makes."""
         if allowed.visible is not None or keeps_response(exchange.level):
             return True
-        return self.masking.is_needed(allowed.masks, info)
+        if self._lineage is not None and self._lineage.reads(what.cluster, what.info):
+            return True
+        return self.masking.is_needed(allowed.masks, what.info)
 
     def _masks(self, what: Understood, allowed: Allow, sending: Sending) -> AnswerMasks | None:
         info, cluster = what.intent.info, what.intent.cluster

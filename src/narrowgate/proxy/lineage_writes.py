@@ -19,6 +19,7 @@ from narrowgate.core.accept import JSON, PROTOBUF
 from narrowgate.core.identity import Chain
 from narrowgate.core.lineage import AFTER_SECONDS, PendingWrite, Placement, Sighted, author_of, makes_pods, qualified
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.exchange import Understood
 from narrowgate.proxy.lineage import Metadata, seen_in
 from narrowgate.proxy.transform import content_type
@@ -51,7 +52,7 @@ class LineageWrites:
     async def begun(self, what: Understood, who: Chain, audit_id: str) -> PendingWrite | None:
         """Keep a write that is about to be sent; None where it makes no pods, or a person makes something new by it.
 
-        Raises StoreUnavailable: then nothing is sent.
+        Raises StoreUnavailable, and Malformed where the answer would not say what was made: then nothing is sent.
         """
         info = what.intent.info
         if what.intent.cluster not in self._clusters or not makes_pods(info) or _is_dry(what):
@@ -60,6 +61,8 @@ class LineageWrites:
         author = author_of(who, now)
         if not author and info.verb == "create":
             return None
+        if any(key == "includeObject" and value == "None" for key, value in what.target.query):
+            raise Malformed("the answer has to say which object was written: leave the parameter includeObject out")
         metadata = _metadata_of(what.intent.object)
         name = info.name or _text(metadata, "name")
         write = PendingWrite(
@@ -76,6 +79,10 @@ class LineageWrites:
         )
         await asyncio.to_thread(self._kept.begin, write)
         return write
+
+    def reads(self, cluster: str, info: RequestInfo) -> bool:
+        """Whether the answer to such a request must be one that can be read here."""
+        return cluster in self._clusters and makes_pods(info)
 
     async def never_sent(self, write: PendingWrite) -> None:
         """It was not sent after all. Raises StoreUnavailable."""

@@ -55,8 +55,8 @@ def masked_request(headers: list[tuple[bytes, bytes]], info: RequestInfo) -> lis
     accept = json_ranges(wanted) or protobuf_ranges(wanted)
     if not accept:
         raise Malformed(
-            "what this answers is masked for you, which the gate does in JSON and in Kubernetes' protobuf: accept "
-            "application/json",
+            "the gate reads what this answers, to mask it or to know what it made, in JSON and in Kubernetes' "
+            "protobuf: accept application/json",
             406,
         )
     return [(b"accept", accept), *kept]
