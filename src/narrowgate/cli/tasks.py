@@ -157,12 +157,14 @@ def list_tasks(limit: int, output: str, standing: bool, **options: Any) -> None:
         [
             *(text_of(task, name) for name in ("id", "name", "cluster")),
             state_shown(task),
-            *(text_of(task, name) for name in ("endsAt", "purpose")),
+            text_of(task, "endsAt"),
+            text_of(task, "parent") or "-",
+            text_of(task, "purpose"),
         ]
         for task in found
         if isinstance(task, dict)
     ]
-    write_table(("ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"), rows, "there are no tasks to see")
+    write_table(("ID", "FOR", "CLUSTER", "STATE", "ENDS", "FROM", "PURPOSE"), rows, "there are no tasks to see")
 
 
 @tasks.command()

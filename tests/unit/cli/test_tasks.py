@@ -161,8 +161,16 @@ def test_a_list_goes_on_page_by_page(tasks: Tasks) -> None:
     tasks.gate.answers("/api/v1/tasks?limit=10&continue=abc_-1", told({"items": [TASK], "metadata": {"continue": ""}}))
     assert len(tasks("list", "-o", "json").json) == 11
     done = tasks("list")
-    assert done.out.splitlines()[0].split() == ["ID", "FOR", "CLUSTER", "STATE", "ENDS", "PURPOSE"]
+    assert done.out.splitlines()[0].split() == ["ID", "FOR", "CLUSTER", "STATE", "ENDS", "FROM", "PURPOSE"]
     assert len(done.out.splitlines()) == 12
+
+
+def test_a_list_says_what_each_was_delegated_from(tasks: Tasks) -> None:
+    items = [TASK | {"id": "child", "parent": "root"}, TASK | {"id": "root", "parent": ""}]
+    tasks.gate.answers("/api/v1/tasks?limit=10", told({"items": items, "metadata": {"continue": ""}}))
+    heads, child, root = (line.split() for line in tasks("list").out.splitlines())
+    column = heads.index("FROM")
+    assert (child[column], root[column]) == ("root", "-")
 
 
 def test_a_task_is_shown_line_by_line_and_cannot_move_the_cursor(tasks: Tasks) -> None:
