@@ -7,12 +7,15 @@ Prints the seed, so that a failure can be had again, and how much was read and r
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
-import time
-from collections import Counter
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fuzz.driver import fuzz
 
 from narrowgate.core.body import with_body, with_patched
 from narrowgate.core.intent import Intent
@@ -20,9 +23,6 @@ from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.status import of_malformed, to_json
 from narrowgate.wire.protobuf import read_names
-
-BATCH = 200
-"""Bodies between two looks at the clock."""
 
 # fmt: off
 KEYS = (
@@ -119,28 +119,11 @@ def check(what: Intent, form: str, raw: bytes) -> str:
     return f"read {what.info.verb}"
 
 
-def main() -> int:
-    """Fuzz until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    arguments = parser.parse_args()
-    source = random.Random(arguments.seed)
-    count: Counter[str] = Counter()
-    end = time.monotonic() + arguments.seconds
-    while time.monotonic() < end:
-        for _ in range(BATCH):
-            what, raw = intent(source), make(source)
-            form = form_of(what, source)
-            try:
-                count[check(what, form, raw)] += 1
-            except Exception as error:  # noqa: BLE001 - whatever else it is, it is the finding
-                sys.stderr.write(f"seed {arguments.seed}: {error!r}\n  {what.info}\n  {form}\n  {raw!r}\n")
-                return 1
-    counts = ", ".join(f"{number} {what}" for what, number in count.most_common())
-    sys.stdout.write(f"seed {arguments.seed}: {count.total()} bodies, {counts}\n")
-    return 0
+def tried(source: random.Random) -> tuple[Intent, str, bytes]:
+    """A request, the form that it says its body has, and the body."""
+    what = intent(source)
+    return what, form_of(what, source), make(source)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "bodies", tried, lambda _, made: check(*made)))

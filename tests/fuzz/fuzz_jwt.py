@@ -8,21 +8,18 @@ Prints the seed, so that a failure can be had again, and how much was taken and 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
 import sys
-import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from joserfc.jwk import ECKey, RSAKey
-
-# A target is run as a file: what it shares with the tests is found from the root of the tree.
+# A target is run as a file: what it shares with others is found from the root of the tree.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from joserfc.jwk import ECKey, RSAKey
+from tests.fuzz.driver import fuzz
 from tests.oidc_issuer import AUDIENCE, FAR, Issuer, base64url, key_set, verifier_of, with_signature
 
 from narrowgate.authenticators.jwks import KeySet, KeySetInvalid, TokenRefused, verified
@@ -46,8 +43,6 @@ PIECES = (
 )
 # fmt: on
 LETTERS = "ABCxyz019-_.=+/ \n\u00e9"
-BATCH = 100
-"""Tokens between two looks at the clock; each costs a signature."""
 
 
 def spoilt(source: random.Random, document: Mapping[str, object] | bytes) -> bytes:
@@ -115,27 +110,7 @@ def check_keys(source: random.Random) -> str:
 CHECKS = (check_signed, check_misspelt, check_keys)
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            check = source.choice(CHECKS)
-            try:
-                seen[check(source)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but a documented refusal is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {check.__name__}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} tokens and key sets, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        fuzz(__doc__, "tokens and key sets", lambda source: source.choice(CHECKS), lambda source, check: check(source))
+    )

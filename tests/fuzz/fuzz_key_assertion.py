@@ -8,14 +8,16 @@ that a failure can be had again, and how much was taken and refused. Exit status
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
-import time
-from collections import Counter
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.fuzz.driver import fuzz
 
 from narrowgate.authenticators.base64url import from_base64url, to_base64url
 from narrowgate.authenticators.key_assertion import KeyAssertionRefused, read_key_assertion, thumbprint
@@ -46,8 +48,6 @@ PIECES = (
 )
 # fmt: on
 LETTERS = "ABCxyz019-_.=+/ \n\u00e9"
-BATCH = 200
-"""Assertions between two looks at the clock; each costs a signature."""
 
 
 def spoilt(source: random.Random, document: dict[str, object]) -> bytes:
@@ -91,27 +91,5 @@ def check(text: str, *, as_signed: bool) -> str:
     return "taken"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            text, as_signed = make(source)
-            try:
-                seen[check(text, as_signed=as_signed)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but KeyAssertionRefused is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {text!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common(12))
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} assertions, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "assertions", make, lambda _, made: check(made[0], as_signed=made[1])))

@@ -10,20 +10,20 @@ finding.
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import re
 import sys
 import tarfile
-import time
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+# A target is run as a file: what it shares with others is found from the root of the tree.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
+from tests.fuzz.driver import fuzz
 from tests.recorded_sessions import header
 
 from narrowgate.cli.session_page import Contents, page_of
@@ -33,9 +33,6 @@ from narrowgate.core.session_story import Telling
 from narrowgate.core.session_timeline import Timeline
 from narrowgate.core.stream_events import Channel, ChannelData
 from narrowgate.wire.tar_stream import BLOCK, LONGEST_HEADER, TarStream
-
-BATCH = 50
-"""Inputs between two looks at the clock."""
 
 SEQUENCES = (
     b"\x1b]52;c;eA==\x07", b"\x1b]0;t\x1b\\", b"\x1bP$qm\x1b\\", b"\x1b_x\x1b\\", b"\x1b[c", b"\x1b[6n", b"\x1b[?1000h",
@@ -106,50 +103,34 @@ def page(pieces: list[bytes], *, tty: bool) -> str:
     return "".join(page_of(telling.finish(), "whole", contents, timeline.rest()))
 
 
-def look(chance: random.Random, counts: Counter[str]) -> None:
-    data = archive(chance)
+class Made(NamedTuple):
+    """What is looked at: an archive, and what a program wrote."""
+
+    archive: bytes
+    output: bytes
+
+
+def make(chance: random.Random) -> Made:
+    return Made(archive(chance), b"".join(chance.choice(SEQUENCES) for _ in range(chance.randrange(40))))
+
+
+def check(chance: random.Random, made: Made) -> tuple[str, ...]:
+    data, output = made
     if told(cut(data, chance)) != told([data]):
-        raise Finding(f"where an archive is cut matters: {data!r}")
-    counts["archives"] += 1
-    output = b"".join(chance.choice(SEQUENCES) for _ in range(chance.randrange(40)))
+        raise Finding("where an archive is cut matters")
     for text_only in (False, True):
         whole = shown([output], text_only=text_only)
         if shown(cut(output, chance), text_only=text_only) != whole:
-            raise Finding(f"where output is cut matters: {output!r}")
+            raise Finding("where output is cut matters")
         if BEYOND.search(whole):
-            raise Finding(f"this reaches beyond the screen: {output!r}")
+            raise Finding("this reaches beyond the screen")
         if text_only and "\x1b" in whole:
-            raise Finding(f"this is no text: {output!r}")
-    counts["outputs"] += 1
+            raise Finding("this is no text")
     text = page(cut(output, chance), tty=chance.random() < 0.5)
     if text.count("</script") != 2 or text.count("<script") != 2 or "<!--" in text:
-        raise Finding(f"an element of the page is ended: {output!r}")
-    counts["pages"] += 1
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    asked = parser.parse_args()
-    say(f"seed {asked.seed}")
-    chance, counts = random.Random(asked.seed), Counter[str]()
-    until = time.monotonic() + asked.seconds
-    try:
-        while time.monotonic() < until:
-            for _ in range(BATCH):
-                look(chance, counts)
-    except Finding as finding:
-        say(f"finding: {finding}")
-        return 1
-    say(", ".join(f"{count} {what}" for what, count in counts.items()))
-    return 0
+        raise Finding("an element of the page is ended")
+    return "archives", "outputs", "pages"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "looks", make, check))

@@ -9,19 +9,18 @@ it. Prints the seed, so that a failure can be had again, and how much was masked
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import re
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+# A target is run as a file: what it shares with others is found from the root of the tree.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import orjson
+from tests.fuzz.driver import fuzz
 from tests.property.test_masked_answer import AllHold, ByNamespace, plan_for_answers
 from tests.property.test_masking import SHAPES, VALUES
 
@@ -33,8 +32,6 @@ from narrowgate.wire.json_spans import Unreadable
 from narrowgate.wire.masked_answer import Form, Masks, masked_answer
 
 SECRET = "Zq7-planted-by-the-fuzzer"
-BATCH = 20
-"""Answers between two looks at the clock."""
 
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
 # fmt: off
@@ -157,27 +154,5 @@ def check(source: random.Random, plan: Plan, form: Form, body: bytes) -> str:
     return "masked"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            plan, form, body = make(source)
-            try:
-                seen[check(source, plan, form, body)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Unreadable is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {form} {body!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} answers, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "answers", make, lambda source, made: check(source, *made)))

@@ -7,12 +7,14 @@ Prints the seed, so that a failure can be had again, and how much was read and r
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-from collections import Counter
 from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fuzz.driver import fuzz
 
 from narrowgate.core.decide import decide
 from narrowgate.core.explain import explain
@@ -40,8 +42,6 @@ KEYS = (
     "name",
 )
 # fmt: on
-BATCH = 20
-"""Files between two looks at the clock."""
 
 WHO = chain_of(Identity(kind=Kind.AGENT, name="ci-reviewer", groups=("on-call",), proven_by="fuzz", credential="c"))
 WHAT = (
@@ -109,27 +109,5 @@ def check(text: str) -> str:
     return "read"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            text = make(source)
-            try:
-                seen[check(text)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but PolicyErrors is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {text!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} files, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "files", make, lambda _, text: check(text)))

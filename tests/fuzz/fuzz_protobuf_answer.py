@@ -7,14 +7,16 @@ Prints the seed, so that a failure can be had again, and how much was masked and
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import orjson
+from tests.fuzz.driver import fuzz
 from tests.fuzz.fuzz_protobuf_object import DEPTH, message, sized
 from tests.property.test_masked_answer import AllHold
 from tests.property.test_protobuf_masking import (
@@ -37,8 +39,6 @@ from narrowgate.wire.protobuf_answer import protobuf_answer
 from narrowgate.wire.protobuf_object import read_object
 from narrowgate.wire.unreadable import Unreadable
 
-BATCH = 50
-"""Answers between two looks at the clock."""
 SECRET = "hunter2-hunter2"
 ODD = (b"", b"\x00", b"\x0a", b"\x12", b"\x1a\x00", b"\xff", b"\x13", b"k8s\x00", b"\x7f", b"\x80\x00")
 
@@ -124,27 +124,5 @@ def check(source: random.Random, made: Made) -> str:
     return "masked as JSON"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            made = make(source)
-            try:
-                seen[check(source, made)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Unreadable is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {made[1]} {made[2]!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} answers, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "answers", make, check))

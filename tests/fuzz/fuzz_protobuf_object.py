@@ -7,21 +7,21 @@ Prints the seed, so that a failure can be had again, and how much was read and r
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-from collections import Counter
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import orjson
+from tests.fuzz.driver import fuzz
 
 from narrowgate.core.malformed import Malformed
 from narrowgate.wire.kubernetes_kinds import KINDS, MESSAGES
 from narrowgate.wire.protobuf import MAGIC, read_names
 from narrowgate.wire.protobuf_object import read_object
 
-BATCH = 200
-"""Messages between two looks at the clock."""
 DEPTH = 6
 TEXTS = (b"", b"a", b"\xc3\xbc", b"\xff", b"{}", b'{"a":1}', b"{", b"x" * 40, b"1500m", b"kube-system")
 NUMBERS = (0, 1, 2, 80, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
@@ -101,27 +101,5 @@ def check(data: bytes) -> str:
     return "read"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            data = make(source)
-            try:
-                seen[check(data)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Malformed is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {data!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} messages, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "messages", make, lambda _, data: check(data)))

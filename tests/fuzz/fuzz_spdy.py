@@ -10,16 +10,15 @@ that a failure can be had again, and how much was read. Exit status 1 on a findi
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
+# A target is run as a file: what it shares with others is found from the root of the tree.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.fuzz.driver import fuzz
 from tests.property.test_spdy import FROM_POD, TO_POD, WRITTEN_BY_POD, Lines, Script, cut, on_channels, played
 from tests.unit.wire import spdy_by_hand as by_hand
 from tests.unit.wire.spdy_by_hand import CHANNELS, FIN, Exec, Sender, merged
@@ -28,9 +27,6 @@ from narrowgate.wire.spdy_channels import spdy_channels
 from narrowgate.wire.spdy_ports import spdy_ports
 from narrowgate.wire.stream_events import Channel, Direction, SessionCodec, StreamEvent
 from narrowgate.wire.unreadable import Unreadable
-
-BATCH = 50
-"""Sessions between two looks at the clock."""
 
 
 def text(source: random.Random) -> bytes:
@@ -150,26 +146,5 @@ def compare(plain: list[StreamEvent], rewritten: list[StreamEvent], script: Scri
             raise AssertionError(f"{channel} was changed: {script!r}")
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            try:
-                seen[check(source)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Unreadable is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} sessions, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "sessions", lambda _: None, lambda source, _: check(source)))

@@ -7,11 +7,14 @@ Prints the seed, so that a failure can be had again, and how much was read and r
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-from collections import Counter
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fuzz.driver import fuzz
 
 from narrowgate.core.discovery import Discovery, ResourceType
 from narrowgate.core.malformed import Malformed
@@ -34,8 +37,6 @@ ODD = (
 )
 # fmt: on
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "")
-BATCH = 500
-"""Targets between two looks at the clock."""
 
 DISCOVERY = Discovery(
     ResourceType(
@@ -85,27 +86,7 @@ def check(method: str, raw: bytes) -> str:
     return "understood"
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            method, raw = source.choice(METHODS), make(source)
-            try:
-                seen[check(method, raw)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Malformed is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {method} {raw!r}\n  {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} targets, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        fuzz(__doc__, "targets", lambda source: (source.choice(METHODS), make(source)), lambda _, made: check(*made))
+    )

@@ -9,14 +9,18 @@ the seed, so that a failure can be had again, and how much was read and refused.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import random
 import re
 import struct
 import sys
-import time
 from collections import Counter
+from pathlib import Path
+
+# A target is run as a file: what it shares with others is found from the root of the tree.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.fuzz.driver import fuzz
 
 from narrowgate.wire.stream_events import Channel, ChannelData, SessionCodec
 from narrowgate.wire.unreadable import Unreadable
@@ -24,8 +28,6 @@ from narrowgate.wire.websocket import unmasked
 from narrowgate.wire.websocket_channels import websocket_channels
 from narrowgate.wire.websocket_ports import websocket_ports
 
-BATCH = 200
-"""Sessions between two looks at the clock."""
 PLAIN, BASE64, V5 = "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "v5.channel.k8s.io"
 TO_POD = {Channel.STDIN: 0, Channel.RESIZE: 4}
 PADDED = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
@@ -184,26 +186,5 @@ def noise(source: random.Random, raw: bytes) -> None:
     codec.finish()
 
 
-def main() -> int:
-    """Run for a time; 1 when something was found."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
-    chosen = arguments.parse_args()
-    source = random.Random(chosen.seed)
-    seen: Counter[str] = Counter()
-    deadline = time.monotonic() + chosen.seconds
-    while time.monotonic() < deadline:
-        for _ in range(BATCH):
-            try:
-                seen[check(source)] += 1
-            except Exception as finding:  # noqa: BLE001 - anything but Unreadable is what we look for
-                sys.stderr.write(f"seed {chosen.seed}: {type(finding).__name__}: {finding}\n")
-                return 1
-    counts = ", ".join(f"{count} {what}" for what, count in seen.most_common())
-    sys.stdout.write(f"seed {chosen.seed}: {seen.total()} sessions, {counts}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzz(__doc__, "sessions", lambda _: None, lambda source, _: check(source)))
