@@ -628,3 +628,20 @@ def test_a_part_of_a_pod_that_may_be_written_changes_no_other(
     path = place.path("v1", "pods", f"strong-pod/{subresource}")
     sent(builder, ("PATCH", path, STRATEGIC, patch))
     assert [place.state(), elsewhere.state()] == before
+
+
+def test_who_asks_why_is_told_in_the_words_of_the_refusal(place: Place, builder: Agent) -> None:
+    file = place.gate.folder / "strong.yaml"
+    file.write_bytes(yaml_of(deployment("new", place.spec("strong"))))
+    made = deployment("new", place.spec("strong"))
+    refused = sent(builder, ("POST", place.path("apps/v1", "deployments"), JSON, made))
+    words = ("policy", "explain", "--as", "agent:builder", "-n", place.namespace)
+    told = place.gate.command(*words, "create", "deployments.apps/new", "-f", str(file), "--look")
+    assert told.code == 1, told.text
+    reason = refused.message.partition(": agent ")[2].partition(": ")[2].partition("; rule ")[0]
+    assert reason.startswith(f"service account {place.namespace}/strong may also get secrets")
+    assert f"refuses: {reason}" in told.out
+    entered = place.gate.command(*words, "create", "pods/strong-pod", "--subresource", "exec", "--look")
+    assert f"service account {place.namespace}/strong may also get secrets" in entered.out, entered.text
+    plain = place.gate.command(*words, "create", "pods/weak-pod", "--subresource", "exec", "--look")
+    assert (plain.code, "not looked at" in plain.out) == (0, False), plain.text

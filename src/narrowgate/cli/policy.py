@@ -103,6 +103,14 @@ def apply_command(files: tuple[Path, ...], dry_run: bool, config: str | None, ou
 @click.option("-c", "--container", default="", help="The container that exec or attach enters.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the pod that is entered.")
 @click.option(
+    "--look", is_flag=True, help="Ask the cluster, with the gate's account, what the accounts of pods may do."
+)
+@click.option(
+    "--rights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take that from a file instead: kubectl get clusterroles,roles,clusterrolebindings,rolebindings -A -o json",
+)
+@click.option(
     "--policies", type=click.Path(path_type=Path), help="Policy file or folder to ask instead of the gate's own."
 )
 @config_option
@@ -111,12 +119,13 @@ def apply_command(files: tuple[Path, ...], dry_run: bool, config: str | None, ou
 @click.argument("resource", metavar="RESOURCE[.GROUP][/NAME]")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 def explain_command(output: str, **words: Any) -> int:
-    """Say what the policies answer to a request, and why: every rule that was considered.
+    """Say what the policies answer to a request, and why: every rule that was considered, and what has a say of pods.
 
     \b
     narrowgate policy explain --as agent:demo get pods -n default
     narrowgate policy explain --as agent:demo patch deployments.apps/web -n ci -f web.yaml
     narrowgate policy explain --as agent:demo create pods/web --subresource exec -n ci -- ls /tmp
+    narrowgate policy explain --as agent:demo create deployments.apps -n ci -f web.yaml --look
 
     Exit code 0 where the gate would let it pass, 1 where it would not.
     """

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from narrowgate.cli.api_server import ApiServer
+from narrowgate.cli.asked_pods import Known, rights_in, with_asked_pods
 from narrowgate.cli.failure import Failed
+from narrowgate.cli.namespace_reader import NamespaceReader, NotRead
 from narrowgate.cli.output import note
 from narrowgate.cli.policy_check import SourceFile, parse_all, read_sources
 from narrowgate.cli.question import about_object, chain_in, cluster_meant, intent_of, into_pod
-from narrowgate.config import Config, ConfigError, find_config, load_policy_files
+from narrowgate.config import Config, ConfigError, cluster_access, find_config, load_policy_files
 from narrowgate.config.document import read_bytes
 from narrowgate.core.documents import parse_yaml
 from narrowgate.core.explain import Explanation, explain
@@ -40,6 +44,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     container: str = ""
     labels: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    rights: Path | None = None
+    look: bool = False
 
 
 def explained(asked: Asked) -> Explanation:
@@ -55,7 +61,30 @@ def explained(asked: Asked) -> Explanation:
     chain = chain_in(asked.whom, asked.groups)
     if config is not None and asked.policies is None:
         chain = _as_registered(chain, config)
-    return explain(chain, what, compile_policies(policies, revision=0), time.time())
+    rulebook = compile_policies(policies, revision=0)
+    with _known(asked, config, cluster) as known:
+        what, not_looked = with_asked_pods(what, chain, rulebook, known)
+    return explain(chain, what, rulebook, time.time(), not_looked)
+
+
+@contextmanager
+def _known(asked: Asked, config: Config | None, cluster: str) -> Iterator[Known]:
+    """What may be asked about pods: a file, or the cluster with the gate's own account. Raises Failed, ConfigError."""
+    if asked.look and asked.rights is not None:
+        raise Failed("--look and --rights say the same", "the question", "give one of them")
+    if not asked.look:
+        yield Known(rights_in(asked.rights)) if asked.rights else Known()
+        return
+    entries = {one.name: one for one in config.clusters} if config else {}
+    if cluster not in entries:
+        told = f'cluster "{cluster}" is in no configuration'
+        raise Failed(told, "--look", "give its roles and bindings by --rights FILE")
+    with ApiServer(cluster_access(entries[cluster])) as server:
+        try:
+            yield Known(NamespaceReader(server, "").rights(), server)
+        except NotRead as error:
+            to_do = "`narrowgate clusters manifests` prints the role that lets the gate read them"
+            raise Failed(str(error), f'cluster "{cluster}"', to_do) from None
 
 
 def _configuration(asked: Asked) -> Config | None:

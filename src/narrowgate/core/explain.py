@@ -14,6 +14,7 @@ from narrowgate.core.conditions import Undecided
 from narrowgate.core.decide import decide
 from narrowgate.core.decision import Allow, Decision, Deny, NeedsApproval
 from narrowgate.core.explain_masks import ExplainedMasks, explain_masks
+from narrowgate.core.explain_pods import ExplainedPods, explain_pods
 from narrowgate.core.identity import Chain, Identity
 from narrowgate.core.intent import Intent, Use
 from narrowgate.core.judging import Evidence
@@ -68,6 +69,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     passed_over: tuple[PassedOver, ...]
     masked: ExplainedMasks
     """What is masked in the answer; nothing where there will be none."""
+    pods: ExplainedPods = ExplainedPods()
+    """What has a say of the pods that it makes or gets into; nothing where there are none."""
 
     def __str__(self) -> str:
         lines = [f"{self.answer}: {self.message}"]
@@ -79,6 +82,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             lines.extend(_rule_line(rule) for rule in part.rules)
             if not part.rules:
                 lines.append("    no rule to consider")
+        lines.extend(self.pods.lines())
         if self.answer != "deny":
             lines.extend(self.masked.lines())
         lines.extend(
@@ -87,8 +91,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         return "\n".join(lines)
 
 
-def explain(chain: Chain, what: Intent, policy: Rulebook, now: float) -> Explanation:
-    """Decide, and say what every rule of every member had to say. Never raises, as `decide`."""
+def explain(chain: Chain, what: Intent, policy: Rulebook, now: float, not_looked: str = "") -> Explanation:
+    """Decide, and say what every rule of every member had to say. Never raises, as `decide`. `not_looked` says what of
+    the pods of the request could not be had.
+    """
     decision = decide(chain, what, policy, (), (), now)
     evidence = Evidence(what)
     questions: list[tuple[Question, Use | None]] = [(question_of(what), None)]
@@ -101,8 +107,9 @@ def explain(chain: Chain, what: Intent, policy: Rulebook, now: float) -> Explana
         if (why := _not_about(one, member, what.cluster))
     )
     masked = ExplainedMasks() if isinstance(decision, Deny) else explain_masks(chain, what, policy)
+    pods = explain_pods(chain, what, policy, not_looked)
     return Explanation(
-        **_answer(decision), revision=policy.revision, parts=parts, passed_over=passed_over, masked=masked
+        **_answer(decision), revision=policy.revision, parts=parts, passed_over=passed_over, masked=masked, pods=pods
     )
 
 

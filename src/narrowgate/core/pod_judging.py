@@ -113,6 +113,13 @@ def mended(rules: Iterable[CompiledRule], what: Intent) -> tuple[tuple[str, ...]
     return tuple(found)
 
 
+def of_rule(rule: CompiledRule, holder: Holder, what: Intent, chain: Chain) -> tuple[tuple[Action, str], ...]:
+    """What a rule would say of the pods if it covered the request: what becomes of it, and why. For whoever asks."""
+    if what.pods is None:
+        return ()
+    return tuple(_problems(rule.rule.pods or _NO_RULES, holder, what, _default_action(chain)))
+
+
 def _with_cover(answer: Held, holder: Holder, what: Intent, default: Action, rule: CompiledRule | None) -> Answer:
     """What people are asked about anyhow: they are not asked to lift what they cannot see."""
     pods = rule.rule.pods if rule is not None and rule.rule.pods is not None else _NO_RULES
