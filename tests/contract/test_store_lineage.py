@@ -38,6 +38,15 @@ def test_a_write_is_pending_until_what_it_made_is_known(store: Store) -> None:
     assert store.lineage.pending("dev", "jobs.batch", "ci") == ()
 
 
+def test_lost_writes_are_listed_oldest_first(store: Store) -> None:
+    for audit_id, at in (("a2", 2_000.0), ("a1", 1_000.0), ("a3", 3_000.0)):
+        store.lineage.begin(write(audit_id, at=at, resource="jobs.batch", namespace=audit_id))
+    found = store.lineage.lost("dev", 3_000.0)
+    assert [one.audit_id for one in found] == ["a1", "a2"]
+    assert [one.audit_id for one in store.lineage.lost("dev", 9_000.0, limit=1)] == ["a1"]
+    assert store.lineage.lost("prod", 9_000.0) == ()
+
+
 def test_what_is_kept_is_there_after_the_store_is_opened_again(opener: Opener) -> None:
     first = opener()
     first.lineage.begin(write("a1"))

@@ -18,7 +18,7 @@ import msgspec
 
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.discovery import ResourceType
-from narrowgate.core.lineage import AFTER_SECONDS, Author, Owner, Placement, Sighted, qualified
+from narrowgate.core.lineage import AFTER_SECONDS, Author, Owner, PendingWrite, Placement, Sighted, qualified
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 from narrowgate.store.port import Lineage as KeptLineage
@@ -214,17 +214,45 @@ class Lineage:
 
     async def is_gone(self, kept: Placement) -> bool:
         """Whether an object is not there any more that no watch follows. Raises ClusterSilent."""
-        resource, _, group = kept.resource.partition(".")
-        try:
-            types = self._clusters[kept.cluster].known().types()
-        except ClusterNotReady as error:
-            raise ClusterSilent(str(error)) from None
-        served = [of for of in types if (of.group, of.resource) == (group, resource)]
-        if not served:
+        of = self._served(kept.cluster, kept.resource)
+        if of is None:
             # Its kind may be away for a moment only (an aggregated API).
             return False
-        seen = await self._read(kept.cluster, _path(served[0], kept.namespace, kept.name), kept.resource)
+        seen = await self._read(kept.cluster, _path(of, kept.namespace, kept.name), kept.resource)
         return seen is None or seen.uid != kept.uid
+
+    async def find(self, write: PendingWrite) -> None:
+        """Keep whoever sent a write of which nobody knows what became as an author of what has the name that it named,
+        if it may have made or changed that. Where there is none nothing is said: what it made may own others by now.
+
+        Raises ClusterSilent, StoreUnavailable.
+        """
+        of = self._served(write.cluster, write.resource)
+        if of is None or not write.name or not write.author:
+            return
+        seen = await self._read(write.cluster, _path(of, write.namespace, write.name), write.resource)
+        if seen is None or not write.may_have_made(seen):
+            return
+        placement = Placement(
+            cluster=write.cluster,
+            uid=seen.uid,
+            resource=write.resource,
+            namespace=write.namespace,
+            name=write.name,
+            authors=(write.author,),
+            first_at=write.at,
+            audit_id=write.audit_id,
+        )
+        await asyncio.to_thread(lambda: self._kept.add(placement, answered=write.audit_id))
+
+    def _served(self, cluster: str, resource: str) -> ResourceType | None:
+        """The kind of a resource as placements name it; None where the cluster does not serve it now."""
+        plural, _, group = resource.partition(".")
+        try:
+            types = self._clusters[cluster].known().types()
+        except ClusterNotReady as error:
+            raise ClusterSilent(str(error)) from None
+        return next((of for of in types if (of.group, of.resource) == (group, plural)), None)
 
     def hear(self) -> None:
         """Forget what does not hold any more, because others added to it. Blocking; raises StoreUnavailable."""

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -99,11 +100,23 @@ class LineageWatch:
         while True:
             await asyncio.sleep(self._pace.sweep)
             try:
+                await self._find_lost()
                 for kept in await asyncio.to_thread(self._kept.listed, self.cluster.name, limit=MOST_KEPT):
                     if kept.resource not in followed:
                         await self._sweep_one(kept)
             except StoreUnavailable as error:
                 self.warn("what owns pods", str(error))
+
+    async def _find_lost(self) -> None:
+        """Find what was written by requests that were never answered, or too late: once they are forgotten, who sent
+        them would be the author of nothing. Raises StoreUnavailable.
+        """
+        before = time.time() - AFTER_SECONDS
+        for write in await asyncio.to_thread(partial(self._kept.lost, self.cluster.name, before, limit=MOST_KEPT)):
+            try:
+                await self._lineage.find(write)
+            except ClusterSilent as error:
+                self.warn(write.resource, str(error))
 
     async def _sweep_one(self, kept: Placement) -> None:
         """Nobody who cannot be asked about one of them keeps the others from being taken down."""

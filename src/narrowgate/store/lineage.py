@@ -48,6 +48,14 @@ class LineageTable:
             found = connection.execute(select(_writes.document).where(here).order_by(_writes.at)).scalars().all()
         return tuple(msgspec.json.decode(document, type=PendingWrite) for document in found)
 
+    def lost(self, cluster: str, begun_before: float, *, limit: int = 1000) -> tuple[PendingWrite, ...]:
+        """See the port."""
+        here = (_writes.cluster == cluster) & (_writes.at < begun_before)
+        query = select(_writes.document).where(here).order_by(_writes.at, _writes.audit_id).limit(limit)
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalars().all()
+        return tuple(msgspec.json.decode(document, type=PendingWrite) for document in found)
+
     def add(self, placement: Placement, *, answered: str = "", created: bool = False) -> Placement:
         """See the port."""
         with self._database.writing() as connection:

@@ -448,6 +448,10 @@ class Lineage(Protocol):
         """The writes at that place of which nobody knows yet what they made."""
         ...
 
+    def lost(self, cluster: str, begun_before: float, *, limit: int = 1000) -> tuple[PendingWrite, ...]:
+        """The writes of that cluster from before then of which nobody knows yet what they made, oldest first."""
+        ...
+
     def add(self, placement: Placement, *, answered: str = "", created: bool = False) -> Placement:
         """Add these authors and owners to what is kept of the object, or keep it as new; what is kept by then.
 

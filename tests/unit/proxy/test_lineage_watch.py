@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.unit.proxy.lineage_world import BOT, OTHER, PATHS, SILENT, World, a_world, owned_by
+from tests.unit.proxy.lineage_world import BOT, CREATED, OTHER, PATHS, SILENT, World, a_world, owned_by
 from tests.unit.proxy.loopback import run
 
+from narrowgate.core.lineage import Ancestor, PendingWrite
 from narrowgate.proxy.lineage_watch import LineageWatch, Pace
 
 
@@ -193,6 +195,39 @@ def test_a_sweep_takes_down_what_is_gone_and_only_that(tmp_path: Path) -> None:
         async with world.followed(SILENT._replace(sweep=0.05)):
             await world.until(lambda: not world.is_kept("uid-gone") and not world.is_kept("uid-anew"))
             assert all(world.is_kept(f"uid-{name}") for name in ("refused", "unserved", "there"))
+
+    lived(tmp_path, test)
+
+
+def test_a_sweep_finds_what_became_of_writes_that_were_never_answered(tmp_path: Path) -> None:
+    at = datetime.fromisoformat(CREATED).timestamp() + 1.0
+
+    def lost(name: str, *author: Ancestor, is_create: bool, at: float = at) -> PendingWrite:
+        return PendingWrite(
+            audit_id=f"{name}-{is_create}-{at}", cluster="dev", resource="teams.example.com", namespace="ci",
+            name=name, is_create=is_create, author=author, at=at,
+        )  # fmt: skip
+
+    async def test(world: World) -> None:
+        left = [
+            lost("gone", *BOT, is_create=True),
+            lost("refused", *BOT, is_create=True),
+            lost("made", *OTHER, is_create=True, at=at + 7_200.0),
+            lost("by-a-person", is_create=False),
+            lost("just-now", *BOT, is_create=False, at=time.time()),
+        ]
+        for write in (*left, lost("made", *BOT, is_create=True), lost("changed", *BOT, is_create=False)):
+            world.store.lineage.begin(write)
+        for name in ("made", "changed", "refused", "by-a-person", "just-now"):
+            world.put("Team", name)
+        world.refused.add(f"{PATHS['Team']}/refused")
+        async with world.followed(SILENT._replace(sweep=0.05)):
+            await world.until(lambda: len(world.store.lineage.pending("dev", "teams.example.com", "ci")) == len(left))
+        assert {write.audit_id for write in world.store.lineage.pending("dev", "teams.example.com", "ci")} == {
+            write.audit_id for write in left
+        }
+        found = {one.name: one.authors for one in world.store.lineage.listed("dev")}
+        assert found == {"made": (BOT,), "changed": (BOT,)}
 
     lived(tmp_path, test)
 
