@@ -14,8 +14,9 @@ import pytest
 from kubernetes import client
 from kubernetes.config.incluster_config import InClusterConfigLoader
 from tests.e2e.agent_place import Place, agent_place
-from tests.e2e.gate import Cluster
+from tests.e2e.gate import REPOSITORY, Cluster
 from tests.e2e.kubectl import Kubectl, Ran
+from tests.e2e.tasks import terminal
 from tests.e2e.workloads import yaml_of
 
 POD_SECONDS = 120.0
@@ -130,3 +131,61 @@ def test_the_namespace_refuses_pods_that_share_the_node(agent: AgentPod, place: 
     spec["spec"]["hostNetwork"] = True
     refused = agent.direct("apply", "-f", "-", stdin=yaml_of(spec))
     assert (refused.code, "violates PodSecurity" in refused.text) == (1, True), refused.text
+
+
+def test_pods_that_an_agent_makes_are_held_to_the_template_and_call_in_its_chain(
+    place: Place, agent: AgentPod, tmp_path: Path
+) -> None:
+    example = (REPOSITORY / "examples" / "policies" / "pods-of-agents.yaml").read_text()
+    names = {"clusters: [prod]": "clusters: [dev]", "namespaces: [agents]": f"namespaces: [{agent.namespace}]",
+             "agents/agent": f"{agent.namespace}/agent"}  # fmt: skip
+    for old, new in names.items():
+        assert old in example
+        example = example.replace(old, new)
+    starter = terminal(place.gate, place.cluster, "starter", tmp_path)
+    place.gate.write_policy_text("example.yaml", example)
+    wanted = [f"{one} -n {agent.namespace}" for one in ("create,delete pods", "use serviceaccounts/agent")]
+    asked = (
+        "--cluster",
+        "dev",
+        "--reason",
+        "work",
+        "--for",
+        "30m",
+        *(part for one in wanted for part in ("--allow", one)),
+    )
+    place.gate.wait_until(lambda: starter("tasks", "request", "--dry-run", *asked).code == 0, "it is offered")
+    _, kubectl = starter.request(*asked)
+    made = place.pod(agent.namespace)
+    made["metadata"]["name"] = "child"
+    api_token = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+
+    # What is not as the template is refused by name of the field, before there is a pod.
+    for field, wrong, said in (
+        ("volumes", [api_token], "projects a token for the API server"),
+        ("hostPID", True, "hostPID"),
+        ("serviceAccountName", "default", "account"),
+    ):
+        refused = kubectl.within(agent.namespace)(
+            "create", "--validate=false", "-f", "-", stdin=yaml_of({**made, "spec": {**made["spec"], field: wrong}})
+        )
+        assert (refused.code, said in refused.text) == (1, True), refused.text
+
+    created = kubectl.within(agent.namespace)("create", "--validate=false", "-f", "-", stdin=yaml_of(made))
+    assert created.code == 0, created.text
+    agent.direct.must("wait", "--for=condition=Ready", "pod/child", f"--timeout={POD_SECONDS:.0f}s")
+    agent.direct.must("cp", str(place.cluster.kubectl), f"{agent.namespace}/child:{COPIED}")
+    inside = (
+        "exec",
+        "child",
+        "--",
+        "env",
+        "HOME=/scratch",
+        "sh",
+        "-c",
+        f"chmod +x {COPIED} && {COPIED} get pods -o name",
+    )
+    place.gate.wait_until(lambda: agent.direct(*inside).code == 0, "the pod is placed, and may look")
+    refused = agent.direct("exec", "child", "--", "env", "HOME=/scratch", COPIED, "get", "configmaps")
+    # Its account may read them, and the agent who had it made may not.
+    assert (refused.code, "starter" in refused.text) == (1, True), refused.text
