@@ -24,6 +24,8 @@ COLOURS = {
     "kube-rbac-proxy": "#b48ead",
     "gate": "#e07a3f",
     "gate-revealed": "#efb48f",
+    "gate-pod": "#c9a227",
+    "gate-pod-placed": "#e3c878",
 }
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2933}.what{font-weight:600}.unit{fill:#616e7c}rect.page{fill:#ffffff}"

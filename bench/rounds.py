@@ -46,7 +46,11 @@ def _all_rounds(
     rounds: int,
     absent: dict[str, str],
 ) -> Iterator[Sample]:
-    taking_part = [contender for contender in contenders if contender.name in running]
+    taking_part = [
+        contender
+        for contender in contenders
+        if contender.name in running and (contender.workloads is None or workload.name in contender.workloads)
+    ]
     for number in range(rounds):
         # Each round begins with somebody else: who follows whom must not matter.
         for contender in _rotated(taking_part, number):

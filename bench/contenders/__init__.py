@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contenders import direct, gate, nginx, rbac_proxy, reverse_proxy
+from bench.contenders import direct, gate, nginx, pods, rbac_proxy, reverse_proxy
 from bench.contenders.contender import Contender, Running, Stage
 
 __all__ = ["CONTENDERS", "YARDSTICK", "Contender", "Running", "Stage"]
@@ -17,6 +17,8 @@ CONTENDERS: dict[str, Contender] = {
         rbac_proxy.KUBE_RBAC_PROXY,
         gate.GATE,
         gate.GATE_REVEALED,
+        pods.GATE_POD,
+        pods.GATE_POD_PLACED,
     )
 }
 """In the order of tables and pictures."""

@@ -56,6 +56,8 @@ class Contender:
     name: str
     what: str
     start: Callable[[Stage], AbstractContextManager[Running]]
+    workloads: frozenset[str] | None = None
+    """Those that it takes part in, where others would say nothing of it; None for all."""
 
 
 @contextmanager

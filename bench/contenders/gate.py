@@ -144,7 +144,14 @@ def _add_agent(configuration: Path, folder: Path) -> Address:
 @contextmanager
 def started(stage: Stage, *, reveals: bool, settings: Mapping[str, Any] | None = None) -> Iterator[Running]:
     """Runs a gate inside the block; see `prepare`."""
-    configuration, address, health = prepare(stage, reveals=reveals, settings=settings)
+    with running(prepare(stage, reveals=reveals, settings=settings)) as found:
+        yield found
+
+
+@contextmanager
+def running(prepared: tuple[Path, Address, int]) -> Iterator[Running]:
+    """Runs a gate that was prepared inside the block."""
+    configuration, address, health = prepared
     log = configuration.parent / "gate.log"
     with log.open("ab") as output:
         process = subprocess.Popen(

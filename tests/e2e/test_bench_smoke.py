@@ -13,6 +13,8 @@ import pytest
 from tests.e2e.gate import REPOSITORY, Cluster
 
 CONTENDERS = ("direct", "reverseproxy", "gate")
+# Takes part in small requests alone.
+PLACED = "gate-pod-placed"
 # What each workload must have found out of a contender; those of a process only where there is one.
 FIGURES = {
     "get-1": {"requestsPerSecond", "p50Milliseconds", "p99Milliseconds"},
@@ -31,7 +33,7 @@ def bench(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[d
     report, picture = folder / "run.json", folder / "run.svg"
     command = [
         sys.executable, "-m", "bench", "--quick",
-        "--contenders", ",".join(CONTENDERS), "--workloads", ",".join(FIGURES),
+        "--contenders", ",".join((*CONTENDERS, PLACED)), "--workloads", ",".join(FIGURES),
         "--json", str(report), "--svg", str(picture),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=BENCH_SECONDS)
@@ -47,6 +49,14 @@ def test_every_contender_has_every_figure_of_every_workload(bench: tuple[dict[st
             figures = report["medians"][workload][contender]
             process = set() if contender == "direct" else OF_A_PROCESS
             assert set(figures) == wanted | process, (workload, contender)
+
+
+def test_a_pod_that_was_made_by_an_agent_is_measured_where_it_could_be_seen(
+    bench: tuple[dict[str, Any], str, Path],
+) -> None:
+    medians = bench[0]["medians"]
+    assert set(medians["get-1"][PLACED]) == FIGURES["get-1"] | OF_A_PROCESS
+    assert PLACED not in medians["events"]
 
 
 def test_requests_were_answered_and_processor_time_was_counted(bench: tuple[dict[str, Any], str, Path]) -> None:
