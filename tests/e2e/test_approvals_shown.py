@@ -54,8 +54,15 @@ def held(identifier: str, verbs: str, resources: str, namespace: str, **more: An
 
 
 @pytest.fixture(scope="module")
-def watched(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(
+    cluster: Cluster, direct: Kubectl, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("shown")
+    here = direct.within(namespace)
+    here.must("create", "serviceaccount", "shown-strong")
+    here.must("create", "role", "shown-strong", "--verb=get", "--resource=secrets")
+    bound = f"--serviceaccount={namespace}:shown-strong"
+    here.must("create", "rolebinding", "shown-strong", "--role=shown-strong", bound)
     entry = {"name": "dev", "kubeconfig": str(cluster.kubeconfig), "upstream": {"mode": "credential"}}
     settings = {"workers": 2, "approvals": {"hold": f"{HELD_SECONDS}s"}}
     with sign_in_gate(folder, [entry], settings=settings) as running:
@@ -69,6 +76,8 @@ def watched(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathF
             held("scale", "update patch", "deployments/scale", namespace, apiGroups=["apps"]),
             held("keys", "update patch delete create", "secrets", namespace),
             held("run", "create", "pods/exec", namespace),
+            held("pods", "create", "pods", namespace, pods={"strongerAccounts": "approve"}),
+            allow("accounts", "use", "serviceaccounts", namespace),
         ]
         agent = running.gate.agent("shown", rules)
         kubectl = Kubectl(cluster.kubectl, agent.kubeconfig, folder).within(namespace)
@@ -133,6 +142,17 @@ def test_a_delete_says_what_goes_and_how_old_it_is(watched: Watched, web: str) -
 def test_a_create_shows_the_object(watched: Watched, marker: str) -> None:
     shown = watched.refused("create", "configmap", f"new-{marker.lower()}", "--from-literal=a=b")
     assert '    "a": "b"' in shown["summary"]
+
+
+def test_a_pod_is_shown_by_what_its_account_may_do(watched: Watched, namespace: str, marker: str) -> None:
+    spec = {"serviceAccountName": "shown-strong", "containers": [{"name": "c", "image": "registry/a:1"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p-{marker.lower()}"}, "spec": spec}
+    file = watched.person.shell.write("pod.json", json.dumps(pod))
+    assert watched.refused("create", "-f", str(file))["summary"][:3] == [
+        "pods by spec: runs as shown-strong; baseline; its account's token; images registry/a:1",
+        f"service account {namespace}/shown-strong: may",
+        f"    get secrets in {namespace} (RoleBinding {namespace}/shown-strong)",
+    ]
 
 
 def test_an_exec_shows_each_argument(watched: Watched) -> None:

@@ -118,7 +118,7 @@ def explain_pods(chain: Chain, what: Intent, rulebook: Rulebook, not_looked: str
     found = named_pods(paths_named(rulebook, chain, what, question), what.pods.made_of)
     templates = {template.at: template for template in (*what.pods.templates, *found.templates)}
     return ExplainedPods(
-        pods=tuple(_pod(template) for template in list(templates.values())[:SHOWN]),
+        pods=tuple(explained_pod(template) for template in list(templates.values())[:SHOWN]),
         more=max(0, len(templates) - SHOWN),
         accounts=tuple(
             explained_account(one) for one in (*what.pods.accounts, *what.pods.named) if minds and not missed
@@ -150,7 +150,8 @@ def token_of(template: Template) -> str:
     return " and ".join([*mounted, *projected]) or "no token"
 
 
-def _pod(template: Template) -> ExplainedPod:
+def explained_pod(template: Template) -> ExplainedPod:
+    """One pod's spec, by all that decides about it."""
     return ExplainedPod(
         at=template.at,
         accounts=template.accounts,

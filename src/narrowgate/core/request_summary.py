@@ -17,10 +17,12 @@ import orjson
 from narrowgate.core.documents import parse_yaml
 from narrowgate.core.duration import duration_text
 from narrowgate.core.entering import new_debug_containers
+from narrowgate.core.explain_pods import explained_account, explained_pod
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.moment import moment_of
 from narrowgate.core.object_difference import difference
+from narrowgate.core.pod_templates import templates_of
 from narrowgate.core.target import Target
 from narrowgate.core.typed_lines import asks_for
 from narrowgate.core.understand import is_streaming
@@ -33,6 +35,9 @@ MAX_LINE: Final = 360
 """Characters of such a line: a path in an object, and what is shown of a value."""
 MAX_PIECE: Final = 200
 """Characters of a command's argument in one line; the rest of it follows in further ones."""
+
+MAX_PODS: Final = 20
+"""Pods of one object that are shown before all else, so that there is room for it."""
 
 SECRET: Final = ("", "secrets")
 
@@ -61,7 +66,22 @@ def summary_of(intent: Intent, target: Target, body: bytes, seen: Seen | None, n
         lines = chain(_deleted(seen, now), _as_sent(intent, body))
     else:
         lines = chain(_debugged(intent), _changed(intent, seen, body))
-    return _bounded(lines)
+    # First: whoever sends the request decides how long the rest of it is.
+    return _bounded(chain(_pods(intent), lines))
+
+
+def _pods(intent: Intent) -> Iterator[str]:
+    """What the pods would be that it makes, and what their accounts may do which not everybody may."""
+    if intent.pods is None:
+        return
+    if intent.object is not None and not intent.info.subresource:
+        templates = intent.pods.templates or templates_of(intent.info, intent.object)
+        yield from (str(explained_pod(template)) for template in templates[:MAX_PODS])
+        if len(templates) > MAX_PODS:
+            yield f"pods at {len(templates) - MAX_PODS} more places"
+    for account in (*intent.pods.accounts, *intent.pods.named):
+        if account.rights or account.unknown:
+            yield from explained_account(account).lines()
 
 
 def cut(text: str, limit: int) -> str:

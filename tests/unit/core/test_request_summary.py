@@ -8,10 +8,13 @@ import msgspec
 import pytest
 from tests.deciding import NOW
 
+from narrowgate.core.account_rights import Account, HeldRight
 from narrowgate.core.intent import Intent
 from narrowgate.core.moment import moment_text
+from narrowgate.core.pods_seen import AccountSeen, PodsSeen, Template
 from narrowgate.core.request_info import request_info
-from narrowgate.core.request_summary import MAX_LINES, Seen, summary_of
+from narrowgate.core.request_summary import MAX_LINES, MAX_PODS, Seen, summary_of
+from narrowgate.core.rights import Right
 from narrowgate.core.target import parse_target
 from narrowgate.core.understand import is_streaming
 
@@ -207,3 +210,37 @@ def test_a_debug_container_is_shown_with_its_image_and_its_command() -> None:
         "image: x",
         "runs what its image says, or what is not told",
     )
+
+
+def pods_of(*accounts: AccountSeen, templates: int = 0, **more: Any) -> tuple[str, ...]:
+    """The summary of a Deployment that is made, or of whatever `more` says it is."""
+    target = parse_target(b"/apis/apps/v1/namespaces/ci/deployments")
+    spec = {"serviceAccountName": "runner", "hostPID": True, "containers": [{"name": "c", "image": "registry/a:1"}]}
+    seen = PodsSeen(accounts=accounts, templates=tuple(Template(f"spec.t{n}", spec) for n in range(templates)))
+    made = {"spec": {"template": {"spec": spec}}}
+    intent = Intent(cluster="prod", info=request_info("POST", target), object=made, pods=seen)
+    return summary_of(msgspec.structs.replace(intent, **more), target, b"{}", None, NOW)
+
+
+RIGHT = HeldRight(Right("get", "", "secrets"), "ci", "RoleBinding ci/x")
+
+
+def test_what_pods_would_be_comes_before_what_their_maker_has_written() -> None:
+    strong = AccountSeen(account=Account("ci", "runner"), rights=(RIGHT,))
+    assert pods_of(strong, AccountSeen(account=Account("ci", "weak"))) == (
+        "pods by spec.template.spec: runs as runner; privileged; its account's token; images registry/a:1",
+        "service account ci/runner: may",
+        "    get secrets in ci (RoleBinding ci/x)",
+        "{}",
+    )
+
+
+def test_an_account_of_which_nothing_is_known_is_told() -> None:
+    unknown = AccountSeen(account=Account("ci", "runner"), unknown="the API server does not answer")
+    told = pods_of(unknown, object=None)
+    assert told[0] == "service account ci/runner: what it may do is not known: the API server does not answer"
+
+
+def test_many_pods_leave_room_for_the_rest() -> None:
+    told = pods_of(templates=MAX_PODS + 5)
+    assert told[MAX_PODS:] == ("pods at 5 more places", "{}")
