@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, Port
+from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, ActedFor, Port
 from narrowgate.authenticators.access_credentials import (
     LONGEST_LIFE,
     MOST_REMEMBERED,
@@ -17,7 +17,7 @@ from narrowgate.authenticators.access_credentials import (
 )
 from narrowgate.authenticators.port import Answer, NotMine, Presented, Rejected
 from narrowgate.core.agent import AgentKey, AgentRecord
-from narrowgate.core.identity import Identity, Kind
+from narrowgate.core.identity import Identity, Kind, chain_behind
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PERSON = AccessClaims(
@@ -166,3 +166,45 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(MOST_REMEMBERED + 50):
         genuine.claims(signer.sign(msgspec.structs.replace(PERSON, id=str(number))))
     assert len(genuine) == MOST_REMEMBERED
+
+
+ACTING = msgspec.structs.replace(
+    AGENT, claims=(), behind=(ActedFor(kind=Kind.PERSON, name="corp:ada", groups=("dev",), proven_by="jwt"),)
+)
+
+
+class TestActing:
+    """Whoever acts for somebody (RFC 8693, section 1.1): both are in the credential, each as is registered now."""
+
+    def test_it_speaks_for_both(self) -> None:
+        found = ask(ACTING)
+        assert isinstance(found, Identity)
+        assert [str(one) for one in chain_behind(found)] == ["person:corp:ada", "agent:bot"]
+        (subject,) = found.on_behalf_of
+        assert (subject.groups, subject.cluster, subject.expires_at) == (("dev",), "prod", 4_600.0)
+        assert (found.groups, found.owner, found.credential) == (("bots",), "person:alice", "x")
+
+    def test_an_end_of_either_is_the_end_of_both(self) -> None:
+        swapped = msgspec.structs.replace(
+            ACTING, kind=Kind.PERSON, name="ada", behind=(ActedFor(kind=Kind.AGENT, name="bot", proven_by="jwt"),)
+        )
+        for claims in (ACTING, swapped):
+            assert isinstance(ask(claims), Identity)
+            for change in ({"paused": True}, {"ends_at": 1_500.0}, {"created_at": 1_500.0}, {"cluster": "dev"}):
+                refused(ask(claims, agents=(msgspec.structs.replace(RECORD, **change),)))
+            refused(ask(claims, agents=()))
+
+    def test_it_ends_with_the_first_agent_of_it_and_is_not_remembered_beyond(self) -> None:
+        ends = msgspec.structs.replace(RECORD, ends_at=3_000.0)
+        found = ask(ACTING, agents=(ends,))
+        assert isinstance(found, Identity)
+        assert found.expires_at == 3_000.0
+        authenticator = AccessCredentials(Genuine(KEY.public_key()), Port.KUBERNETES, agents=(ends,))
+        presented = Presented(AccessSigner(KEY).sign(ACTING))
+        assert isinstance(asyncio.run(authenticator.authenticate(presented, 2_000.0)), Identity)
+        assert isinstance(asyncio.run(authenticator.authenticate(presented, 3_000.0)), Rejected)
+
+    @pytest.mark.parametrize("name", ["system:admin", "a\nb", ""])
+    def test_names_of_those_behind_are_checked_as_well(self, name: str) -> None:
+        bad = msgspec.structs.replace(ACTING, behind=(ActedFor(kind=Kind.PERSON, name=name, proven_by="jwt"),))
+        refused(ask(bad))

@@ -91,6 +91,15 @@ def test_what_may_be_left_out_has_a_meaning() -> None:
     assert issuer.certificate_authority == ""
 
 
+def test_nobody_acts_for_the_subjects_unless_it_is_written() -> None:
+    assert issuers(SMALL)[0].actors is None
+    assert issuers(SMALL + "      actors: Agent\n")[0].actors is Kind.AGENT
+    assert issuers(SMALL + "      actors: Person\n")[0].actors is Kind.PERSON
+    agents = SMALL.replace('"ci:"', '"ci-"') + "      subject: Agent\n"
+    assert issuers(agents + "      actors: Agent\n")[0].actors is Kind.AGENT
+    assert "nobody that can act" in complaint(agents + "      actors: Person\n")
+
+
 def test_a_ca_is_written_out_or_named(tmp_path: Path) -> None:
     pem = Issuer().ca
     (tmp_path / "ca.pem").write_text(pem)
@@ -154,6 +163,9 @@ def test_a_ca_is_written_out_or_named(tmp_path: Path) -> None:
         ("subject: Person", "subject: person", 'did you mean "Person"?'),
         ("subject: Person", "subject: ServiceAccount", "nobody that a token can stand for"),
         ("subject: Person", "subject: Agent", "take them out"),
+        ("subject: Person", "subject: Person\n      actors: agent", 'did you mean "Agent"?'),
+        ("subject: Person", "subject: Person\n      actors: ServiceAccount", "nobody that can act for the subjects"),
+        ("subject: Person", 'subject: Person\n      actors: "deny"', "nobody that can act for the subjects"),
         ("[ES256, EdDSA]", "[]", "names none"),
         ("[ES256, EdDSA]", "[HS256]", "does not prove who signed"),
         ("[ES256, EdDSA]", "[none]", "does not prove who signed"),

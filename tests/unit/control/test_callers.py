@@ -48,6 +48,27 @@ def test_an_agents_credential_a_workload_and_a_person_are_told_who_they_are(api:
     assert (mia["identity"], mia["provenBy"], mia["clusters"]) == ("person:mia", "oidc:corp", ["dev"])
 
 
+def test_whoever_acts_for_another_asks_for_nothing_here(api: Api) -> None:
+    ada = Identity(kind=Kind.PERSON, name="ada", proven_by="jwt", credential="c", expires_at=time.time() + 60)
+    acting = Identity(
+        kind=Kind.AGENT, name="bot", proven_by="jwt", credential="c", cluster="dev", on_behalf_of=(ada,),
+        expires_at=time.time() + 60,
+    )  # fmt: skip
+
+    class Knows:
+        async def authenticate(self, presented: Presented, now: float) -> Proof:
+            del presented, now
+            return acting
+
+    callers = Callers(Knows, api.sessions, api.store, (), SETTINGS.url)
+    parts = ApiParts(settings=SETTINGS, store=api.store, recorder=api.recorder, callers=callers, rulebook=api.rulebook)
+    api.app.router.routes[:] = api_routes(parts)
+    for method, target in (("GET", "/whoami"), ("GET", "/tasks"), ("GET", "/agents")):
+        answer = api.call(method, target, who="a-token")
+        assert answer.status == 403
+        assert "acts for another" in detail(answer)
+
+
 def test_a_credential_of_the_data_port_opens_nothing_here(api: Api) -> None:
     answer = api.call("GET", "/whoami", who=api.bearer(ROOT, Port.KUBERNETES, "dev"))
     assert (answer.status, "for the clusters' APIs" in detail(answer)) == (401, True)

@@ -6,7 +6,13 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from narrowgate.authenticators.access_credential import AccessClaims, AccessSigner, Port, read_access_credential
+from narrowgate.authenticators.access_credential import (
+    AccessClaims,
+    AccessSigner,
+    ActedFor,
+    Port,
+    read_access_credential,
+)
 from narrowgate.control.issuing import AccessIssuer, CannotIssue, Issued, new_id
 from narrowgate.control.settings import ControlSettings
 from narrowgate.core.identity import Identity, Kind
@@ -96,3 +102,32 @@ def test_whoever_opens_one_cluster_gets_no_other() -> None:
 
 def test_ids_differ() -> None:
     assert len({new_id() for _ in range(1_000)}) == 1_000
+
+
+ADA = Identity(
+    kind=Kind.PERSON, name="ada", groups=("sre",), proven_by="jwt", credential="c", claims=(("issuer", "https://i"),),
+    expires_at=1_200.0,
+)  # fmt: skip
+BOT = Identity(
+    kind=Kind.AGENT, name="bot", proven_by="jwt", credential="c", cluster="prod", expires_at=2_000.0,
+    on_behalf_of=(ADA,),
+)  # fmt: skip
+
+
+def test_whoever_acts_for_somebody_gets_a_credential_that_says_so_and_ends_with_the_first_of_them() -> None:
+    claims = said(ISSUER.for_identity(BOT, Port.KUBERNETES, "prod", 100.0))
+    assert claims.name == "bot"
+    assert claims.behind == (
+        ActedFor(kind=Kind.PERSON, name="ada", groups=("sre",), proven_by="jwt", claims=(("issuer", "https://i"),)),
+    )
+    assert claims.expires_at == 1_200.0
+
+
+def test_nobody_acts_for_another_at_the_gates_own_api_nor_on_a_cluster_that_one_of_them_does_not_open() -> None:
+    with pytest.raises(CannotIssue, match="not the gate's own API"):
+        ISSUER.for_identity(BOT, Port.CONTROL, "", 100.0)
+    with pytest.raises(CannotIssue, match="agent:bot opens cluster"):
+        ISSUER.for_identity(BOT, Port.KUBERNETES, "dev", 100.0)
+    bound = msgspec.structs.replace(BOT, cluster="", on_behalf_of=(msgspec.structs.replace(ADA, cluster="prod"),))
+    with pytest.raises(CannotIssue, match="person:ada opens cluster"):
+        ISSUER.for_identity(bound, Port.KUBERNETES, "dev", 100.0)
