@@ -189,3 +189,25 @@ def test_a_write_that_is_lost_anywhere_leaves_its_chain(tmp_path: Path, asked: s
             assert found.is_settled
 
     lived(tmp_path, test)
+
+
+def test_more_pods_than_are_remembered_cost_no_more_memory_and_lose_nobody(tmp_path: Path) -> None:
+    """What a process remembers is bounded; the oldest goes, and is found again in the store."""
+    most, beyond = 20, 5
+
+    async def test(world: World) -> None:
+        lineage = Lineage(world.store.lineage, {"dev": world.cluster}, most_remembered=most)
+        world.keep("Job", "mine", BOT)
+        world.put("Job", "mine")
+        names = [f"pod-{number}" for number in range(most + beyond)]
+        for name in (*names, names[0]):
+            world.put("Pod", name, "", owned_by("Job", "mine", "uid-mine"))
+            found = await lineage.placed("dev", "ci", name, f"uid-{name}")
+            assert found is not None
+            assert found.authors == (BOT,)
+            assert len(lineage) <= most
+        assert len(lineage) == most
+        remembered = [name for name in names if lineage.known("dev", f"uid-{name}") is not None]
+        assert remembered == [names[0], *names[beyond + 1 :]]
+
+    lived(tmp_path, test)

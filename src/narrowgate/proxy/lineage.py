@@ -97,10 +97,13 @@ _status = msgspec.json.Decoder(_Status).decode
 class Lineage:
     """One per process, made inside its event loop."""
 
-    def __init__(self, kept: KeptLineage, clusters: Mapping[str, Cluster]) -> None:
+    def __init__(
+        self, kept: KeptLineage, clusters: Mapping[str, Cluster], *, most_remembered: int = MOST_REMEMBERED
+    ) -> None:
         """`clusters` are those whose pods are placed, by name."""
         self._kept = kept
         self._clusters = dict(clusters)
+        self._most_remembered = most_remembered
         self._known: dict[tuple[str, str], Placement] = {}
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
         self._room = {name: asyncio.Semaphore(MOST_ASKED) for name in clusters}
@@ -264,7 +267,7 @@ class Lineage:
         self._number = number
 
     def _remember(self, key: tuple[str, str], placement: Placement) -> None:
-        if len(self._known) >= MOST_REMEMBERED:
+        if len(self._known) >= self._most_remembered:
             del self._known[next(iter(self._known))]
         self._known[key] = placement
 
