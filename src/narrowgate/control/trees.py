@@ -170,14 +170,20 @@ class TreeReader:
         return sign_in_node(sign_in, children, self._now, doings, place.named)
 
     def _asked_for_in(self, sign_in: SignIn) -> list[Task]:
-        """The tasks that the person asked for while it lasted; which of several sign-ins it was, no task says."""
+        """The tasks that the person asked for in it. An emergency says in which sign-in it was taken; of all others it
+        is the time that counts.
+        """
         until = sign_in.expires_at if sign_in.ended_at is None else sign_in.ended_at
         person = f"person:{sign_in.person}"
-        return [
-            task
-            for task in self._kept.tasks.listed(limit=MOST_SEARCHED)
-            if task.requested_by == person and not task.parent and sign_in.created_at <= task.requested_at < until
-        ]
+
+        def is_of_it(task: Task) -> bool:
+            if task.requested_by != person or task.parent:
+                return False
+            if task.sign_in:
+                return task.sign_in == sign_in.id
+            return sign_in.created_at <= task.requested_at < until
+
+        return [task for task in self._kept.tasks.listed(limit=MOST_SEARCHED) if is_of_it(task)]
 
     # What somebody did.
 

@@ -206,6 +206,14 @@ def test_a_sign_in_stands_above_the_tasks_that_were_asked_for_in_it(kept: Kept) 
         assert (tree.is_named, tree.streams[0].is_named) == (session == "signin", session == "exec-own")
 
 
+def test_an_emergency_hangs_on_the_sign_in_that_it_was_taken_in_and_on_no_other(kept: Kept) -> None:
+    taken = {"kind": Kind.PERSON, "name": "alice", "emergency": True}
+    for task_id, sign_in in (("mine", "signin"), ("elsewhere", "another")):
+        emergency = msgspec.structs.replace(ROOT, id=task_id, sign_in=sign_in, **taken)
+        kept.store.tasks.add(emergency, by="test", at=BEGAN)
+    assert {node.id for node in kept.tree("signin").children} == {"root", "mine"}
+
+
 def test_of_the_record_no_more_is_told_than_whoever_asks_may_see(kept: Kept) -> None:
     kept.place("p1", TASK)
     kept.note("exec-1", BOT, task="root")

@@ -11,13 +11,11 @@ import msgspec
 
 from narrowgate.control.api.calls import PREFIX, Answered, Sent
 from narrowgate.control.api.parts import ApiParts
-from narrowgate.control.api.tasks import RequestLimit, StreamLimit, TaskWithCredential
+from narrowgate.control.api.tasks import TaskWithCredential
+from narrowgate.control.api.wishes import Details, RequestLimit, StreamLimit, Words, seconds_wanted, words_wanted
 from narrowgate.control.delegating import Delegating, Wish
-from narrowgate.control.problems import Problem, Trouble
-from narrowgate.core.authorization_details import TaskDetails, locations_of, words_of
-from narrowgate.core.duration import seconds_of
 from narrowgate.core.task_document import task_document
-from narrowgate.core.wanted import MOST_WANTED, WantedRefused
+from narrowgate.core.wanted import MOST_WANTED
 
 
 class NewDelegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,13 +27,10 @@ class NewDelegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         msgspec.field(name="for", default="")
     )
     allow: Annotated[
-        tuple[Annotated[str, msgspec.Meta(max_length=2000)], ...],
+        Words,
         msgspec.Meta(max_length=MOST_WANTED, description='Like "get,list pods -n ci"; no more than the task has.'),
     ] = ()
-    authorization_details: Annotated[
-        tuple[TaskDetails, ...],
-        msgspec.Meta(max_length=MOST_WANTED, description="The same in the form of RFC 9396, in the place of `allow`."),
-    ] = ()
+    authorization_details: Details = ()
     max_requests: Annotated[
         RequestLimit | None, msgspec.Meta(description="At most so many in all; they count for the task as well.")
     ] = msgspec.field(name="maxRequests", default=None)
@@ -52,7 +47,7 @@ def delegate_task(parts: ApiParts, sent: Sent) -> Answered:
         name=asked.name,
         purpose=asked.purpose,
         allow=words_wanted(asked.allow, asked.authorization_details, who.cluster),
-        seconds=_seconds(asked.for_) if asked.for_ else None,
+        seconds=seconds_wanted(asked.for_) if asked.for_ else None,
         max_requests=asked.max_requests,
         max_streams=asked.max_streams,
     )
@@ -64,29 +59,3 @@ def delegate_task(parts: ApiParts, sent: Sent) -> Answered:
         headers={"Location": f"{PREFIX}/tasks/{made.task.id}"},
         kept=TaskWithCredential(**fields),
     )
-
-
-def words_wanted(allow: tuple[str, ...], details: tuple[TaskDetails, ...], cluster: str) -> tuple[str, ...]:
-    """What is asked for in words, however it was written. Raises Problem."""
-    if bool(allow) == bool(details):
-        raise Problem(Trouble.INVALID, "name what is delegated by allow or by authorization_details: send one of them")
-    if allow:
-        return allow
-    if elsewhere := sorted(locations_of(details) - {cluster}):
-        raise Problem(
-            Trouble.INVALID, f'authorization_details: the task is on "{cluster}", and not on "{elsewhere[0]}"'
-        )
-    try:
-        return words_of(details)
-    except WantedRefused as error:
-        raise Problem(Trouble.INVALID, f"authorization_details: {error}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = seconds_of(text)
-    except ValueError as error:
-        raise Problem(Trouble.INVALID, f"for: {error}") from None
-    if not seconds > 0:
-        raise Problem(Trouble.INVALID, f"for: {text} is no time; write it like 10m")
-    return float(seconds)

@@ -17,10 +17,11 @@ from narrowgate.control.api.calls import PREFIX, Answered, Sent
 from narrowgate.control.api.paging import LONGEST_PAGE
 from narrowgate.control.api.parts import ApiParts
 from narrowgate.control.api.tasks import TaskWithCredential
+from narrowgate.control.api.wishes import Words, seconds_wanted
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.approval_document import ApproversDocument
 from narrowgate.core.approvals import ApprovalState
-from narrowgate.core.duration import duration_text, seconds_of
+from narrowgate.core.duration import duration_text
 from narrowgate.core.emergency import (
     BARRED_SECONDS,
     DAY_SECONDS,
@@ -51,7 +52,7 @@ class NewEmergency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         msgspec.field(name="for", default="")
     )
     allow: Annotated[
-        tuple[Annotated[str, msgspec.Meta(max_length=2000)], ...],
+        Words,
         msgspec.Meta(min_length=1, max_length=MOST_WANTED, description='Like "get,list pods -n ci".'),
     ]
 
@@ -149,7 +150,9 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     holding = sent.rulebook.holding(_holder(parts, sent), wish.cluster)
     seconds = (
-        _seconds(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules, emergency=True))
+        seconds_wanted(wish.for_)
+        if wish.for_
+        else min(DEFAULT_SECONDS, longest_offered(holding, rules, emergency=True))
     )
     try:
         return _Asked(rules, seconds, offer_of(holding, rules, seconds, wish.link, emergency=True))
@@ -196,13 +199,3 @@ def _rules(wish: NewEmergency) -> tuple[Rule, ...]:
         return tuple(read_wanted(text, number) for number, text in enumerate(wish.allow, 1))
     except WantedRefused as error:
         raise Problem(Trouble.INVALID, f"allow: {error}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = seconds_of(text)
-    except ValueError as error:
-        raise Problem(Trouble.INVALID, f"for: {error}") from None
-    if not seconds > 0:
-        raise Problem(Trouble.INVALID, f"for: {text} is no time; write it like 20m")
-    return float(seconds)

@@ -18,22 +18,22 @@ from narrowgate.control.api.calls import PREFIX, Answered, Sent
 from narrowgate.control.api.collect_pace import INTERVAL_SECONDS
 from narrowgate.control.api.paging import LONGEST_PAGE, ListMeta, Page, page_of, read_token
 from narrowgate.control.api.parts import ApiParts
+from narrowgate.control.api.wishes import Details, RequestLimit, StreamLimit, Words, seconds_wanted, words_wanted
 from narrowgate.control.delegating import refuse_too_many
 from narrowgate.control.problems import Problem, Trouble
 from narrowgate.core.agent import AgentRecord, refusal_of
 from narrowgate.core.answering import owner_groups
 from narrowgate.core.approval_document import ApproversDocument
 from narrowgate.core.approvals import unanswerable
-from narrowgate.core.authorization_details import TaskDetails, locations_of, words_of
 from narrowgate.core.call_rights import answers_for
 from narrowgate.core.delegated_task import root_of
-from narrowgate.core.duration import duration_text, seconds_of
+from narrowgate.core.duration import duration_text
 from narrowgate.core.identity import Identity, Kind
 from narrowgate.core.moment import moment_of
 from narrowgate.core.policy import OnEnd, Rule
 from narrowgate.core.task_document import NOTHING_USED, TaskDocument, task_document
 from narrowgate.core.task_fields import DEFAULT_SECONDS, link_problem, task_purpose_problem
-from narrowgate.core.task_limits import MOST_REQUESTS, MOST_STREAMS, TaskUse, least
+from narrowgate.core.task_limits import TaskUse, least
 from narrowgate.core.tasks import NotPossible, Task, TaskEvent
 from narrowgate.core.wanted import MOST_WANTED, NotOffered, Offer, WantedRefused, longest_offered, offer_of, read_wanted
 from narrowgate.store.port import ChangedMeanwhile, NotThere
@@ -43,10 +43,6 @@ ATTEMPTS = 5
 """A change is made anew where another one came first; more than five at once is nobody's work."""
 
 _LIST = "tasks"
-
-
-RequestLimit = Annotated[int, msgspec.Meta(ge=1, le=MOST_REQUESTS)]
-StreamLimit = Annotated[int, msgspec.Meta(ge=1, le=MOST_STREAMS)]
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,13 +56,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         msgspec.field(name="for", default="")
     )
     allow: Annotated[
-        tuple[Annotated[str, msgspec.Meta(max_length=2000)], ...],
+        Words,
         msgspec.Meta(max_length=MOST_WANTED, description='Like "get,list pods -n ci".'),
     ] = ()
-    authorization_details: Annotated[
-        tuple[TaskDetails, ...],
-        msgspec.Meta(max_length=MOST_WANTED, description="The same in the form of RFC 9396, in the place of `allow`."),
-    ] = ()
+    authorization_details: Details = ()
     max_requests: Annotated[
         RequestLimit | None, msgspec.Meta(description="At most so many in all; fewer where a rule says so.")
     ] = msgspec.field(name="maxRequests", default=None)
@@ -290,15 +283,18 @@ def _asked(parts: ApiParts, sent: Sent) -> _Asked:
         raise Problem(Trouble.INVALID, f'cluster: agent "{agent.name}" works on "{agent.cluster}" and on no other')
     if refusal := refusal_of(agent, sent.now):
         raise Problem(Trouble.CONFLICT, refusal)
+    words = words_wanted(wish.allow, wish.authorization_details, agent.cluster)
     try:
-        rules = tuple(read_wanted(text, number) for number, text in enumerate(_words(wish, agent), 1))
+        rules = tuple(read_wanted(text, number) for number, text in enumerate(words, 1))
     except WantedRefused as error:
         field = "allow" if wish.allow else "authorization_details"
         raise Problem(Trouble.INVALID, f"{field}: {error}") from None
     if sent.rulebook is None:
         raise Problem(Trouble.UNAVAILABLE, "the policies in force are not known now; try again soon")
     holding = sent.rulebook.holding(holder_of(agent), agent.cluster)
-    seconds = _seconds(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules, wish.link))
+    seconds = (
+        seconds_wanted(wish.for_) if wish.for_ else min(DEFAULT_SECONDS, longest_offered(holding, rules, wish.link))
+    )
     if agent.ends_at is not None:
         seconds = min(seconds, agent.ends_at - sent.now)
     try:
@@ -318,23 +314,6 @@ def refuse_forgetful(parts: ApiParts, cluster: str, offer: Offer) -> None:
             "this rests on a rule that has what is created deleted in the end (onEnd), and nobody remembers what is "
             f'created on cluster "{cluster}": the gate\'s operator turns authentication.serviceAccounts on for it',
         )
-
-
-def _words(wish: NewTask, agent: AgentRecord) -> tuple[str, ...]:
-    """What is asked for, in words. Raises Problem, and WantedRefused."""
-    if bool(wish.allow) == bool(wish.authorization_details):
-        raise Problem(Trouble.INVALID, "a task is asked for by allow or by authorization_details: send one of them")
-    if wish.allow:
-        return wish.allow
-    if elsewhere := sorted(locations_of(wish.authorization_details) - {agent.cluster}):
-        raise Problem(
-            Trouble.INVALID,
-            f'authorization_details: agent "{agent.name}" works on "{agent.cluster}", not on "{elsewhere[0]}"',
-        )
-    words = words_of(wish.authorization_details)
-    if len(words) > MOST_WANTED:
-        raise Problem(Trouble.INVALID, f"authorization_details: a task asks for {MOST_WANTED} datatypes at most")
-    return words
 
 
 def _agent(parts: ApiParts, sent: Sent, name: str) -> AgentRecord:
@@ -463,16 +442,6 @@ def _kept(task: Task, keep: tuple[str, ...] | None) -> tuple[Rule, ...]:
         held = ", ".join(rule.id for rule in task.rules)
         raise Problem(Trouble.INVALID, f'keep: the task has no rule "{unknown[0]}"; it has: {held}')
     return tuple(rule for rule in task.rules if rule.id in keep)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = seconds_of(text)
-    except ValueError as error:
-        raise Problem(Trouble.INVALID, f"for: {error}") from None
-    if not seconds > 0:
-        raise Problem(Trouble.INVALID, f"for: {text} is no time; write it like 20m")
-    return float(seconds)
 
 
 def _moment(text: str) -> float:
