@@ -6,6 +6,7 @@ Most of the planted pods are never scheduled: what they would have is in the obj
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_open_networks_are_told_with_what_lies_there(place: Place, planted: str)
     assert "the API server (10." in by_policy["found"]
     assert "169.254.169.254" not in by_policy["found"]
     assert "169.254.169.254:80" in by_none["found"]
-    assert ":10250)" in by_none["found"]
+    assert "the kubelets (" in by_none["found"]
     doubt = next(line for line in checks if line["check"] == "network policies enforced")
     assert (doubt["outcome"], doubt["counts"]) == ("not tried", False)
 
@@ -187,3 +188,30 @@ def test_what_an_operator_may_not_read_is_no_all_clear(place: Place, planted: st
         "rules for stronger pods",
     ]  # fmt: skip
     assert "secrets" in unread["credentials in objects"]
+
+
+def test_what_a_pod_reaches_is_tried_from_within_when_asked(
+    place: Place, planted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One shares the node's network, where the kubelet and the API server listen; the other has a network that leads
+    # to the gate, and nowhere else.
+    here = place.direct.within(planted)
+    here.must("apply", "-f", "-", stdin=yaml_of(pod("reaches", place.cluster.image, hostNetwork=True, nodeSelector={})))
+    clean = place.namespace("tried")
+    place.direct.within(clean).must("apply", "-f", "-", stdin=yaml_of(place.pod(clean)))
+    for namespace, name in ((planted, "reaches"), (clean, "agent")):
+        place.direct.must(
+            "wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, f"--timeout={POD_SECONDS:.0f}s"
+        )
+    monkeypatch.setenv("PATH", f"{place.cluster.bin}:{os.environ['PATH']}")
+    asked = ("--try", "--operator-kubeconfig", str(place.cluster.kubeconfig))
+
+    code, checks = examined(place, "--pod", f"{planted}/reaches", *asked)
+    (line,) = (line for line in checks if line["check"] == "network from within")
+    assert (code, line["outcome"]) == (1, "finding")
+    assert "the kubelets (" in line["found"]
+
+    _, checks = examined(place, "--pod", f"{clean}/agent", *asked)
+    (line,) = (line for line in checks if line["check"] == "network from within")
+    assert line["outcome"] == "ok", line
+    assert line["found"].endswith("and the gate")

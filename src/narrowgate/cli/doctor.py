@@ -67,7 +67,9 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     "--operator-kubeconfig", type=_FILE, metavar="FILE",
     help="For --namespace and --pod: look with this one, not with the gate's account.",
 )  # fmt: skip
-@click.option("--try", "tries", is_flag=True, help="Try what --search-home finds; run credential plugins.")
+@click.option(
+    "--try", "tries", is_flag=True, help="Try what --search-home finds; run credential plugins; exec into --pod."
+)
 @click.option("--gate", default="", envvar="NARROWGATE_GATE", metavar="URL", help="The gate's control port.")
 @click.option(
     "--certificate-authority", type=_FILE, envvar="NARROWGATE_CERTIFICATE_AUTHORITY", metavar="FILE",
@@ -93,8 +95,11 @@ def doctor(output: str, **options: Any) -> int:
         )
     if (asked.cluster or asked.operator_kubeconfig) and not in_cluster:
         raise click.UsageError("--cluster and --operator-kubeconfig go with --namespace or --pod")
-    if asked.tries and not (asked.search_home or asked.kubeconfigs):
-        raise click.UsageError("--try goes with --search-home, or with a kubeconfig that has a credential plugin")
+    if asked.tries and not (asked.search_home or asked.kubeconfigs or (asked.pod and asked.operator_kubeconfig)):
+        raise click.UsageError(
+            "--try goes with --search-home, with a kubeconfig that has a credential plugin, or with --pod and "
+            "--operator-kubeconfig"
+        )
     lines: list[Line] = []
     for looked in _checks(asked, credential):
         # The gate's API and its store may say the same of one agent.
@@ -227,6 +232,7 @@ def _kept_recordings(config: Config | None) -> Looked:
 
 def _in_cluster(asked: _Asked, config: Config | None, gate: KnownGate | None) -> Iterator[Looked]:
     from narrowgate.cli.doctor_namespace import around_namespace, place_of
+    from narrowgate.cli.doctor_within import within
 
     hosts = () if gate is None else gate.hosts
     place = place_of(config, asked.cluster, asked.operator_kubeconfig, hosts)
@@ -239,6 +245,9 @@ def _in_cluster(asked: _Asked, config: Config | None, gate: KnownGate | None) ->
     for namespace, pod in wanted:
         note(f"looking at {'pod ' + namespace + '/' + pod if pod else 'namespace ' + namespace}")
         yield Looked(tuple(around_namespace(place, namespace, pod)))
+        if pod and asked.tries and asked.operator_kubeconfig:
+            note(f"trying what {namespace}/{pod} reaches, from within")
+            yield Looked((within(place.access, asked.operator_kubeconfig, namespace, pod),))
 
 
 def _by_rules(asked: _Asked, config: Config | None) -> Looked:

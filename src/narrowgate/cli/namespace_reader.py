@@ -124,9 +124,11 @@ class NamespaceReader:
             found += [Target("the API server", host, port) for host in hosts for port in ports]
             found += [Target("etcd", host, ETCD_PORT) for host in hosts]
         for node in self._listed("/api/v1/nodes", "nodes")[:MOST_NODES]:
+            status = _inside(node, "status")
+            port = _inside(_inside(status, "daemonEndpoints"), "kubeletEndpoint").get("Port")
             found += [
-                Target("the kubelets", str(one.get("address")), KUBELET_PORT)
-                for one in mappings(_inside(node, "status").get("addresses"))
+                Target("the kubelets", str(one.get("address")), port if isinstance(port, int) else KUBELET_PORT)
+                for one in mappings(status.get("addresses"))
                 if one.get("type") in ("InternalIP", "ExternalIP")
             ]
         return found + [Target("the cloud's metadata", host, port) for host, port in METADATA]

@@ -112,12 +112,15 @@ def test_targets_are_the_api_servers_what_lies_beside_them_and_the_nodes(
     slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
     scripted.answers(f"{slices}?limit=500&labelSelector=kubernetes.io%2Fservice-name%3Dkubernetes", listed(piece))
     addresses = [{"type": "InternalIP", "address": "10.0.0.9"}, {"type": "Hostname", "address": "n1"}]
-    scripted.answers("/api/v1/nodes?limit=500", listed({"status": {"addresses": addresses}}))
+    other = {"addresses": [{"type": "ExternalIP", "address": "192.0.2.9"}], "daemonEndpoints": {
+        "kubeletEndpoint": {"Port": 10999}}}  # fmt: skip
+    scripted.answers("/api/v1/nodes?limit=500", listed({"status": {"addresses": addresses}}, {"status": other}))
     assert reader.targets() == [
         Target("the API server", "10.96.0.1", 443),
         Target("the API server", "10.0.0.1", 6443),
         Target("etcd", "10.0.0.1", 2379),
         Target("the kubelets", "10.0.0.9", 10250),
+        Target("the kubelets", "192.0.2.9", 10999),
         Target("the cloud's metadata", "169.254.169.254", 80),
         Target("the cloud's metadata", "fd00:ec2::254", 80),
     ]
