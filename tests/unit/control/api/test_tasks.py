@@ -98,7 +98,7 @@ def test_what_is_asked_for_by_authorization_details_is_the_same_task(api: Api) -
         ({"allow": ["get pods"]}, 422, "names no namespace"),
         ({"allow": ["pods"]}, 422, "is not written like"),
         ({"allow": ["get po -n ci"]}, 422, 'write "pods"'),
-        ({"for": "0s"}, 422, "write it like 20m"),
+        ({"for": "0s"}, 422, "write it like 10m"),
         ({"for": "soon"}, 422, "for: "),
         ({"for": "-5m"}, 422, "for: "),
         ({"purpose": ""}, 422, "purpose: write one line"),
