@@ -9,6 +9,7 @@ Here every actor is judged, while by the RFC the outermost alone decides anythin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -63,8 +64,8 @@ def is_named(party: Mapping[str, Any], actor: Mapping[str, Any], issuer: str) ->
 
 
 def _same(one: Any, other: Any) -> bool:
-    # To Python True is 1, and 1 is 1.0.
-    return type(one) is type(other) and one == other
+    # To Python True is 1, and 1 is 1.0, also within lists and objects.
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _party(claim: Any, name: str) -> Mapping[str, Any]:

@@ -98,6 +98,8 @@ def test_an_issuer_speaks_for_its_own_alone(act: Any) -> None:
         ({"sub": "bot", "env": "prod"}, {"sub": "bot", "iss": ISSUER, "env": "test"}, False),
         ({"sub": "bot", "env": "prod"}, {"sub": "bot", "iss": ISSUER}, False),
         ({"sub": "bot", "admin": 1}, {"sub": "bot", "iss": ISSUER, "admin": True}, False),
+        ({"sub": "bot", "roles": [1]}, {"sub": "bot", "iss": ISSUER, "roles": [True]}, False),
+        ({"sub": "bot", "roles": {"a": 1, "b": 2}}, {"sub": "bot", "iss": ISSUER, "roles": {"b": 2, "a": 1}}, True),
         ({"sub": "bot", "env": None}, {"sub": "bot", "iss": ISSUER}, False),
     ],
 )
