@@ -14,28 +14,26 @@ import click
 from narrowgate.cli.kubeconfig_file import refuse_foreign
 from narrowgate.cli.output import output_option
 from narrowgate.cli.task_caller import TaskCaller, proof_options
-from narrowgate.cli.task_handover import REQUESTS, STREAMS, hand_over, path_of_task, proof_of, worded_as
+from narrowgate.cli.task_handover import hand_over, path_of_task, proof_of
+from narrowgate.cli.task_wish import (
+    allow_option,
+    kubeconfig_option,
+    lasts_option,
+    limit_options,
+    reason_option,
+    wish_of,
+)
 from narrowgate.core.delegated_task import delegate_name_problem
-from narrowgate.core.duration import seconds_of
-from narrowgate.core.task_fields import task_purpose_problem
-from narrowgate.core.wanted import read_wanted
 
 
 @click.command()
 @click.argument("task_id", metavar="[TASK]", default="")
 @click.option("--name", required=True, metavar="NAME", help="What the delegate is called, like helper.")
-@click.option("--reason", required=True, metavar="TEXT", help="What it is for, in one line.")
-@click.option("--for", "lasts", default="", metavar="TIME", help="How long, like 10m; never longer than the task.")
-@click.option(
-    "--allow",
-    multiple=True,
-    required=True,
-    metavar="WORDS",
-    help='What it takes, like "get pods -n ci", no more than the task has; can be given again.',
-)
-@click.option("--max-requests", type=REQUESTS, help="At most so many requests in all; they count for the task, too.")
-@click.option("--max-streams", type=STREAMS, help="At most so many watches, execs and such at one time.")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
+@reason_option
+@lasts_option("; never longer than the task")
+@allow_option('like "get pods -n ci", no more than the task has', required=True)
+@limit_options("; they count for the task, too")
+@kubeconfig_option
 @click.option(
     "--task-kubeconfig",
     type=click.Path(path_type=Path),
@@ -66,20 +64,5 @@ def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
     """What is delegated, as the API reads it. Raises click.BadParameter for what no gate would take."""
     if problem := delegate_name_problem(options["name"], ""):
         raise click.BadParameter(f'"{options["name"]}" {problem}', param_hint="--name")
-    if problem := task_purpose_problem(options["reason"]):
-        raise click.BadParameter(problem.removeprefix("purpose: "), param_hint="--reason")
-    if options["lasts"]:
-        with worded_as("--for"):
-            seconds_of(options["lasts"])
-    with worded_as("--allow"):
-        for number, text in enumerate(options["allow"], 1):
-            read_wanted(text, number)
-    wish = {
-        "name": options["name"],
-        "purpose": options["reason"],
-        "for": options["lasts"],
-        "allow": list(options["allow"]),
-        "maxRequests": options["max_requests"],
-        "maxStreams": options["max_streams"],
-    }
+    wish = {"name": options["name"], **wish_of(options)}
     return {name: value for name, value in wish.items() if value}

@@ -32,10 +32,17 @@ from narrowgate.cli.task_handover import (
 )
 from narrowgate.cli.task_trees import read_tree, show_tree, tree_options
 from narrowgate.cli.task_waiting import collected, interval_of
-from narrowgate.core.duration import seconds_of
+from narrowgate.cli.task_wish import (
+    allow_option,
+    kubeconfig_option,
+    lasts_option,
+    limit_options,
+    limits_of,
+    reason_option,
+    wish_of,
+)
 from narrowgate.core.moment import moment_of
-from narrowgate.core.task_fields import DELETES, link_problem, task_purpose_problem
-from narrowgate.core.wanted import read_wanted
+from narrowgate.core.task_fields import DELETES, link_problem
 
 MOST_LISTED = 500
 """Tasks of one list; whoever looks for older ones asks the API."""
@@ -51,16 +58,9 @@ def tasks() -> None:
 
 @tasks.command()
 @click.option("--cluster", default="", metavar="NAME", help="Where the work is (default: the agent's cluster).")
-@click.option("--reason", required=True, metavar="TEXT", help="What it is for, in one line.")
-@click.option(
-    "--for", "lasts", default="", metavar="TIME", help="How long, like 20m (default: 20m, or as long as is offered)."
-)
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="WORDS",
-    help='What it takes, like "get,list pods -n ci"; can be given again.',
-)
+@reason_option
+@lasts_option(" (default: 20m, or as long as is offered)")
+@allow_option('like "get,list pods -n ci"')
 @click.option(
     "--from-denied",
     multiple=True,
@@ -68,10 +68,9 @@ def tasks() -> None:
     help="What a refused request lacked, by the id that its refusal has (NarrowgateRequest); can be given again.",
 )
 @click.option("--link", default="", metavar="URL", help="Where more is written about it: a ticket.")
-@click.option("--max-requests", type=REQUESTS, help="At most so many requests in all (default: what the rules give).")
-@click.option("--max-streams", type=STREAMS, help="At most so many watches, execs and such at one time.")
+@limit_options(" (default: what the rules give)")
 @click.option("--emergency", is_flag=True, help="For yourself, at once; people are told, and look at it afterwards.")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
+@kubeconfig_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be granted, and who would be asked.")
 @click.option("--no-wait", is_flag=True, help="Where people must answer: do not wait for them, `collect` it later.")
 @proof_options
@@ -113,7 +112,7 @@ def request(**options: Any) -> None:
 
 @tasks.command()
 @click.argument("task_id", metavar="ID")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Write a kubeconfig (mode 0600).")
+@kubeconfig_option
 @proof_options
 @output_option
 def collect(task_id: str, kubeconfig: Path | None, output: str, **options: Any) -> None:
@@ -220,7 +219,7 @@ def narrow(task_id: str, output: str, **options: Any) -> None:
     if until := options["until"]:
         with worded_as("--until"):
             moment_of(until)
-    left = {"keep": list(options["keep"]), "until": until, **_limits(options)}
+    left = {"keep": list(options["keep"]), "until": until, **limits_of(options)}
     document = {name: value for name, value in left.items() if value}
     if not document:
         raise click.UsageError("say what stays: --keep RULE, --until TIME, --max-requests N or --max-streams N")
@@ -246,30 +245,15 @@ def _take_emergency(options: Mapping[str, Any]) -> None:
 
 def _wish(options: Mapping[str, Any]) -> dict[str, Any]:
     """What is asked for, as the API reads it. Raises click.BadParameter for what no gate would take."""
-    if problem := task_purpose_problem(options["reason"]):
-        raise click.BadParameter(problem.removeprefix("purpose: "), param_hint="--reason")
     if problem := link_problem(options["link"]):
         raise click.BadParameter(problem.removeprefix("link: "), param_hint="--link")
-    if options["lasts"]:
-        with worded_as("--for"):
-            seconds_of(options["lasts"])
-    with worded_as("--allow"):
-        for number, text in enumerate(options["allow"], 1):
-            read_wanted(text, number)
     wish = {
         "agent": options["agent"],
         "cluster": options["cluster"],
-        "purpose": options["reason"],
         "link": options["link"],
-        "for": options["lasts"],
-        "allow": list(options["allow"]),
-        **_limits(options),
+        **wish_of(options),
     }
     return {name: value for name, value in wish.items() if value}
-
-
-def _limits(options: Mapping[str, Any]) -> dict[str, int | None]:
-    return {"maxRequests": options["max_requests"], "maxStreams": options["max_streams"]}
 
 
 def _tell_offer(offer: dict[str, Any], output: str) -> None:
