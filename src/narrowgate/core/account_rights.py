@@ -134,6 +134,7 @@ _POD_MAKERS: Final = frozenset(
 )
 _WRITES: Final = frozenset({"create", "update", "patch", EVERYTHING})
 _IMPERSONATED: Final = frozenset({("", "serviceaccounts"), ("", "users")})
+_SIGNERS: Final = frozenset({("certificates.k8s.io", "signers")})
 _SESSIONS: Final = frozenset(("", name) for name in ("pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"))
 
 
@@ -145,7 +146,7 @@ def makes_pods(right: Right) -> bool:
 
 
 def becomes_others(right: Right) -> bool:
-    """Whether whoever has the right can act as other accounts: by a pod of theirs, or by a token."""
+    """Whether whoever has the right can act as other accounts: by a pod of theirs, a token, or a certificate."""
     if makes_pods(right):
         return True
     # To get into a pod is to have its token, or to speak to what lends it; `impersonate` and a token say so themselves.
@@ -156,8 +157,9 @@ def becomes_others(right: Right) -> bool:
         right.verb in ("update", "patch", EVERYTHING)
         and _is_among(right, frozenset({("", "pods/ephemeralcontainers")}))
     )
-    # An account is a user as well, by the name that tokens of it have.
-    return tokens or (right.verb in ("impersonate", EVERYTHING) and _is_among(right, _IMPERSONATED))
+    # An account is a user as well, by the name that tokens of it have; and so it is called in certificates.
+    signs = right.verb in ("approve", "sign", EVERYTHING) and _is_among(right, _SIGNERS)
+    return tokens or signs or (right.verb in ("impersonate", EVERYTHING) and _is_among(right, _IMPERSONATED))
 
 
 def _account_called(user: str) -> Account | None:

@@ -162,6 +162,8 @@ def _powers(rule: Rule) -> Iterator[Remark]:
         yield "admin-in-disguise", "lets roles or bindings be written", "deny it, or hold it with effect: approve"
     if "serviceaccounts/token" in rule.resources and writes:
         yield "admin-in-disguise", "lets tokens of ServiceAccounts be made", "name the accounts"
+    if "signers" in rule.resources and verbs & {"approve", "sign", EVERYTHING}:
+        yield "admin-in-disguise", "lets certificates be made, by which one can be anybody", "leave that to people"
     if "nodes/proxy" in rule.resources:
         yield "admin-in-disguise", "reaches the kubelet, where a GET can run commands unrecorded", "leave it out"
     if "secrets" in rule.resources and (verbs & _READS or EVERYTHING in verbs) and rule.names is None:

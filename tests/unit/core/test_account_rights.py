@@ -138,6 +138,17 @@ def test_who_reaches_the_kubelets_has_what_every_account_has() -> None:
     assert "get secrets in ci (RoleBinding ci/b)" in held(rights)
 
 
+@pytest.mark.parametrize("verb", ["approve", "sign", "*"])
+def test_who_may_say_yes_to_certificates_becomes_whoever_they_are_about(verb: str) -> None:
+    signer = "kubernetes.io/kube-apiserver-client"
+    signers = role("signers", verb, "signers", group="certificates.k8s.io", names=signer)
+    rights = ClusterRights(
+        [signers, SECRETS],
+        [binding("a", signers, account("builder")), binding("b", SECRETS, account("strong"), namespace="ci")],
+    )
+    assert "get secrets in ci (RoleBinding ci/b)" in held(rights)
+
+
 @pytest.mark.parametrize(
     ("names", "becomes"),
     [

@@ -33,6 +33,7 @@ def checks(*rules: Rule, **more: Any) -> list[tuple[str, str]]:
         ),
         (rule("allow", "create", "serviceaccounts/token", namespaces="ci"), "admin-in-disguise"),
         (rule("allow", "get", "nodes/proxy"), "admin-in-disguise"),
+        (rule("allow", "approve", "signers", groups="certificates.k8s.io"), "admin-in-disguise"),
         (rule("allow", "create", "pods/exec", namespaces="ci"), "standing-shell"),
         (rule("allow", "list", "pods", namespaces="ci", names="web"), "names-on-collections"),
         (rule("deny", "get", "secrets"), "guard-gap"),
