@@ -1,0 +1,95 @@
+"""Calls about what was done: requests in the record, sessions, and holds of their recordings."""
+
+from __future__ import annotations
+
+from narrowgate.control.api import holds, records, sessions, task_trees
+from narrowgate.control.api.calls import Call
+from narrowgate.core.call_rights import Action
+from narrowgate.core.task_tree import Node
+
+RECORD: tuple[Call, ...] = (
+    Call(
+        id="listRecords",
+        method="GET",
+        path="/records",
+        action=Action.SEARCH_RECORD,
+        verb="list",
+        resource="records",
+        summary="What you did, and what agents did that you answered for, newest first; all, for admins and auditors.",
+        work=records.list_records,
+        query=records.RecordQuery,
+        answer=records.RecordList,
+    ),
+    Call(
+        id="getRecord",
+        method="GET",
+        path="/records/{id}",
+        action=Action.GET_RECORD,
+        verb="get",
+        resource="records",
+        summary="One request by its audit id, with all events about it.",
+        work=records.get_record,
+        answer=records.RecordDocument,
+    ),
+    Call(
+        id="listSessions",
+        method="GET",
+        path="/sessions",
+        action=Action.LIST_SESSIONS,
+        verb="list",
+        resource="sessions",
+        summary="Execs, attaches and port-forwards, yours and of agents you answered for, newest first.",
+        work=sessions.list_sessions,
+        query=sessions.SessionQuery,
+        answer=sessions.SessionList,
+    ),
+    Call(
+        id="getSessionTree",
+        method="GET",
+        path="/sessions/{id}/tree",
+        action=Action.LIST_SESSIONS,
+        verb="get",
+        resource="sessions",
+        summary="What a session belongs to: the tree of its task or sign-in, with what each did and what is alive.",
+        work=task_trees.get_session_tree,
+        answer=Node,
+    ),
+    Call(
+        id="endSession",
+        method="POST",
+        path="/sessions/{id}/end",
+        action=Action.END_SESSION,
+        verb="end",
+        resource="sessions",
+        summary="End a running session, whichever process of which gate it runs in, within a second.",
+        work=sessions.end_session,
+        body=sessions.EndBecause,
+        answer=sessions.SessionDocument,
+        changes=True,
+    ),
+    Call(
+        id="holdSession",
+        method="POST",
+        path="/sessions/{id}/hold",
+        action=Action.HOLD_RECORDING,
+        verb="hold",
+        resource="sessions",
+        summary="Keep the recording of a session whatever retention says, until the hold is lifted.",
+        work=holds.hold_session,
+        body=holds.HoldBecause,
+        answer=holds.HoldDocument,
+        changes=True,
+    ),
+    Call(
+        id="liftHold",
+        method="POST",
+        path="/sessions/{id}/lift",
+        action=Action.LIFT_HOLD,
+        verb="lift",
+        resource="sessions",
+        summary="Let go of a hold; answers with the one that was.",
+        work=holds.lift_hold,
+        answer=holds.HoldDocument,
+        changes=True,
+    ),
+)
