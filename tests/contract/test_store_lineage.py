@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from tests.contract.stores import Opener
 
 from narrowgate.core.identity import Kind
@@ -111,3 +112,28 @@ def test_an_addition_is_never_given_an_earlier_number(store: Store) -> None:
     store.lineage.add(placement("u2", BOT, settled=True))
     store.lineage.add(placement("u2", OTHER))
     assert store.lineage.grown_since(number)[1] == (("dev", "u2"),)
+
+
+def test_everybody_hears_of_a_change_before_it_is_sent_and_when_it_was_refused(store: Store) -> None:
+    """Its answer may never come, and what it changed then is not as it is remembered."""
+    store.lineage.add(placement("u1", settled=True))
+    store.lineage.add(msgspec.structs.replace(placement("u2", settled=True), name="two"))
+    change = msgspec.structs.replace(write("a1"), is_create=False)
+    before = store.change_stamp()
+    store.lineage.begin(change)
+    assert store.change_stamp() != before
+    number, moved = store.lineage.grown_since(0)
+    assert moved == (("dev", "u1"),)
+    store.lineage.drop("a1")
+    number, moved = store.lineage.grown_since(number)
+    assert moved == (("dev", "u1"),)
+    # Whoever is its author already changes nobody's mind by it, nor does a write that can only make something new.
+    store.lineage.add(placement("u1", BOT))
+    number, _ = store.lineage.grown_since(number)
+    before = store.change_stamp()
+    store.lineage.begin(msgspec.structs.replace(change, audit_id="a2"))
+    store.lineage.begin(msgspec.structs.replace(write("a3"), author=OTHER))
+    store.lineage.drop("a2")
+    store.lineage.drop("a3")
+    assert store.lineage.grown_since(number) == (number, ())
+    assert store.change_stamp() == before

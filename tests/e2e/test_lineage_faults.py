@@ -346,3 +346,32 @@ def test_a_gate_that_was_down_while_everything_changed_finds_it_again(site: Site
         return rows == [(1,)]
 
     site.place.gate.wait_until(marked, f"what is there is not taken for gone ({tmp_path})")
+
+
+def test_whoever_changes_a_running_pod_and_hangs_up_bounds_it_all_the_same(
+    site: Site, threads: ThreadPoolExecutor
+) -> None:
+    """The write has happened, and nobody is there any more who could be told of it."""
+    document = site.pod("hung-up")
+    document["metadata"]["annotations"] = {}
+    site.place.direct.must("create", "-f", "-", stdin=json.dumps(document).encode())
+    token = site.token("hung-up")
+    # Each process knows it by then as nobody's.
+    for _ in range(20):
+        site.place.gate.wait_until(lambda: site.judged(token) == NOBODYS, "it is just its account")
+    path = f"/api/v1/namespaces/{site.place.namespace}/pods/hung-up"
+    body = json.dumps({"metadata": {"annotations": {"padding": "x" * (LARGE + 20_000)}}}).encode()
+    site.line.hold(Held.ANSWER)
+    with site.agent.connect() as connection:
+        connection.send(site.agent.bytes_of("PATCH", path, {"Content-Type": "application/merge-patch+json"}, body))
+        site.line.wait_for_large()
+
+        def changed() -> bool:
+            found = json.loads(site.place.direct.must("get", "pod", "hung-up", "-o", "json"))["metadata"]
+            return "padding" in found.get("annotations", {})
+
+        site.place.gate.wait_until(changed, "the cluster has it")
+    site.line.pass_on()
+    for _ in range(20):
+        site.place.gate.wait_until(lambda: site.judged(token) == CHAIN, "it is its changer's as well")
+    site.require_chain("hung-up")

@@ -35,11 +35,16 @@ class LineageTable:
         }
         with self._database.writing() as connection:
             connection.execute(insert(lineage_writes).values(columns))
+            _have_it_looked_at(connection, write)
 
     def drop(self, audit_id: str) -> None:
         """See the port."""
+        query = select(_writes.document).where(_writes.audit_id == audit_id)
         with self._database.writing() as connection:
+            document = connection.execute(query).scalar()
             _drop(connection, audit_id)
+            if document is not None:
+                _have_it_looked_at(connection, msgspec.json.decode(document, type=PendingWrite))
 
     def pending(self, cluster: str, resource: str, namespace: str) -> tuple[PendingWrite, ...]:
         """See the port."""
@@ -76,8 +81,7 @@ class LineageTable:
                 return kept
             columns = _columns(grown)
             if kept.is_settled and grown.authors != kept.authors:
-                columns["number"] = (connection.execute(select(func.max(_objects.number))).scalar() or 0) + 1
-                move_generation(connection)
+                columns["number"] = _next_number(connection)
             here = (_objects.cluster == placement.cluster) & (_objects.uid == placement.uid)
             connection.execute(update(lineage).where(here).values(columns))
             return grown
@@ -145,6 +149,25 @@ class LineageTable:
             writes = connection.execute(old).scalars().all()
             connection.execute(delete(lineage_writes).where(_writes.audit_id.in_(writes)))
         return len(objects) + len(writes)
+
+
+def _have_it_looked_at(connection: Connection, write: PendingWrite) -> None:
+    """Have everybody who remembers what this write may change look again: whether it was made nobody may ever know."""
+    if write.is_create or not write.author:
+        return
+    mine = (_objects.cluster == write.cluster) & (_objects.resource == write.resource)
+    mine &= (_objects.namespace == write.namespace) & (_objects.name == write.name) & _objects.gone_at.is_(None)
+    for row in connection.execute(select(lineage).where(mine)).all():
+        kept = _placement(row)
+        if kept.is_settled and kept.grown((write.author,)) != kept:
+            here = (_objects.cluster == kept.cluster) & (_objects.uid == kept.uid)
+            connection.execute(update(lineage).where(here).values(number=_next_number(connection)))
+
+
+def _next_number(connection: Connection) -> int:
+    """Of something that everybody has to hear of."""
+    move_generation(connection)
+    return (connection.execute(select(func.max(_objects.number))).scalar() or 0) + 1
 
 
 def _drop(connection: Connection, audit_id: str) -> None:

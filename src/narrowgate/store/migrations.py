@@ -249,6 +249,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX leftovers_by_object ON leftovers (cluster, uid)",
     ),
+    ("CREATE INDEX lineage_by_name ON lineage (cluster, resource, namespace, name)",),
 )
 """The statements of step 1, 2, ..."""
 

@@ -437,11 +437,11 @@ class Lineage(Protocol):
     """Who had which object of a cluster made. Authors are only ever added, whichever process adds them."""
 
     def begin(self, write: PendingWrite) -> None:
-        """Keep a write before it is sent."""
+        """Keep a write before it is sent. Whoever remembers what it may change hears of that."""
         ...
 
     def drop(self, audit_id: str) -> None:
-        """That write has made nothing; where it is not kept this changes nothing."""
+        """That write has made nothing, and whoever heard of it hears that; where it is not kept nothing changes."""
         ...
 
     def pending(self, cluster: str, resource: str, namespace: str) -> tuple[PendingWrite, ...]:
@@ -474,7 +474,9 @@ class Lineage(Protocol):
         ...
 
     def grown_since(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
-        """Which settled objects (cluster, UID) got authors after that number, and the number to ask with next."""
+        """Which settled objects (cluster, UID) got authors after that number, or may get or may have got them, and the
+        number to ask with next.
+        """
         ...
 
     def listed(

@@ -232,9 +232,11 @@ lineage = Table(
     Column("gone_at", Float),
     Index("lineage_by_number", "number"),
     Index("lineage_by_end", "gone_at"),
+    Index("lineage_by_name", "cluster", "resource", "namespace", "name"),
 )
 """Who had which object made (`core.lineage.Placement`); `authors` and `owners` are JSON. `number` is 0 until authors
-are added to what was settled, and then the number of that addition, which processes look for."""
+are added to what was settled, or may be by a write that begins, and then the number of that, which processes look
+for."""
 
 lineage_writes = Table(
     "lineage_writes",
