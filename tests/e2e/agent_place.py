@@ -38,17 +38,21 @@ class Place:
         self.cluster = cluster
         self._run = run_id
         self.namespaces: list[str] = []
+        self.outside: list[str] = []
 
     def bundle(self, namespace: str, *options: str) -> Finished:
         done = self.gate.command("clusters", "bundle", "dev", "--namespace", namespace, *options)
         assert done.code == 0, done.text
         return done
 
-    def namespace(self, purpose: str) -> str:
+    def namespace(self, purpose: str, *options: str) -> str:
         """A namespace of agents, and a policy that lets its account read ConfigMaps."""
         name = f"ng-{self._run}-{purpose}-{secrets.token_hex(2)}"
         self.namespaces.append(name)
-        applied = self.direct("apply", "--server-side", "-f", "-", stdin=self.bundle(name).out.encode())
+        printed = self.bundle(name, *options).out
+        made = [one for one in yaml.safe_load_all(printed) if "Admission" in one["kind"]]
+        self.outside += [f"{one['kind']}/{one['metadata']['name']}" for one in made]
+        applied = self.direct("apply", "--server-side", "-f", "-", stdin=printed.encode())
         assert applied.code == 0, applied.text
         rule = {
             "id": "maps", "effect": "allow", "verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"],
@@ -87,5 +91,7 @@ def agent_place(cluster: Cluster, direct: Kubectl, run_id: str, folder: Path) ->
         yield one
     finally:
         gate.stop()
+        for each in one.outside:
+            direct("delete", each, "--ignore-not-found", "--wait=false")
         if one.namespaces:
             direct("delete", "namespace", *one.namespaces, "--wait=false", "--ignore-not-found")

@@ -47,6 +47,11 @@ _LABEL = re.compile(r"([A-Za-z0-9./_-]{1,317})=([A-Za-z0-9._-]{0,63})")
 @click.option("--certificate-authority", type=click.Path(path_type=Path), metavar="FILE", help="CA, if not the gate's.")
 @click.option("--image", default="", metavar="IMAGE", help="Image of the template's container.")
 @click.option(
+    "--admission",
+    type=click.Choice(["refuse", "inject"]),
+    help="Have the API server refuse other tokens there (1.30), or give each pod what it needs as well (1.36).",
+)
+@click.option(
     "--patch", "patched", multiple=True, metavar="CONTAINER", help="Print what a workload there needs, instead."
 )
 @config_option
@@ -60,6 +65,7 @@ def bundle(name: str, namespace: str, config: str | None, output: str, **options
     deployment NAME --patch-file /dev/stdin` that does the same to a workload. Nothing printed is a secret.
     """
     from narrowgate.config import find_config, gate_keys
+    from narrowgate.core.agent_admission import injecting, refusing
     from narrowgate.core.agent_bundle import Bundle, bundle_objects, template_patch
 
     found = find_config(config)
@@ -80,7 +86,11 @@ def bundle(name: str, namespace: str, config: str | None, output: str, **options
         patch = template_patch(made, options["patched"])
         write_json(patch) if output == "json" else click.echo(yaml.safe_dump(patch, sort_keys=False), nl=False)
         return
-    objects = bundle_objects(made)
+    objects = (
+        *bundle_objects(made),
+        *(refusing(made) if options["admission"] else ()),
+        *(injecting(made) if options["admission"] == "inject" else ()),
+    )
     if output == "json":
         write_json({"apiVersion": "v1", "kind": "List", "items": objects})
     else:

@@ -90,3 +90,17 @@ def test_a_gate_that_pods_would_not_reach_is_refused_with_what_to_say(
 def test_what_is_no_address_network_label_or_name_is_misuse(takes_pods: Terminal, options: tuple[str, ...]) -> None:
     done = bundle(takes_pods, *options)
     assert (done.code, done.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("admission", "more"),
+    [
+        ("refuse", ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] * 2),
+        ("inject", [*["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] * 2,
+                    "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]),
+    ],
+)  # fmt: skip
+def test_admission_is_printed_where_it_is_wanted(takes_pods: Terminal, admission: str, more: list[str]) -> None:
+    plain = [one["kind"] for one in yaml.safe_load_all(bundle(takes_pods, *GATE).out)]
+    done = bundle(takes_pods, *GATE, "--admission", admission)
+    assert [one["kind"] for one in yaml.safe_load_all(done.out)] == [*plain, *more]
