@@ -9,9 +9,9 @@ from typing import Any, Final
 import click
 import msgspec
 
-from narrowgate.cli.failure import Failed
 from narrowgate.cli.oauth_client import GateUnreachable
 from narrowgate.cli.output import note, write_json
+from narrowgate.cli.private_file import written_together
 from narrowgate.cli.task_handover import line_of
 from narrowgate.core.task_tree import Node, Tone, tree_lines
 from narrowgate.core.tree_picture import tree_svg
@@ -46,10 +46,9 @@ def read_tree(document: Mapping[str, Any]) -> Node:
 def show_tree(root: Node, svg: Path | None, output: str) -> None:
     """Print a tree, and draw it where a file is named. Raises Failed."""
     if svg is not None:
-        try:
-            svg.write_text(tree_svg(root), encoding="utf-8")
-        except OSError as error:
-            raise Failed((error.strerror or "unusable").lower(), str(svg), "name a file that can be written") from None
+        with written_together({svg: tree_svg(root)}):
+            # Commands stand in it: it is for its owner alone, like all else that tells of sessions.
+            pass
     if output == "json":
         write_json(root)
         return

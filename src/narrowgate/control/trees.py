@@ -17,6 +17,7 @@ from narrowgate.core.audit_entry import AuditEntry
 from narrowgate.core.audit_query import AuditQuery, Sight, query_of
 from narrowgate.core.call_timeline import credential_of
 from narrowgate.core.identity import Kind
+from narrowgate.core.lineage import Placement
 from narrowgate.core.lineage_tree import with_pods
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.task_tree import Node, sign_in_node, tree_of
@@ -87,6 +88,8 @@ class TreeReader:
         self._index = index
         self._sight = sight
         self._now = now
+        self._pods: dict[str, tuple[Placement, ...]] = {}
+        """Of clusters that were looked at; the trees of one sign-in are mostly of one."""
 
     def place_of(self, session: str) -> Place:
         """Where the task, the sign-in or the recorded session of this id stands. Raises NoTree, and errors of the
@@ -111,19 +114,23 @@ class TreeReader:
             case SignIn():
                 return self._tree_of_sign_in(place.root, place)
 
-    def tree_below(self, root: Task, named: str = "", entry: AuditEntry | None = None) -> Node:
-        """A task with all that came of it. `entry` is told of among the rest, however many there are."""
+    def tree_below(self, root: Task, named: str = "", entry: AuditEntry | None = None, most: int = MOST_READ) -> Node:
+        """A task with all that came of it. `entry` is told of among the rest, however many there are; `most` requests
+        are read for tasks, and for pods.
+        """
         below = descendants_of(self._kept.tasks, root)
         tasks = (root, *below)
-        each = max(LEAST_READ, MOST_READ // len(tasks))
+        each = max(LEAST_READ, most // len(tasks))
         did = {}
-        for task in tasks[: MOST_READ // LEAST_READ]:
+        for task in tasks[: most // LEAST_READ]:
             also = entry if entry is not None and entry.task == task.id else None
             if (doings := self._doings({"task": task.id}, each, named, also)) is not None:
                 did[task.id] = doings
         tree = tree_of(root, below, self._now, did, named)
-        pods = self._kept.lineage.listed(root.cluster, PODS, limit=MOST_PODS, with_gone=True)
-        return with_pods(tree, pods, self._doings_of_pods(root, named, entry))
+        if root.cluster not in self._pods:
+            listed = self._kept.lineage.listed(root.cluster, PODS, limit=MOST_PODS, with_gone=True)
+            self._pods[root.cluster] = listed
+        return with_pods(tree, self._pods[root.cluster], self._doings_of_pods(root, named, entry, most))
 
     # Where something stands.
 
@@ -160,14 +167,18 @@ class TreeReader:
     # What hangs on a sign-in.
 
     def _tree_of_sign_in(self, sign_in: SignIn, place: Place) -> Node:
-        children = tuple(self.tree_below(root) for root in self._asked_for_in(sign_in)[:MOST_ROOTS])
+        roots = self._asked_for_in(sign_in)
+        shown = roots[:MOST_ROOTS]
+        children = tuple(self.tree_below(root, most=MOST_READ // len(shown)) for root in shown)
         words = {
             "who": f"person:{sign_in.person}",
             "since": timestamp(sign_in.created_at).decode(),
             "until": timestamp(sign_in.expires_at + 1).decode(),
         }
         doings = self._doings(words, MOST_READ, place.named, place.entry, credential=sign_in.id)
-        return sign_in_node(sign_in, children, self._now, doings, place.named)
+        node = sign_in_node(sign_in, children, self._now, doings, place.named)
+        left_out = len(roots) - len(shown) + sum(child.left_out for child in children)
+        return msgspec.structs.replace(node, left_out=left_out)
 
     def _asked_for_in(self, sign_in: SignIn) -> list[Task]:
         """The tasks that the person asked for in it. An emergency says in which sign-in it was taken; of all others it
@@ -205,7 +216,7 @@ class TreeReader:
         ]
 
     def _doings_of_pods(
-        self, root: Task, named: str, entry: AuditEntry | None
+        self, root: Task, named: str, entry: AuditEntry | None, most: int
     ) -> Callable[[str], Doings | None] | None:
         """Tells by a pod's UID what it did: all that any pod asked that speaks for the root's holder is read once."""
         if self._index is None or root.kind is not Kind.AGENT:
@@ -216,9 +227,9 @@ class TreeReader:
             "cluster": root.cluster,
             "since": timestamp(root.requested_at).decode(),
         }
-        read = self._read(query_of(words, self._now), MOST_READ + 1)
-        found = by_pod(_with(read[:MOST_READ], entry if entry is not None and entry.pod_uid else None))
-        return lambda uid: doings_of(found.get(uid, ()), named=named, is_cut_off=len(read) > MOST_READ)
+        read = self._read(query_of(words, self._now), most + 1)
+        found = by_pod(_with(read[:most], entry if entry is not None and entry.pod_uid else None))
+        return lambda uid: doings_of(found.get(uid, ()), named=named, is_cut_off=len(read) > most)
 
 
 def _with(entries: Iterable[AuditEntry], also: AuditEntry | None) -> list[AuditEntry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 
 import msgspec
 
@@ -21,23 +21,30 @@ GONE = "gone"
 
 
 def with_pods(tree: Node, pods: Iterable[Placement], did: Callable[[str], Doings | None] | None = None) -> Node:
-    """The tree with these pods, so many of them as it may have nodes; those of other tasks are passed over.
+    """The tree with its pods of these, so many as it may have nodes: those that are there, and the newest.
 
     A pod with several authors stands once, below the nearest of them; one whose parent pod is forgotten, below what
     had that one made. `did` tells by a pod's UID what it did.
     """
-    listed = list(pods)
     tasks = {node.id for node in tree if node.kind is NodeKind.TASK}
     over = frozenset(node.id for node in tree if not node.is_alive)
-    known = tasks | {pod.uid for pod in listed}
+    listed = _of_tree(pods, tasks)
+    listed.sort(key=lambda pod: (pod.gone_at is not None, -pod.first_at))
+    shown = listed[: max(0, MOST_NODES - len(tasks))]
+    known = tasks | {pod.uid for pod in shown}
     below: dict[str, list[Node]] = {}
-    for pod in listed[: MOST_NODES - len(tasks)]:
+    for pod in shown:
         if (parent := _parent(pod, known)) is not None:
             below.setdefault(parent, []).append(_pod(pod, over).with_doings(None if did is None else did(pod.uid)))
-    return _with(tree, below)
+    return msgspec.structs.replace(_with(tree, below), left_out=tree.left_out + len(listed) - len(shown))
 
 
-def _parent(pod: Placement, known: Iterable[str]) -> str | None:
+def _of_tree(pods: Iterable[Placement], tasks: Set[str]) -> list[Placement]:
+    """Those that one of these tasks had made, by itself or by another pod."""
+    return [pod for pod in pods if any(one.task in tasks for author in pod.authors for one in author)]
+
+
+def _parent(pod: Placement, known: Set[str]) -> str | None:
     """The task or pod right above it; None where it is of none of these."""
     for author in sorted(pod.authors, key=len):
         for ancestor in reversed(author):

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from narrowgate.core.delegated_task import as_delegated
 from narrowgate.core.moment import moment_text
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task, TaskState
@@ -56,6 +57,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Sessions, followed logs and watches: those that run, and the newest that are over and recorded."""
     more_streams: int = 0
     """Those left out."""
+    left_out: int = 0
+    """Nodes of the tree that are not shown; the root says it for all."""
     children: tuple[Node, ...] = ()
 
     def __iter__(self) -> Iterator[Node]:
@@ -109,9 +112,11 @@ def tree_of(
     `did` is by the ids of tasks, and `named` that of the task the tree was asked for by.
     """
     by_parent: dict[str, list[Task]] = {}
-    for task in list(below)[: MOST_NODES - 1]:
+    listed = list(below)
+    for task in listed[: MOST_NODES - 1]:
         by_parent.setdefault(task.parent, []).append(task)
-    return _node(root, by_parent, now, did or {}, named)
+    tree = _node(root, by_parent, now, did or {}, named)
+    return msgspec.structs.replace(tree, left_out=max(0, len(listed) - MOST_NODES + 1))
 
 
 def _node(task: Task, by_parent: Mapping[str, list[Task]], now: float, did: Mapping[str, Doings], named: str) -> Node:
@@ -128,7 +133,10 @@ def _node(task: Task, by_parent: Mapping[str, list[Task]], now: float, did: Mapp
         ended_because=task.ended_because,
         did=None,
         is_named=task.id == named,
-        children=tuple(_node(child, by_parent, now, did, named) for child in by_parent.get(task.id, ())),
+        # What ended with a task counts as over before anybody has written it down.
+        children=tuple(
+            _node(as_delegated(child, task, now), by_parent, now, did, named) for child in by_parent.get(task.id, ())
+        ),
     ).with_doings(did.get(task.id))
 
 
@@ -174,6 +182,8 @@ def tree_lines(node: Node) -> Iterator[Line]:
     """The tree as text: a line for each node, and one for each of its streams."""
     yield node_line(node)
     yield from _below(node, "")
+    if node.left_out:
+        yield ((Tone.PLAIN, left_out_text(node)),)
 
 
 def _below(node: Node, indent: str) -> Iterator[Line]:
@@ -218,6 +228,11 @@ def _did_line(did: Did) -> Iterator[tuple[Tone, str]]:
         yield Tone.REFUSED, f"{did.denied} refused"
     if did.last_at:
         yield Tone.PLAIN, f", last {did.last_at}"
+
+
+def left_out_text(root: Node) -> str:
+    """How much of a tree is not shown."""
+    return f"and {root.left_out} more that {'is' if root.left_out == 1 else 'are'} not shown"
 
 
 def requests_text(did: Did) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from narrowgate.core.task_tree import Node, NodeKind, requests_text, running_of, totals_of
+from narrowgate.core.task_tree import Node, NodeKind, left_out_text, requests_text, running_of, totals_of
 from narrowgate.core.tree_doings import Stream, stream_text
 
 _WIDTH, _GAP, _STEP, _MARGIN, _HEAD = 680, 10, 30, 20, 52
@@ -120,6 +120,8 @@ def _totals(root: Node) -> str:
         f"{total.requests} request{'' if total.requests == 1 else 's'}, {total.denied} refused",
         f"{total.running} stream{' runs' if total.running == 1 else 's run'}",
     ]
+    if root.left_out:
+        counted.append(left_out_text(root))
     return "  ·  ".join(counted)
 
 

@@ -30,8 +30,11 @@ def test_it_is_drawn_into_a_file(tmp_path: Path) -> None:
     path = tmp_path / "tree.svg"
     show_tree(read_tree(DOCUMENT), path, "json")
     assert path.read_text().startswith("<svg ")
-    with pytest.raises(Failed, match="name a file"):
-        show_tree(read_tree(DOCUMENT), tmp_path / "no" / "tree.svg", "json")
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "taken").write_text("")
+    for wrong in (tmp_path, tmp_path / "taken" / "tree.svg"):
+        with pytest.raises(Failed):
+            show_tree(read_tree(DOCUMENT), wrong, "json")
 
 
 def test_what_is_no_tree_is_not_shown() -> None:

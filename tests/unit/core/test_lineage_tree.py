@@ -90,4 +90,14 @@ def test_what_a_pod_did_and_where_it_ran_is_told_with_it() -> None:
 
 def test_what_is_too_much_is_left_out() -> None:
     many = [pod(f"p{number}", (task("t1"),)) for number in range(2 * MOST_NODES)]
-    assert len(list(with_pods(TREE, many))) == MOST_NODES
+    tree = with_pods(TREE, many)
+    assert (len(list(tree)), tree.left_out) == (MOST_NODES, MOST_NODES + 3)
+
+
+def test_pods_of_others_take_no_room_and_those_that_are_there_come_before_those_that_are_gone() -> None:
+    others = [pod(f"o{number}", (task("other"),)) for number in range(2 * MOST_NODES)]
+    gone = [msgspec.structs.replace(pod(f"g{number}", (task("t1"),)), gone_at=5.0) for number in range(MOST_NODES)]
+    first, child = pod("p1", (task("t1"),)), pod("p2", (task("t1"), parent("g0")))
+    tree = with_pods(TREE, [*others, *gone, child, first])
+    assert {"p1", "p2"} <= places(tree).keys()
+    assert (len(list(tree)), tree.left_out) == (MOST_NODES, 5)

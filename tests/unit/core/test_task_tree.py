@@ -73,7 +73,16 @@ def test_everything_that_hangs_on_a_task_is_in_its_tree_once() -> None:
 def test_what_hangs_on_none_of_them_and_what_is_too_much_is_left_out() -> None:
     assert [node.id for node in tree_of(ROOT, (LEAF,), 1_020.0)] == ["t1"]
     many = [msgspec.structs.replace(LEFT, id=f"c{number}") for number in range(2 * MOST_NODES)]
-    assert len(list(tree_of(ROOT, many, 1_020.0))) == MOST_NODES
+    tree = tree_of(ROOT, many, 1_020.0)
+    assert (len(list(tree)), tree.left_out) == (MOST_NODES, MOST_NODES + 1)
+    assert lines(tree)[-1] == f"and {MOST_NODES + 1} more that are not shown"
+
+
+def test_what_ended_with_a_task_is_over_before_anybody_has_written_it_down() -> None:
+    revoked = ROOT.after(TaskEvent.REVOKED, 1_010.0, "enough")
+    tree = tree_of(revoked, (LEFT, LEAF), 1_020.0)
+    assert [node.is_alive for node in tree] == [False, False, False]
+    assert all("t1" in node.ended_because for node in tree.children)
 
 
 def test_it_is_told_as_lines_below_each_other() -> None:
