@@ -8,11 +8,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.drawn_tree import EXAMPLE
 from tests.recorded_sessions import header
 from tests.unit.cli.recorded_calls import OTHER, SIGN_IN, TASK, call, keep_sign_in
+from tests.unit.cli.scripted_gate import ScriptedGate, told
 from tests.unit.cli.session_gate import SessionGate
+from tests.unit.cli.terminal import Terminal
 from tests.unit.control.test_trees import ROOT
 
+from narrowgate.cli.sign_in_files import GateFacts, KeptSignIn, keep_facts
+from narrowgate.cli.sign_in_files import keep_sign_in as keep_signed_in
 from narrowgate.store.open import open_store
 
 
@@ -81,3 +86,28 @@ def test_where_nothing_hangs_on_a_session_it_says_so_and_what_to_do(gate: Sessio
 def test_what_does_not_go_together_is_misuse(gate: SessionGate, arguments: tuple[str, ...], said: str) -> None:
     code, _, err = gate.sessions("show", TASK, *arguments)
     assert (code, said in err) == (2, True), err
+
+
+@pytest.fixture
+def told_gate(scripted: ScriptedGate, home: Path) -> ScriptedGate:
+    assert home
+    keep_facts(GateFacts(scripted.url, scripted.authority_pem, "https://127.0.0.1:8443"))
+    keep_signed_in(scripted.url, KeptSignIn("alice", "ngr1_x", "2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"))
+    return scripted
+
+
+def test_a_gate_is_asked_by_who_is_signed_in(shell: Terminal, told_gate: ScriptedGate) -> None:
+    told_gate.answers(f"/api/v1/sessions/{TASK}/tree", told(msgspec.to_builtins(EXAMPLE)))
+    done = shell.bare("sessions", "show", TASK, "--tree", "--gate", told_gate.url)
+    assert (done.code, done.out.splitlines()[0].startswith("incident-bot  task")) == (0, True), done.err
+
+
+@pytest.mark.parametrize("session", ["../agents", "a b", "", "x" * 65, "a/b", "a?b"])
+def test_what_is_no_id_becomes_no_part_of_an_address(shell: Terminal, told_gate: ScriptedGate, session: str) -> None:
+    done = shell.bare("sessions", "show", session, "--tree", "--gate", told_gate.url)
+    assert (done.code, "write the whole id" in done.err) == (2, True), done.err
+
+
+def test_a_gate_shows_no_recording(shell: Terminal, told_gate: ScriptedGate) -> None:
+    done = shell.bare("sessions", "show", TASK, "--gate", told_gate.url)
+    assert (done.code, "a gate tells trees" in done.err) == (2, True)
