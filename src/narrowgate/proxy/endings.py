@@ -37,6 +37,8 @@ REASONS = {
     405: "Method Not Allowed",
     406: "Not Acceptable",
     408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
     413: "Request Entity Too Large",
     415: "Unsupported Media Type",
     417: "Expectation Failed",
@@ -46,6 +48,7 @@ REASONS = {
     500: "Internal Server Error",
     502: "Bad Gateway",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
 }
 
@@ -100,7 +103,7 @@ def refusal_for(error: Exception) -> tuple[Verdict, Status]:
             log.error("the trail cannot be written: %s", error)
             return Failed(message=str(error)), status.internal(f"nothing is forwarded that cannot be recorded: {error}")
         case _:
-            log.exception("a request broke the gate")
+            log.error("a request broke the gate", exc_info=error)
             return Failed(message=f"internal error: {error}"), status.internal("the gate failed on this request")
 
 
