@@ -95,6 +95,8 @@ def bundle(name: str, namespace: str, config: str | None, output: str, **options
         write_json({"apiVersion": "v1", "kind": "List", "items": objects})
     else:
         click.echo(yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True), nl=False)
+    if not _is_certified(gate_keys(found).certificate_path, made.way.host):
+        note(f"# the gate's certificate is not for {made.way.host}: add it to tls.names, and start the gate again")
     note(f"# policies call its pods: {{kind: ServiceAccount, name: {namespace}/{made.account}}}")
     note(f"# when pods run there: narrowgate doctor --namespace {namespace} --cluster {name}")
 
@@ -128,6 +130,21 @@ def _authority(file: Path | None, of_gate: bytes) -> str:
     return of_gate.decode("ascii")
 
 
+def _is_certified(path: Path, host: str) -> bool:
+    """Whether clients will take the gate's certificate for this host (RFC 9525: names of the certificate alone)."""
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    dns = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    wildcard = f"*.{host.partition('.')[2]}"
+    return host.lower() in dns or wildcard.lower() in dns or host in addresses
+
+
 def _way(config: Config, options: dict[str, Any]) -> Way:
     from narrowgate.core.agent_bundle import Way, as_network, is_this_machine
 
@@ -146,6 +163,8 @@ def _way(config: Config, options: dict[str, Any]) -> Way:
                 "say what is behind it: --gate-cidr ADDRESS/32, or --gate-pods NAMESPACE/KEY=VALUE",
             )
         to = [as_network(host)]
+    if options["no_dns"] and not as_network(host):
+        raise click.UsageError(f"--no-dns goes with a gate that is called by its address, not by {host}")
     dns: list[str | PodPlace] = [_network(one, "--dns-cidr") for one in options["dns_cidr"]]
     dns += [_pods(one, "--dns-pods") for one in options["dns_pods"]]
     return Way(

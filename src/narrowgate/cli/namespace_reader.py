@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote as quoted
 
 import msgspec
 
@@ -53,7 +53,7 @@ class NamespaceReader:
 
     def __init__(self, server: ApiServer, namespace: str) -> None:
         self._server = server
-        self._here = f"/api/v1/namespaces/{quote(namespace)}"
+        self._here = f"/api/v1/namespaces/{_segment(namespace)}"
         self._namespace = namespace
 
     def namespace(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class NamespaceReader:
 
     def pod(self, name: str) -> PodsLike:
         """One pod. Raises NotRead."""
-        return _pod(self._object(f"{self._here}/pods/{quote(name)}", f"pod {name}"))
+        return _pod(self._object(f"{self._here}/pods/{_segment(name)}", f"pod {name}"))
 
     def pods(self) -> list[PodsLike]:
         """Every pod that has not ended. Raises NotRead."""
@@ -74,18 +74,18 @@ class NamespaceReader:
         found = []
         for group, resource in WORKLOADS:
             base = f"/apis/{group}/v1" if group else "/api/v1"
-            path = f"{base}/namespaces/{quote(self._namespace)}/{resource}"
+            path = f"{base}/namespaces/{_segment(self._namespace)}/{resource}"
             found += [_template(one, group, resource) for one in self._listed(path, resource) if not _is_owned(one)]
         return found
 
     def all(self, resource: str, group: str = "") -> list[dict[str, Any]]:
         """Every object of a kind in the namespace. Raises NotRead."""
         base = f"/apis/{group}/v1" if group else "/api/v1"
-        return self._listed(f"{base}/namespaces/{quote(self._namespace)}/{resource}", resource)
+        return self._listed(f"{base}/namespaces/{_segment(self._namespace)}/{resource}", resource)
 
     def account(self, name: str) -> dict[str, Any]:
         """One ServiceAccount. Raises NotRead."""
-        return self._object(f"{self._here}/serviceaccounts/{quote(name)}", f"service account {name}")
+        return self._object(f"{self._here}/serviceaccounts/{_segment(name)}", f"service account {name}")
 
     def volumes(self) -> list[dict[str, Any]]:
         """The PersistentVolumes that claims of the namespace are bound to. Raises NotRead."""
@@ -152,11 +152,16 @@ class NamespaceReader:
         asked = f"{path}?limit={PAGE}" + (f"&{query}" if query else "")
         after = ""
         while True:
-            page = self._object(asked + (f"&continue={quote(after)}" if after else ""), what)
+            page = self._object(asked + (f"&continue={quoted(after)}" if after else ""), what)
             yield page
             after = str(_inside(page, "metadata").get("continue") or "")
             if not after:
                 return
+
+
+def _segment(name: str) -> str:
+    """One segment of a path, whatever was typed: `a/../b` is no way to another namespace."""
+    return quoted(name, safe="")
 
 
 def _pod(document: dict[str, Any]) -> PodsLike:

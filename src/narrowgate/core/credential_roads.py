@@ -37,6 +37,8 @@ _OPENS: Final = {
     "password": "a password",
 }
 """Keys of a kubeconfig's user that open something; `tokenFile` names a file, which is looked at where it is."""
+_KEYS: Final = re.compile(rf"""(?m)^[-\s"']*({"|".join(_OPENS)})["']?\s*:\s*\S""")
+"""The same where a text cannot be read as YAML, at the beginning of a line."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -117,6 +119,8 @@ def _kubeconfig(text: str, gate: Gate) -> Iterator[str]:
     try:
         document = parse_yaml(text.encode())
     except (Malformed, UnicodeEncodeError):
+        # Other readers of YAML take more: what cannot be told apart here may be one to them.
+        yield from (f"what may be a kubeconfig, with {_OPENS[key]}" for key in _KEYS.findall(text))
         return
     if not isinstance(document, dict):
         return

@@ -40,10 +40,25 @@ def test_it_prints_what_kubectl_applies_with_the_gates_own_ca_and_audience(takes
 
 
 def test_pods_of_the_gate_and_its_own_port_stand_in_the_policy(takes_pods: Terminal) -> None:
-    options = ("--gate-address", "gate.ng.svc", "--gate-pods", "ng/app=gate,tier=1", "--gate-port", "8443", "--no-dns")
-    (rule,) = printed(bundle(takes_pods, *options))["NetworkPolicy"]["spec"]["egress"]
+    options = ("--gate-address", "gate.ng.svc", "--gate-pods", "ng/app=gate,tier=1", "--gate-port", "8443")
+    rule, _ = printed(bundle(takes_pods, *options))["NetworkPolicy"]["spec"]["egress"]
     assert rule["to"][0]["podSelector"] == {"matchLabels": {"app": "gate", "tier": "1"}}
     assert rule["ports"] == [{"protocol": "TCP", "port": 8443}]
+
+
+def test_a_gate_that_is_called_by_its_address_needs_no_names(takes_pods: Terminal) -> None:
+    options = ("--gate-address", "10.0.0.5:8443", "--no-dns")
+    assert len(printed(bundle(takes_pods, *options))["NetworkPolicy"]["spec"]["egress"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "is_certified"),
+    [("[]", False), ("[gate.corp]", True), ("['*.corp']", True), ("[other.corp]", False), ("['*.gate.corp']", False)],
+)
+def test_a_certificate_for_another_name_is_told(takes_pods: Terminal, names: str, is_certified: bool) -> None:
+    takes_pods.config.write_text(f"{takes_pods.config.read_text()}tls: {{names: {names}}}\n")
+    done = bundle(takes_pods, *GATE)
+    assert (done.code, "certificate is not for gate.corp" in done.err) == (0, not is_certified)
 
 
 def test_a_patch_is_printed_instead(takes_pods: Terminal) -> None:
@@ -83,6 +98,7 @@ def test_a_gate_that_pods_would_not_reach_is_refused_with_what_to_say(
         ("--gate-address", "gate.corp:1", "--gate-pods", "ng"),
         ("--gate-address", "gate.corp:1", "--gate-pods", "ng/app"),
         (*GATE, "--dns-pods", "/a=b"),
+        (*GATE, "--no-dns"),
         (*GATE, "--service-account", "a: b"),
         (*GATE, "--namespace", "Agents"),
     ],

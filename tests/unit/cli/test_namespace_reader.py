@@ -130,3 +130,9 @@ def test_volumes_are_those_of_the_namespaces_own_claims(reader: NamespaceReader,
     ours, others = ({"spec": {"claimRef": {"namespace": name, "name": "c"}}} for name in ("ci", "other"))
     scripted.answers("/api/v1/persistentvolumes?limit=500", listed(ours, others, {"spec": {}}))
     assert reader.volumes() == [ours]
+
+
+def test_a_name_is_one_segment_of_the_path(scripted: ScriptedGate) -> None:
+    with ApiServer(access(scripted)) as server, pytest.raises(NotRead, match=r"pod \.\./x"):
+        NamespaceReader(server, "a/../b?c").pod("../x")
+    assert scripted.calls[-1].path == "/api/v1/namespaces/a%2F..%2Fb%3Fc/pods/..%2Fx"

@@ -106,6 +106,15 @@ def test_a_kubeconfig_without_a_credential_or_for_the_gate_is_none() -> None:
     assert len(found(kubeconfig("https://gate.corp/clusters/prod", token="abc"))) == 1
 
 
+@pytest.mark.parametrize("odd", ["name: y\n", "a: 1\na: 2\n", "---\nb: 1\n", "when: 2020-01-01\n", "&x a: *x\n"])
+def test_a_kubeconfig_that_is_not_the_same_to_every_reader_is_told_too(odd: str) -> None:
+    (said,) = found(kubeconfig(token="abc") + odd)
+    assert said in ("holds what may be a kubeconfig, with a token", "holds a kubeconfig with a token for "
+                    "https://10.0.0.1:6443")  # fmt: skip
+    # The gate's own file beside it is no excuse, and a text without a credential is none.
+    assert found(kubeconfig(tokenFile="/t") + odd) == []
+
+
 def test_kinds_of_secrets_that_are_tokens_are_told_without_a_look_inside() -> None:
     legacy = {
         "metadata": {"name": "s", "annotations": {"kubernetes.io/service-account.name": "builder"}},
