@@ -76,7 +76,7 @@ class Place:
         task, kubectl = terminal.request(*asked)
         return Worker(terminal, str(task["id"]), kubectl, self.namespace)
 
-    def pod(self, selector: str) -> Pod:
+    def pod(self, selector: str, seconds: float = POD_SECONDS) -> Pod:
         """The running pod with these labels, once it is ready."""
         found: list[str] = []
 
@@ -90,7 +90,7 @@ class Place:
             found[:] = [one["metadata"]["name"] for one in ready]
             return len(found) == 1 and len(listed) == len(ready)
 
-        self.gate.wait_until(there, f"one pod with {selector} runs", POD_SECONDS)
+        self.gate.wait_until(there, f"one pod with {selector} runs", seconds)
         return Pod(self, found[0])
 
     def require_ended(self, *watches: subprocess.Popen[bytes]) -> None:
@@ -122,9 +122,10 @@ class Worker:
         self._terminal.document("tasks", "delegate", self.task, *told, "--kubeconfig", path)
         return self._terminal.kubectl(path).within(self._namespace)
 
-    def revoke(self) -> None:
-        """The task ends."""
-        done = self._terminal("tasks", "complete", self.task)
+    def revoke(self, reason: str = "") -> None:
+        """The task ends: completed, or revoked where there is a reason."""
+        end = ("revoke", self.task, "--reason", reason) if reason else ("complete", self.task)
+        done = self._terminal("tasks", *end)
         assert done.code == 0, done.text
 
 
@@ -242,6 +243,39 @@ def placed_gate(cluster: Cluster, direct: Kubectl, folder: Path, **settings: Any
     finally:
         gate.stop()
         direct("delete", "namespace", namespace, "--wait=false")
+
+
+CRD: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "spec": {
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            }
+        ],
+    },
+}
+
+
+@contextlib.contextmanager
+def teams(place: Place) -> Iterator[str]:
+    """A custom resource `teams` of a group that no other test has; the group."""
+    group = f"{place.namespace}.lineage.example"
+    names = {"plural": "teams", "singular": "team", "kind": "Team"}
+    document = {**CRD, "metadata": {"name": f"teams.{group}"}, "spec": {**CRD["spec"], "group": group, "names": names}}
+    place.direct.must("apply", "-f", "-", stdin=yaml.safe_dump(document).encode())
+    try:
+        place.direct.must("wait", "--for=condition=Established", f"crd/teams.{group}", "--timeout=60s")
+        yield group
+    finally:
+        place.direct("delete", "crd", f"teams.{group}", "--wait=false")
 
 
 def _kubeconfig(place: Place, address: str) -> str:

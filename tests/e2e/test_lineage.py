@@ -11,13 +11,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.placed_pods import Place, placed_gate, pod_template, workload
+from tests.e2e.placed_pods import Place, placed_gate, pod_template, teams, workload
 
 
 @pytest.fixture(scope="module")
@@ -112,35 +111,10 @@ def test_a_gate_killed_before_the_first_call_still_knows(place: Place, tmp_path:
     assert 'speaking for agent "killed"' in pod.said, pod.said
 
 
-CRD: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "spec": {
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                },
-            }
-        ],
-    },
-}
-
-
 @pytest.fixture
 def group(place: Place) -> Iterator[str]:
-    """A custom resource `teams` of a group that no other test has."""
-    group = f"{place.namespace}.lineage.example"
-    names = {"plural": "teams", "singular": "team", "kind": "Team"}
-    document = {**CRD, "metadata": {"name": f"teams.{group}"}, "spec": {**CRD["spec"], "group": group, "names": names}}
-    place.direct.must("apply", "-f", "-", stdin=yaml.safe_dump(document).encode())
-    place.direct.must("wait", "--for=condition=Established", f"crd/teams.{group}", "--timeout=60s")
-    yield group
-    place.direct("delete", "crd", f"teams.{group}", "--wait=false")
+    with teams(place) as group:
+        yield group
 
 
 def test_what_an_operator_makes_of_an_agents_resource_is_bounded_by_the_agent(
