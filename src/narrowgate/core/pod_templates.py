@@ -77,11 +77,13 @@ def is_laid_over(info: RequestInfo, written: Any) -> bool:
 
 
 def has_token(pod: Any) -> bool:
-    """Whether a pod as it runs holds a token of its account: the API server has written each into its volumes."""
+    """Whether a pod as it runs holds a token of its account, or a certificate that stands for it: the API server has
+    written each into its volumes.
+    """
     volumes = mapping_at(pod, ("spec",)).get("volumes")
     for volume in mappings(volumes):
         for source in mappings(mapping_at(volume, ("projected",)).get("sources")):
-            if source.get("serviceAccountToken") is not None:
+            if source.get("serviceAccountToken") is not None or source.get("podCertificate") is not None:
                 return True
     return False
 

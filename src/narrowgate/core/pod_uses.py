@@ -209,6 +209,8 @@ def _projected(part: dict[str, Any], at: str, namespace: str, account: str) -> I
     # A token for the API server is what every pod has of its account; one for another audience opens something else.
     if mapping_at(part, ("serviceAccountToken",)).get("audience"):
         yield use_of(("use",), "serviceaccounts", namespace, account, f"{at}.serviceAccountToken.audience")
+    if mapping_at(part, ("podCertificate",)):
+        yield use_of(("use",), "serviceaccounts", namespace, account, f"{at}.podCertificate.signerName")
 
 
 def container_fields(container: dict[str, Any], at: str, namespace: str) -> Iterator[Use]:

@@ -15,6 +15,8 @@ DEFAULT_ACCOUNT: Final = "default"
 """What a pod runs as that names no account (k8s.io/kubernetes/plugin/pkg/admission/serviceaccount)."""
 
 CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
+_PROVING: Final = (("serviceAccountToken", "audience"), ("podCertificate", "signerName"))
+"""What a volume can be projected from that proves who its pod is, and the field that says to whom."""
 ACCOUNT_FIELDS: Final = ("serviceAccountName", "serviceAccount")
 
 
@@ -42,14 +44,17 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        """The audiences of the tokens that it projects; empty for the API server's own."""
+        """The audiences of the tokens that it projects; empty for the API server's own. Signers of certificates that
+        name the pod and its account count as such (KEP-4317).
+        """
         found = []
         for volume in mappings(self.spec.get("volumes")):
             for source in mappings(_inside(volume, "projected").get("sources")):
-                token = source.get("serviceAccountToken")
-                if isinstance(token, dict):
-                    audience = token.get("audience")
-                    found.append(audience if isinstance(audience, str) else "")
+                for kind, field in _PROVING:
+                    proof = source.get(kind)
+                    if isinstance(proof, dict):
+                        audience = proof.get(field)
+                        found.append(audience if isinstance(audience, str) else "")
         return tuple(dict.fromkeys(found))
 
     @property
@@ -97,6 +102,8 @@ class PodsSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Each account that comes with the request; none where nothing that runs is changed, or no token is reached."""
     unknown: str = ""
     """Why the accounts are not known; empty where they are."""
+    of_node: tuple[HeldRight, ...] = ()
+    """What a pod that is entered has of its node, as the rights that making it takes."""
     audiences: tuple[str, ...] = ()
     """For whom the token is that the request itself asks for (`minted_tokens`); empty where it asks for none."""
 

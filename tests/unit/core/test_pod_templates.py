@@ -114,6 +114,7 @@ def test_a_revision_is_laid_over_what_is_there_unless_it_replaces_all_of_it(data
 def test_a_pod_holds_a_token_where_one_is_projected() -> None:
     token = {"projected": {"sources": [{"configMap": {}}, {"serviceAccountToken": {"path": "token"}}]}}
     assert has_token({"spec": {"volumes": [{"emptyDir": {}}, token]}})
+    assert has_token({"spec": {"volumes": [{"projected": {"sources": [{"podCertificate": {"signerName": "s"}}]}}]}})
     assert not has_token({"spec": {"volumes": [{"emptyDir": {}}], "serviceAccountName": "a"}})
     assert not has_token(None)
 

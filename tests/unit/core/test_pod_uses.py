@@ -111,8 +111,17 @@ def test_a_pod_as_the_api_server_completes_it_uses_nothing_more():
 
 
 @pytest.mark.parametrize(("account", "name"), [({}, "default"), ({"serviceAccountName": "web"}, "web")])
-def test_a_token_for_another_audience_uses_the_account_even_the_default_one(account: dict[str, Any], name: str):
-    sources = [{"serviceAccountToken": {"audience": "vault", "path": "t"}}]
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"serviceAccountToken": {"audience": "vault", "path": "t"}},
+        {"podCertificate": {"signerName": "corp.example.com/pods", "keyType": "ED25519"}},
+    ],
+)
+def test_a_proof_for_somebody_else_uses_the_account_even_the_default_one(
+    account: dict[str, Any], name: str, source: dict[str, Any]
+):
+    sources = [source]
     spec = {**account, "volumes": [{"name": "v", "projected": {"sources": sources}}]}
     assert used(spec) == {f"use serviceaccounts/{name} -n ci"}
 

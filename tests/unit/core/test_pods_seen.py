@@ -36,7 +36,9 @@ def test_a_token_is_mounted_unless_it_is_said_not_to_be() -> None:
 
 def test_the_audiences_of_projected_tokens() -> None:
     sources = [{"serviceAccountToken": {"path": "a"}}, {"serviceAccountToken": {"path": "b", "audience": "vault"}}]
-    assert of(volumes=[{"projected": {"sources": sources}}, {"secret": {}}]).audiences == ("", "vault")
+    sources.append({"podCertificate": {"signerName": "corp.example.com/pods"}})
+    seen = of(volumes=[{"projected": {"sources": sources}}, {"secret": {}}])
+    assert seen.audiences == ("", "vault", "corp.example.com/pods")
 
 
 def test_images_are_those_of_every_sort_of_container_and_of_volumes() -> None:
