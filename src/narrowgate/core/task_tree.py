@@ -15,7 +15,7 @@ from narrowgate.core.delegated_task import as_delegated
 from narrowgate.core.moment import moment_text
 from narrowgate.core.sign_in import SignIn
 from narrowgate.core.tasks import Task, TaskState
-from narrowgate.core.tree_doings import Did, Doings, Stream, stream_text
+from narrowgate.core.tree_doings import Did, Doings, Stream, stream_text, to_the_second
 from narrowgate.core.wanted import wanted_text
 
 MOST_NODES: Final = 500
@@ -209,13 +209,16 @@ def _stream_line(stream: Stream, beside: str, *, is_running: bool) -> Line:
 def node_line(node: Node) -> Line:
     """One node on one line: `bot/helper  task t2  active until 10:00  12 requests, 1 refused: count pods`."""
     until = f" until {node.ends_at}" if node.is_alive and node.ends_at else ""
-    on = f" on {node.runs_on}" if node.runs_on else ""
     tone = Tone.PLAIN if node.is_alive else Tone.OVER
-    line = [(Tone.PLAIN, f"{node.name}  {node.kind.value} {node.id}  "), (tone, f"{node.state}{on}{until}")]
+    line = [(Tone.PLAIN, f"{node.name}  {node.kind.value} {node.id}  "), (tone, f"{node.state}{until}")]
+    if node.runs_on:
+        line.append((Tone.PLAIN, f"  on {node.runs_on}"))
     if node.did is not None:
         line += [(Tone.PLAIN, "  "), *_did_line(node.did)]
     if node.purpose:
         line.append((Tone.PLAIN, f": {node.purpose}"))
+    if because := over_because(node):
+        line.append((Tone.OVER, f" ({because})"))
     if node.is_named:
         line.append((Tone.NAMED, NAMED))
     return tuple(line)
@@ -227,7 +230,12 @@ def _did_line(did: Did) -> Iterator[tuple[Tone, str]]:
         yield Tone.PLAIN, ", "
         yield Tone.REFUSED, f"{did.denied} refused"
     if did.last_at:
-        yield Tone.PLAIN, f", last {did.last_at}"
+        yield Tone.PLAIN, f", last {to_the_second(did.last_at)}"
+
+
+def over_because(node: Node) -> str:
+    """Why it is over, where its state does not say so; empty while it is not."""
+    return "" if node.is_alive or node.ended_because == node.state else node.ended_because
 
 
 def left_out_text(root: Node) -> str:

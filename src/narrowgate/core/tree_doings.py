@@ -104,10 +104,10 @@ def by_pod(entries: Iterable[AuditEntry]) -> dict[str, list[AuditEntry]]:
 
 def stream_text(stream: Stream) -> str:
     """One stream on one line: ``exec `ls` in ci/web-0, since 2026-01-01T00:00:00Z  0000000001d``."""
-    until = "" if stream.ended_at is None else f" until {_to_the_second(stream.ended_at)}"
+    until = "" if stream.ended_at is None else f" until {to_the_second(stream.ended_at)}"
     recorded = ", recorded" if stream.recording else ""
     since = "from" if until else "since"
-    return f"{stream.kind} {stream.what}, {since} {_to_the_second(stream.began_at)}{until}{recorded}  {stream.id}"
+    return f"{stream.kind} {stream.what}, {since} {to_the_second(stream.began_at)}{until}{recorded}  {stream.id}"
 
 
 def _is_told(entry: AuditEntry) -> bool:
@@ -148,6 +148,6 @@ def _stream(entry: AuditEntry, named: str) -> Stream:
     )
 
 
-def _to_the_second(moment: str) -> str:
+def to_the_second(moment: str) -> str:
     """A moment of the record without its fraction."""
     return f"{moment[:19]}Z"

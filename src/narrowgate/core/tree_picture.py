@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from narrowgate.core.task_tree import Node, NodeKind, left_out_text, requests_text, running_of, totals_of
+from narrowgate.core.task_tree import Node, NodeKind, left_out_text, over_because, requests_text, running_of, totals_of
 from narrowgate.core.tree_doings import Stream, stream_text
 
 _WIDTH, _GAP, _STEP, _MARGIN, _HEAD = 680, 10, 30, 20, 52
@@ -220,7 +220,7 @@ def _more(node: Node) -> int:
 
 def _about(node: Node) -> str:
     """What it is for, and why it is over."""
-    return "  ·  ".join(filter(None, (node.purpose, "" if node.is_alive else node.ended_because)))
+    return "  ·  ".join(filter(None, (node.purpose, over_because(node))))
 
 
 def _tip(node: Node) -> str:

@@ -85,7 +85,7 @@ def test_what_a_pod_did_and_where_it_ran_is_told_with_it() -> None:
     tree = with_pods(TREE, [pod("p1", (task("t2"),)), pod("p2", (task("t2"),))], did)
     told = {node.id: (node.runs_on, node.did is None) for node in tree if node.kind is NodeKind.POD}
     assert told == {"p1": ("node-1", False), "p2": ("", True)}
-    assert "there on node-1  0 requests" in "\n".join(map(text_of, tree_lines(tree)))
+    assert "there  on node-1  0 requests" in "\n".join(map(text_of, tree_lines(tree)))
 
 
 def test_what_is_too_much_is_left_out() -> None:

@@ -85,6 +85,13 @@ def test_what_ended_with_a_task_is_over_before_anybody_has_written_it_down() -> 
     assert all("t1" in node.ended_because for node in tree.children)
 
 
+def test_why_somebody_is_over_is_told_unless_the_state_says_it() -> None:
+    revoked = tree_of(ROOT.after(TaskEvent.REVOKED, 1_010.0, "it looks at too much"), (), 1_020.0)
+    assert lines(revoked) == ["bot  task t1  revoked: roll back (it looks at too much)"]
+    completed = tree_of(ROOT.after(TaskEvent.COMPLETED, 1_010.0), (), 1_020.0)
+    assert lines(completed) == ["bot  task t1  completed: roll back"]
+
+
 def test_it_is_told_as_lines_below_each_other() -> None:
     assert lines(tree_of(ROOT, (LEFT, RIGHT, LEAF), 1_020.0, {"t4": Doings(did=DID)})) == [
         "bot  task t1  active until 1970-01-01T00:18:20Z: roll back",
