@@ -78,14 +78,15 @@ LINEAGE_OWNERS = (
     ("apps", "statefulsets"),
     ("batch", "cronjobs"),
 )
-"""What it gets, one at a time, because it owns something of those."""
+"""What it gets, because it owns something of those, and lists, where a write that was never answered named none."""
 
 
 def lineage_rights(owners: Iterable[tuple[str, str]] = ()) -> tuple[Right, ...]:
     """What the gate's account needs to know who had pods made; `owners` are an operator's resources that own
     workloads, as (group, plural)."""
     followed = [Right(verb, group, name) for group, name in LINEAGE_FOLLOWED for verb in ("get", "list", "watch")]
-    return (*followed, *(Right("get", group, name) for group, name in (*LINEAGE_OWNERS, *owners)))
+    above = [Right(verb, group, name) for group, name in (*LINEAGE_OWNERS, *owners) for verb in ("get", "list")]
+    return (*followed, *above)
 
 
 def rights_of(rules: Iterable[Any]) -> list[Right]:

@@ -10,17 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-import msgspec
-
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
-from narrowgate.core.discovery import ResourceType
 from narrowgate.core.lineage import AFTER_SECONDS, Author, Owner, PendingWrite, Placement, Sighted, qualified
-from narrowgate.proxy.cluster import Cluster, ClusterNotReady
-from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
+from narrowgate.proxy.cluster import Cluster
+from narrowgate.proxy.lineage_reader import LineageReader, path_of
 from narrowgate.store.port import Lineage as KeptLineage
 from narrowgate.store.port import StoreUnavailable
 
@@ -50,49 +46,6 @@ MOST_REVISIONS: Final = 10_000
 MOST_ASKED: Final = 16
 """Pods that are looked for in a cluster at one time; the others wait."""
 
-METADATA: Final = b"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-"""Nothing but the metadata of an object (k8s.io/apimachinery/pkg/apis/meta/v1 PartialObjectMetadata)."""
-
-OK: Final = 200
-NOT_FOUND: Final = 404
-_REFUSED: Final = (401, 403)
-
-
-class _Owner(msgspec.Struct):
-    uid: str
-    api_version: str = msgspec.field(default="", name="apiVersion")
-    kind: str = ""
-    name: str = ""
-
-
-class Metadata(msgspec.Struct):
-    """All that is read of an object (k8s.io/apimachinery/pkg/apis/meta/v1 ObjectMeta)."""
-
-    uid: str = ""
-    name: str = ""
-    namespace: str = ""
-    created_at: str = msgspec.field(default="", name="creationTimestamp")
-    owners: list[_Owner] | None = msgspec.field(default=None, name="ownerReferences")
-
-
-class _Object(msgspec.Struct):
-    metadata: Metadata
-
-
-class _Details(msgspec.Struct):
-    name: str = ""
-
-
-class _Status(msgspec.Struct):
-    """All that is read of a refusal (k8s.io/apimachinery/pkg/apis/meta/v1 Status)."""
-
-    details: _Details
-    reason: str = ""
-
-
-_object = msgspec.json.Decoder(_Object).decode
-_status = msgspec.json.Decoder(_Status).decode
-
 
 class Lineage:
     """One per process, made inside its event loop."""
@@ -102,7 +55,8 @@ class Lineage:
     ) -> None:
         """`clusters` are those whose pods are placed, by name."""
         self._kept = kept
-        self._clusters = dict(clusters)
+        self._clusters = frozenset(clusters)
+        self._reader = LineageReader(clusters)
         self._most_remembered = most_remembered
         self._known: dict[tuple[str, str], Placement] = {}
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
@@ -217,45 +171,42 @@ class Lineage:
 
     async def is_gone(self, kept: Placement) -> bool:
         """Whether an object is not there any more that no watch follows. Raises ClusterSilent."""
-        of = self._served(kept.cluster, kept.resource)
+        of = self._reader.served(kept.cluster, kept.resource)
         if of is None:
             # Its kind may be away for a moment only (an aggregated API).
             return False
-        seen = await self._read(kept.cluster, _path(of, kept.namespace, kept.name), kept.resource)
+        seen = await self._reader.read(kept.cluster, path_of(of, kept.namespace, kept.name), kept.resource)
         return seen is None or seen.uid != kept.uid
 
     async def find(self, write: PendingWrite) -> None:
-        """Keep whoever sent a write of which nobody knows what became as an author of what has the name that it named,
-        if it may have made or changed that. Where there is none nothing is said: what it made may own others by now.
+        """Keep whoever sent a write of which nobody knows what became as an author of all that it may have made or
+        changed. Where there is none nothing is said: what it made may own others by now.
 
         Raises ClusterSilent, StoreUnavailable.
         """
-        of = self._served(write.cluster, write.resource)
-        if of is None or not write.name or not write.author:
+        of = self._reader.served(write.cluster, write.resource)
+        if of is None or not write.author:
             return
-        seen = await self._read(write.cluster, _path(of, write.namespace, write.name), write.resource)
-        if seen is None or not write.may_have_made(seen):
-            return
-        placement = Placement(
-            cluster=write.cluster,
-            uid=seen.uid,
-            resource=write.resource,
-            namespace=write.namespace,
-            name=write.name,
-            authors=(write.author,),
-            first_at=write.at,
-            audit_id=write.audit_id,
-        )
-        await asyncio.to_thread(lambda: self._kept.add(placement, answered=write.audit_id))
-
-    def _served(self, cluster: str, resource: str) -> ResourceType | None:
-        """The kind of a resource as placements name it; None where the cluster does not serve it now."""
-        plural, _, group = resource.partition(".")
-        try:
-            types = self._clusters[cluster].known().types()
-        except ClusterNotReady as error:
-            raise ClusterSilent(str(error)) from None
-        return next((of for of in types if (of.group, of.resource) == (group, plural)), None)
+        if write.name:
+            one = await self._reader.read(write.cluster, path_of(of, write.namespace, write.name), write.resource)
+            there: Sequence[Sighted] = () if one is None else (one,)
+        else:
+            there = await self._reader.listed(write.cluster, path_of(of, write.namespace, ""), write.resource)
+        made = [seen for seen in there if write.may_have_made(seen)]
+        for seen in made:
+            placement = Placement(
+                cluster=write.cluster,
+                uid=seen.uid,
+                resource=write.resource,
+                namespace=write.namespace,
+                name=seen.name,
+                authors=(write.author,),
+                first_at=write.at,
+                audit_id=write.audit_id,
+            )
+            await asyncio.to_thread(self._kept.add, placement)
+        if made:
+            await asyncio.to_thread(self._kept.drop, write.audit_id)
 
     def hear(self) -> None:
         """Forget what does not hold any more, because others added to it. Blocking; raises StoreUnavailable."""
@@ -278,7 +229,7 @@ class Lineage:
         if kept is not None and kept.is_settled:
             return await asyncio.to_thread(self._with_lost_writes, kept)
         async with self._room[cluster]:
-            seen = await self._read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
+            seen = await self._reader.read(cluster, f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}", "pods")
             if seen is None or seen.uid != uid:
                 # What is kept of it is not all that had it made, and there is nothing any more to be looked at.
                 return None
@@ -348,88 +299,6 @@ class Lineage:
 
     async def _read_owner(self, cluster: str, namespace: str, owner: Owner) -> Sighted | None:
         """The owner as it is; None where it is gone, or another object has its name by now."""
-        of = await self._type(cluster, owner)
-        seen = await self._read(cluster, _path(of, namespace, owner.name), qualified(of.resource, of.group))
+        of = await self._reader.type_of(cluster, owner)
+        seen = await self._reader.read(cluster, path_of(of, namespace, owner.name), qualified(of.resource, of.group))
         return seen if seen is not None and seen.uid == owner.uid else None
-
-    async def _type(self, cluster: str, owner: Owner) -> ResourceType:
-        group, _, version = owner.api_version.rpartition("/")
-        for _ in range(2):
-            try:
-                types = self._clusters[cluster].known().types()
-            except ClusterNotReady as error:
-                raise ClusterSilent(str(error)) from None
-            served = [of for of in types if (of.group, of.kind) == (group, owner.kind)]
-            for of in sorted(served, key=lambda one: one.version != version):
-                return of
-            await self._clusters[cluster].refresh_discovery()
-        raise ClusterSilent(
-            f"nobody knows who had this pod made: its owner is a {owner.kind} ({owner.api_version}), which the cluster "
-            "does not serve now"
-        )
-
-    async def _read(self, cluster: str, path: str, resource: str) -> Sighted | None:
-        try:
-            status, _, answer = await self._clusters[cluster].call("GET", path, accept=METADATA)
-        except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
-            raise ClusterSilent(f"nobody knows who had this pod made: {error}") from None
-        if status == NOT_FOUND and _is_missing(answer, path):
-            return None
-        if status in _REFUSED:
-            raise ClusterSilent(
-                f"nobody knows who had this pod made: the gate's account may not get {resource} ({status}); its "
-                "operator gives it that right (narrowgate clusters manifests)"
-            )
-        if status != OK:
-            raise ClusterSilent(f"nobody knows who had this pod made: the API server answers {status} to {path}")
-        return sighted(answer, resource)
-
-
-def _path(of: ResourceType, namespace: str, name: str) -> str:
-    group = f"/apis/{of.group}/{of.version}" if of.group else f"/api/{of.version}"
-    where = f"/namespaces/{quote(namespace)}" if of.namespaced else ""
-    return f"{group}{where}/{of.resource}/{quote(name)}"
-
-
-def _is_missing(answer: bytes, path: str) -> bool:
-    """Whether that 404 says of the object itself that it is not there.
-
-    One for a path that is not served, because its version just went or its server is away, says nothing of the object.
-    """
-    try:
-        status = _status(answer)
-    except msgspec.MsgspecError:
-        return False
-    return (status.reason, quote(status.details.name)) == ("NotFound", path.rpartition("/")[2])
-
-
-def sighted(document: bytes, resource: str) -> Sighted:
-    """What the metadata of an object says. Raises ClusterSilent where it says too little."""
-    try:
-        seen = seen_in(_object(document).metadata, resource)
-    except msgspec.MsgspecError as error:
-        raise ClusterSilent(f"an object of the cluster ({resource}) cannot be read: {error}") from None
-    if seen is None:
-        raise ClusterSilent(f"an object of the cluster ({resource}) has no UID, or no date")
-    return seen
-
-
-def seen_in(metadata: Metadata, resource: str) -> Sighted | None:
-    """The same of metadata that was read; None where it says too little."""
-    try:
-        created_at = datetime.fromisoformat(metadata.created_at).timestamp()
-    except ValueError:
-        return None
-    if not metadata.uid or not metadata.name:
-        return None
-    return Sighted(
-        uid=metadata.uid,
-        resource=resource,
-        namespace=metadata.namespace,
-        name=metadata.name,
-        created_at=created_at,
-        owners=tuple(
-            Owner(api_version=owner.api_version, kind=owner.kind, name=owner.name, uid=owner.uid)
-            for owner in metadata.owners or ()
-        ),
-    )

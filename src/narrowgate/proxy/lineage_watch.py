@@ -24,12 +24,10 @@ from narrowgate.core.lineage import AFTER_SECONDS, Placement, Sighted, qualified
 from narrowgate.core.rights import LINEAGE_FOLLOWED
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.cluster_watch import WATCH_GRACE, ClusterWatch, Unfollowable, Watched
-from narrowgate.proxy.lineage import METADATA, Lineage, Metadata, seen_in
+from narrowgate.proxy.lineage import Lineage
+from narrowgate.proxy.lineage_reader import METADATA, METADATA_LIST, PAGE, Metadata, seen_in
 from narrowgate.store.port import Lineage as KeptLineage
 from narrowgate.store.port import StoreUnavailable
-
-PAGE: Final = 500
-"""Objects of one page of a list, of which only metadata comes."""
 
 MOST_KEPT: Final = 100_000
 """Objects of one sort that are looked for among those that are there."""
@@ -88,7 +86,7 @@ class LineageWatch:
             page=PAGE,
             seconds=self._pace.watch,
             grace=self._pace.grace,
-            list_as=_AS_LIST,
+            list_as=METADATA_LIST,
             watch_as=METADATA,
             remedy="apply what `narrowgate clusters manifests` prints, or write serviceAccounts: {lineage: false}",
         )
@@ -230,6 +228,3 @@ class _Placing:
         if seen is None:
             raise Unfollowable(f"an object of {self._name} has no UID, or no date")
         await self._watch.place(seen)
-
-
-_AS_LIST: Final = b"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"

@@ -21,7 +21,7 @@ from narrowgate.core.lineage import AFTER_SECONDS, PendingWrite, Placement, Sigh
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.exchange import Understood
-from narrowgate.proxy.lineage import Metadata, seen_in
+from narrowgate.proxy.lineage_reader import Metadata, seen_in
 from narrowgate.proxy.transform import content_type
 from narrowgate.proxy.upstream import UpstreamConnection
 from narrowgate.store.port import Lineage as KeptLineage

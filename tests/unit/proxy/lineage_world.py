@@ -154,7 +154,7 @@ class World:
                 await peer.send(self._one(path))
                 continue
             for kind, place in PATHS.items():
-                if path == place.replace("/namespaces/ci", ""):
+                if path in (place, place.replace("/namespaces/ci", "")):
                     if "watch=1" in query:
                         await peer.send(WATCH)
                         self.watching[RESOURCES[kind]] = peer

@@ -243,3 +243,26 @@ def test_an_account_that_may_not_watch_is_told_what_to_do(tmp_path: Path, caplog
         assert "narrowgate clusters manifests" in caplog.text
 
     lived(tmp_path, test)
+
+
+def test_what_was_made_under_a_name_that_nobody_was_told_is_found(tmp_path: Path) -> None:
+    """Its answer was lost, and a week later nobody would know of it any more."""
+
+    async def test(world: World) -> None:
+        write = PendingWrite(
+            audit_id="lost", cluster="dev", resource="teams.example.com", namespace="ci", generate_name="red-",
+            is_create=True, author=BOT, at=datetime.fromisoformat(CREATED).timestamp(),
+        )  # fmt: skip
+        world.store.lineage.begin(write)
+        world.put("Team", "red-x7q")
+        world.put("Team", "blue-abc")
+        async with world.followed(SILENT._replace(sweep=0.05)):
+            await world.until(lambda: world.store.lineage.get("dev", "uid-red-x7q") is not None)
+            await world.until(lambda: world.store.lineage.pending("dev", "teams.example.com", "ci") == ())
+            world.put("Pod", "one", "", owned_by("Team", "red-x7q", "uid-red-x7q"))
+            found = await world.lineage.placed("dev", "ci", "one", "uid-one")
+            assert found is not None
+            assert found.authors == (BOT,)
+            assert world.store.lineage.get("dev", "uid-blue-abc") is None
+
+    lived(tmp_path, test)
