@@ -111,11 +111,13 @@ def place(
     made = Place(gate, direct, namespace, cluster.image, group)
     here.must("apply", "-f", "-", stdin=yaml_of(running_pod("strong-pod", cluster.image, serviceAccountName="strong")))
     here.must("apply", "-f", "-", stdin=yaml_of(running_pod("weak-pod", cluster.image, serviceAccountName="weak")))
+    rooted = running_pod("rooted-pod", cluster.image, hostPID=True, automountServiceAccountToken=False)
+    here.must("apply", "-f", "-", stdin=yaml_of(rooted))
     for account in ("strong", "weak"):
         objects = [deployment(f"{account}-deploy", made.spec(account)), cron_job(f"{account}-cron", made.spec(account))]
         here.must("apply", "-f", "-", stdin=yaml_of(*objects))
         here.must("wait", "--for=create", "replicaset", "-l", f"app={account}-deploy", f"--timeout={READY_SECONDS}s")
-    for name in ("strong-pod", "weak-pod"):
+    for name in ("strong-pod", "weak-pod", "rooted-pod"):
         here.must("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={READY_SECONDS}s")
     gate.start()
     yield made
@@ -466,6 +468,19 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
     "a shell in a pod of it": (entering("exec?command=cat&container=main&stdout=true"), STRONG),
     "an attach to a pod of it": (entering("attach?container=main&stdout=true"), STRONG),
     "a port of a pod of it": (entering("portforward?ports=8001"), STRONG),
+    "a shell in a pod that sees the node's processes": (
+        entering("exec?command=cat&container=main&stdout=true", "rooted-pod"),
+        "hostPID.*pod rooted-pod",
+    ),
+    "a debug container in a pod that sees the node's processes": (
+        lambda place: (
+            "PATCH",
+            place.path("v1", "pods", "rooted-pod/ephemeralcontainers"),
+            STRATEGIC,
+            {"spec": {"ephemeralContainers": [{"name": "debug", "image": place.image}]}},
+        ),
+        "hostPID.*pod rooted-pod",
+    ),
     "a command by the kubelet of its node": (
         lambda place: ("POST", f"/api/v1/nodes/any/proxy/run/{place.namespace}/strong-pod/main?cmd=id", JSON, None),
         "any pod of its node",
@@ -636,7 +651,9 @@ ORDINARY: Mapping[str, tuple[Attempt, int]] = {
         patched(
             "strong-deploy",
             STRATEGIC,
-            lambda _: {"spec": {"template": {"metadata": {"annotations": {"restartedAt": "now"}}}}},
+            lambda _: {
+                "spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}
+            },
             "?dryRun=All",
         ),
         200,

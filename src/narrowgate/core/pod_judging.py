@@ -160,9 +160,9 @@ def _problems(pods: PodRules, holder: Holder, what: Intent, default: Action) -> 
         yield _Problem(Action.DENY, seen.inexact)
     elif len(seen.templates) > TEMPLATES_LIMIT:
         yield _Problem(Action.DENY, f"it holds more than {TEMPLATES_LIMIT} pod templates")
-    places = {template.at for template in named.templates}
     for template in seen.templates[:TEMPLATES_LIMIT]:
-        if template.at not in places:
+        # By the mapping itself: how places are written out, two of them may look the same.
+        if not any(template.spec is one.spec for one in named.templates):
             yield from _of_template(pods, template, what, is_pod=_has_containers(template))
     yield from _of_named(pods, named, what)
     if audiences := _foreign_audiences(pods, seen.audiences):
@@ -252,7 +252,7 @@ def _beyond(seen: PodsSeen, holder: Holder, what: Intent, names: tuple[str, ...]
         # Then nobody has looked, since no account can do more.
         return ""
     if seen.unknown:
-        return f"the accounts of the pods are not known: {seen.unknown}"
+        return f"the accounts that come with it are not known: {seen.unknown}"
     known = {one.account.name for one in (*seen.accounts, *seen.named)}
     if unknown := [name for name in names if name not in known]:
         return f"nobody has looked what service account {unknown[0][:100]} may do; send it again"
@@ -262,6 +262,8 @@ def _beyond(seen: PodsSeen, holder: Holder, what: Intent, names: tuple[str, ...]
         over = [str(held) for held, _ in zip(holder.exceeded_by(account.rights, what), range(_TOLD + 1), strict=False)]
         if over:
             return f"service account {account.account} may also {_some(over)}, and {holder.identity} may not"
+    if over := [str(held) for held in holder.exceeded_by(seen.of_node, what)]:
+        return f"whoever is in the pod may also {_some(over)}, and {holder.identity} may not"
     return ""
 
 

@@ -17,6 +17,10 @@ from narrowgate.core.uses import BUILT_IN_GROUPS, POD_SPECS, may_use
 TEMPLATES_LIMIT: Final = 200
 """Templates of one object that are judged; custom resources for whole pipelines have some dozens."""
 
+RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
+"""The annotation of a template by which its pods are made anew (k8s.io/kubectl/pkg/polymorphichelpers). By others, and by
+labels, webhooks put containers of another's choice into them."""
+
 _SCALED: Final = frozenset({"scale"})
 _WRITES: Final = frozenset({"create", "update", "patch"})
 ENTERED: Final = frozenset({"exec", "attach", "portforward", "ephemeralcontainers"})
@@ -97,7 +101,7 @@ def with_debug_containers(old: Any, written: Any) -> Template:
 
 
 def runs_the_same(info: RequestInfo, old: Any, new: Any) -> bool:
-    """Whether nothing but metadata differs, of the object or of its pods: a label, a note, a restart."""
+    """Whether nothing differs but metadata of the object, or a restart of its pods."""
     place = POD_SPECS.get((info.api_group, info.resource))
     return place is not None and _without_metadata(old, place) == _without_metadata(new, place)
 
@@ -107,11 +111,13 @@ def touches_metadata_alone(info: RequestInfo, patch: Any) -> bool:
     place = POD_SPECS.get((info.api_group, info.resource))
     if place is None:
         return False
-    of_pods = (*place[:-1], "metadata")
-    return all(
-        path[:1] == ("metadata",) or path in (("apiVersion",), ("kind",)) or path[: len(of_pods)] == of_pods
-        for path in _leaves(patch, ())
-    )
+    harmless = (("apiVersion",), ("kind",), restart_of(place))
+    return all(path[:1] == ("metadata",) or path in harmless for path in _leaves(patch, ()))
+
+
+def restart_of(place: tuple[str, ...]) -> tuple[str, ...]:
+    """Where a restart is written in a kind that has its pods' spec at `place`."""
+    return (*place[:-1], "metadata", "annotations", RESTARTED)
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
@@ -124,13 +130,27 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
 
 
 def _without_metadata(value: Any, place: tuple[str, ...]) -> Any:
-    """A copy of the object without what it says of itself and of its pods besides their spec."""
+    """A copy of the object without what it says of itself, and without restarts of its pods."""
     if not isinstance(value, dict):
         return value
     kept = {key: below for key, below in value.items() if key not in ("metadata", "status", "apiVersion", "kind")}
-    if len(place) > 1 and place[0] in kept:
-        kept[place[0]] = _without_metadata(kept[place[0]], place[1:])
+    *above, _spec = place
+    here = kept
+    for step in above:
+        if not isinstance(here.get(step), dict):
+            return kept
+        here[step] = dict(here[step])
+        here = here[step]
+    if above:
+        here["metadata"] = _without_restart(mapping_at(here, ("metadata",)))
     return kept
+
+
+def _without_restart(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What pods are given besides their spec; webhooks that put containers into them go by it."""
+    notes = {key: value for key, value in mapping_at(metadata, ("annotations",)).items() if key != RESTARTED}
+    kept = {**metadata, "annotations": notes}
+    return {key: value for key, value in kept.items() if value and key != "creationTimestamp"}
 
 
 def _anywhere(written: Any) -> Iterable[Template]:

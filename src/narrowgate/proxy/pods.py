@@ -15,11 +15,12 @@ import msgspec
 from narrowgate.core.account_rights import Account, TooManyRights
 from narrowgate.core.body import read_body
 from narrowgate.core.documents import parse_json
+from narrowgate.core.entered_node import rights_of_node
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.matching import question_of
-from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
+from narrowgate.core.minted_tokens import asks_for_certificate, audiences_of, minted_accounts, requests_token
 from narrowgate.core.named_templates import named_pods
 from narrowgate.core.patched_accounts import accounts_after, changes_pods
 from narrowgate.core.pod_judging import minds_accounts, minds_templates, paths_named
@@ -36,6 +37,7 @@ from narrowgate.core.pod_templates import (
 from narrowgate.core.pods_seen import DEFAULT_ACCOUNT, AccountSeen, PodsSeen
 from narrowgate.core.policy_rights import policy_rights
 from narrowgate.core.preview import could_be_entered
+from narrowgate.core.uses import BUILT_IN_GROUPS
 from narrowgate.proxy.exchange import Exchange, Understood
 from narrowgate.proxy.look import Look, whole_target
 from narrowgate.proxy.masking import Masking
@@ -52,6 +54,8 @@ LAID_OVER: Final = "a revision is laid over what is there, unless all it has is 
 ANY_POD: Final = "the kubelet runs commands in any pod of its node"
 
 NOWHERE: Final = "the object is in no namespace, and where its pods run is not known"
+
+CERTIFICATE: Final = "whoever has the certificate is whomever it names"
 
 ACCOUNTS_LIMIT: Final = 20
 """Accounts of one write; more of them are not looked up."""
@@ -71,6 +75,9 @@ class Pods:
         intent = what.intent
         if minted := minted_accounts(intent):
             return await self._minted(exchange, who, what, minted)
+        if asks_for_certificate(intent):
+            minded = self._look(exchange, who, what) is not None
+            return _with_pods(what, PodsSeen(unknown=CERTIFICATE if minded else NOT_LOOKED, inexact=NOT_LOOKED))
         is_debug = enters_pod(intent.info) and intent.info.subresource == DEBUG
         if not makes_pods(intent.info) and not is_debug:
             return what
@@ -95,6 +102,8 @@ class Pods:
             return _with_pods(what, msgspec.structs.replace(before, unknown=NOT_LOOKED, accounts=()))
         status, pod = await _whole(look, what)
         unknown, accounts = "", tuple[AccountSeen, ...]()
+        if status == OK:
+            before = msgspec.structs.replace(before, of_node=rights_of_node(what.intent.info, pod))
         if status == OK and has_token(pod):
             name = pod["spec"].get("serviceAccountName") or DEFAULT_ACCOUNT
             accounts = await self._accounts(what, [name])
@@ -127,7 +136,7 @@ class Pods:
 
     async def _written(self, look: Look, what: Understood, content_type: str, body: bytes) -> PodsSeen:
         intent = what.intent
-        if intent.info.subresource:
+        if intent.info.subresource == "scale":
             return await self._scaled(look, what, content_type, body)
         if intent.object is None:
             return await self._patched(look, what, content_type, body)
@@ -172,7 +181,9 @@ class Pods:
             unknown = f"the cluster answers {status} to reading what is scaled"
             return PodsSeen(unknown=unknown, inexact=unknown)
         templates = templates_of(what.intent.info, old)
-        if _is_less(_scale(what.intent, content_type, body), old):
+        # Where a custom resource keeps how many there are its Scale alone says.
+        had = old if what.intent.info.api_group in BUILT_IN_GROUPS else (await look.seen())[1]
+        if _is_less(_scale(what.intent, content_type, body), had):
             return PodsSeen()
         names = [name for template in templates for name in template.accounts]
         accounts, named = await self._accounts(what, names), await self._named(look, what, old, names)
@@ -243,5 +254,6 @@ def _is_less(scale: Any, old: Any) -> bool:
     """Whether no more pods are wanted than there should be now."""
     spec = scale.get("spec") if isinstance(scale, dict) else None
     wanted = spec.get("replicas") if isinstance(spec, dict) else None
-    had = old.get("spec", {}).get("replicas", 1)
+    # The API server writes the number wherever it is not none.
+    had = old["spec"].get("replicas", 0) if isinstance(old, dict) and isinstance(old.get("spec"), dict) else 0
     return isinstance(wanted, int) and isinstance(had, int) and wanted <= had

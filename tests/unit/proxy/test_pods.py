@@ -125,6 +125,7 @@ def test_a_label_is_nobodys_account(tmp_path: Path) -> None:
     [
         (pod("strong"), 200, "service account ci/strong may also"),
         (pod("weak"), 500, "answers 500"),
+        (pod("weak", token=False, hostPID=True), 200, "use hostaccess.narrowgate.dev (hostPID) in ci (pod p)"),
         (pod("strong", token=False), 200, ""),
         (pod("weak"), 200, ""),
     ],
@@ -220,6 +221,31 @@ def test_a_token_is_for_whom_the_rule_names(body: dict[str, Any] | None, passes:
     assert ("POST" in [one.method for one in received]) is passes
     if not passes:
         assert "and allowed are gate" in body_of(answer)["message"]
+
+
+@pytest.mark.parametrize(
+    ("signer", "rules", "status"),
+    [
+        ("kubernetes.io/kube-apiserver-client", "", 403),
+        ("kubernetes.io/kube-apiserver-client", ", pods: {strongerAccounts: allow}", 201),
+        ("example.com/own", "", 201),
+    ],
+)
+def test_a_certificate_of_anybody_is_not_asked_for(signer: str, rules: str, status: int, tmp_path: Path) -> None:
+    asking = """    - {id: asks, effect: allow, verbs: [create], apiGroups: [certificates.k8s.io],
+       resources: [certificatesigningrequests]RULES}
+"""
+    document = {
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "c"},
+        "spec": {"signerName": signer, "usages": ["client auth"], "request": ""},
+    }  # fmt: skip
+    target = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    asked = request("POST", target, json.dumps(document).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), AGENTS + asking.replace("RULES", rules))
+    assert answer.status == status
+    assert ("POST" in [one.method for one in received]) is (status == 201)
+    if status == 403:
+        assert "whoever has the certificate is whomever it names" in body_of(answer)["message"]
 
 
 def test_who_gets_into_a_pod_gets_at_what_policies_give_to_its_account(tmp_path: Path) -> None:
