@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from html import escape
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -32,6 +33,11 @@ _ADVANCE: Final = 0.62
 
 _MOST_STREAMS: Final = 3
 """Streams of one card; the text has more."""
+
+_ON: Final = "  ·  on "
+
+_SHORTEST: Final = 8
+"""Letters that are left of a name, or it is told by the text alone."""
 
 _LONGEST_TIP: Final = 2_000
 """Characters that are shown where a pointer rests on a card."""
@@ -127,7 +133,7 @@ def _totals(root: Node) -> str:
 
 def _placed(node: Node, x: int, bottom: list[int], above: _Card | None) -> Iterator[_Card]:
     """The card of a node, and of all that hangs on it; `bottom` is where the next begins."""
-    height = _TOP + _ROW * (1 + bool(_about(node)) + len(_streams(node)) + bool(_more(node))) + 11
+    height = _TOP + _ROW * (1 + len(_about(node)) + len(_streams(node)) + bool(_more(node))) + 11
     card = _Card(node, x, bottom[0], height, above)
     bottom[0] += height + _GAP
     yield card
@@ -153,10 +159,10 @@ def _drawn(card: _Card) -> str:
         f'<rect class="{bar}" x="6" y="8" width="4" height="{card.height - 16}" rx="2"/>',
         _words(_INSET, _TOP, node.name, inner - _PILL, css="who", from_middle=True),
         *_pill(node, card.width),
-        _numbers(node, _TOP + _ROW),
+        _numbers(node, _TOP + _ROW, inner),
     ]
     y = _TOP + _ROW
-    if about := _about(node):
+    for about in _about(node):
         y += _ROW
         parts.append(_words(_INSET, y, about, inner, css="faint"))
     for stream in _streams(node):
@@ -169,23 +175,24 @@ def _drawn(card: _Card) -> str:
 
 def _pill(node: Node, right: int) -> Iterator[str]:
     said = f"{node.state}{', this one' if node.is_named else ''}"
-    width = round(_cells(said) * _SMALL * _ADVANCE) + 16
+    width = ceil(_cells(said) * _SMALL * _ADVANCE) + 16
     x = right - _INSET - width
     yield f'<rect class="{"pill" if node.is_alive else "pill-over"}" x="{x}" y="9" width="{width}" height="18" rx="9"/>'
     yield _words(x + 8, _TOP, said, width, css="alive" if node.is_alive else "faint")
 
 
-def _numbers(node: Node, y: int) -> str:
+def _numbers(node: Node, y: int, width: int) -> str:
     """What it is and what it did on one line, in which what was refused stands out."""
     parts = [("faint", f"{node.kind.value} {node.id[:40]}")]
     if node.did is not None:
         parts.append(("plain", f"  ·  {requests_text(node.did)}"))
         if node.did.denied:
             parts += [("plain", ", "), ("refused", f"{node.did.denied} refused")]
-    if node.runs_on:
-        parts.append(("faint", f"  ·  on {_fitted(node.runs_on, 32, from_middle=True)}"))
     if node.is_alive and node.ends_at:
         parts.append(("faint", f"  ·  until {node.ends_at}"))
+    left = int(width / (_SMALL * _ADVANCE)) - sum(_cells(text) for _, text in parts) - len(_ON)
+    if node.runs_on and left >= _SHORTEST:
+        parts.append(("faint", _ON + _fitted(node.runs_on, left, from_middle=True)))
     spans = "".join(f'<tspan class="{css}">{_escaped(text)}</tspan>' for css, text in parts)
     return f'<text x="{_INSET}" y="{y}">{spans}</text>'
 
@@ -194,7 +201,7 @@ def _stream(stream: Stream, y: int, right: int, *, is_running: bool) -> Iterator
     """What it is, and on the right when it was and which session it is: that is told however long a command is."""
     css = "this" if stream.is_named else "plain" if is_running else "faint"
     told = f"{_times(stream)}  {stream.id[:40]}{'  this one' if stream.is_named else ''}"
-    column = round(_cells(told) * _SMALL * _ADVANCE)
+    column = ceil(_cells(told) * _SMALL * _ADVANCE)
     begin = _INSET + 14
     yield f"<g><title>{_escaped(stream_text(stream))}</title>"
     yield f'<circle class="{"alive" if is_running else "ring"}" cx="{_INSET + 4}" cy="{y - 4}" r="3.5"/>'
@@ -218,14 +225,15 @@ def _more(node: Node) -> int:
     return len(node.streams) - len(_streams(node)) + node.more_streams
 
 
-def _about(node: Node) -> str:
+def _about(node: Node) -> list[str]:
     """What it is for, and why it is over."""
-    return "  ·  ".join(filter(None, (node.purpose, over_because(node))))
+    return [line for line in (node.purpose, over_because(node)) if line]
 
 
 def _tip(node: Node) -> str:
     last = f"last asked {node.did.last_at}" if node.did is not None and node.did.last_at else ""
-    lines = (f"{node.name} ({node.kind.value} {node.id})", node.purpose, *node.allow, node.ended_because, last)
+    where = f"on {node.runs_on}" if node.runs_on else ""
+    lines = (f"{node.name} ({node.kind.value} {node.id})", where, node.purpose, *node.allow, node.ended_because, last)
     return "\n".join(line for line in lines if line)[:_LONGEST_TIP]
 
 
