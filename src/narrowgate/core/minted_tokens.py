@@ -1,7 +1,8 @@
 """Tokens of ServiceAccounts that a request has made: whose, and for whom. Read from the request alone.
 
 A TokenRequest (KEP-1205; k8s.io/api/authentication/v1/types.go) makes one there and then; a Secret of the type
-`kubernetes.io/service-account-token` has one made that never ends.
+`kubernetes.io/service-account-token` has one made that never ends. A certificate for clients of the API server does as
+well, once somebody says yes to it: any name may be in it, an account's too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from narrowgate.core.pod_uses import mapping_at
 from narrowgate.core.request_info import RequestInfo
 
 TOKENS: Final = "serviceaccounts/token"
+
+_CERTIFICATES: Final = ("certificates.k8s.io", "certificatesigningrequests", "")
+_FOR_CLIENTS: Final = "kubernetes.io/kube-apiserver-client"
+"""Begins the names of the signers that the API server knows its clients by
+(https://kubernetes.io/docs/reference/access-authn-authz/certificate-signing-requests/#kubernetes-signers)."""
 
 _WRITES: Final = frozenset({"create", "update", "patch"})
 """The API server makes tokens by create alone; the others are in doubt the same."""
@@ -29,6 +35,16 @@ def minted_accounts(what: Intent) -> tuple[str, ...]:
     if requests_token(what.info):
         return (what.info.name,)
     return tuple(dict.fromkeys(use.name for use in what.uses if use.resource == TOKENS and not use.api_group))
+
+
+def asks_for_certificate(what: Intent) -> bool:
+    """Whether it asks for a certificate by which its holder is whomever it names; in doubt it does."""
+    info = what.info
+    if info.verb not in _WRITES or (info.api_group, info.resource, info.subresource) != _CERTIFICATES:
+        return False
+    signer = mapping_at(what.object, ("spec",)).get("signerName")
+    # Nobody has looked what comes of a patch; an apply makes what is not there.
+    return what.object is None or (isinstance(signer, str) and signer.startswith(_FOR_CLIENTS))
 
 
 def audiences_of(what: Intent) -> tuple[str, ...]:

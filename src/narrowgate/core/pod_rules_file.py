@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any, Final
 
 import yaml
@@ -31,12 +32,13 @@ _ACTIONS: Final[Mapping[str, tuple[Action, ...]]] = {
 _ENTERED: Final = frozenset({*SHELLS, "pods/portforward", "nodes/proxy"})
 """Where the account alone has a say; with a debug container its image and level, too."""
 _OF_ENTRY: Final = frozenset({"strongerAccounts", "otherwise"})
-_OF_TOKENS: Final[Mapping[str, frozenset[str]]] = {
-    TOKENS: _OF_ENTRY | {"tokenAudiences"},
-    "secrets": _OF_ENTRY,
+_OF_TOKENS: Final[Mapping[tuple[str, str], frozenset[str]]] = {
+    ("", TOKENS): _OF_ENTRY | {"tokenAudiences"},
+    ("", "secrets"): _OF_ENTRY,
+    ("certificates.k8s.io", "certificatesigningrequests"): _OF_ENTRY,
 }
-"""Where tokens of accounts are had made (`minted_tokens`), and what can be said of them: a Secret's is for the API
-server and nobody else."""
+"""Where tokens of accounts are had made (`minted_tokens`), and what can be said of them: a Secret's and a certificate
+are for the API server and nobody else."""
 _ACCOUNT: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 """A subdomain of RFC 1123, as ServiceAccounts are named."""
 _WHOLE_PREFIX: Final = re.compile(r".*[/:@]\*\Z")
@@ -85,7 +87,7 @@ def _check_about_pods(reader: Reader, field: Field, entries: Mapping[str, Field]
     resources: Sequence[str] = what.get("resources", ())
     entered = [resource for resource in resources if resource in _ENTERED or resource == EVERYTHING]
     made = [resource for resource in resources if _makes_pods(groups, resource)]
-    tokens = frozenset[str]().union(*(_OF_TOKENS[one] for one in resources if one in _OF_TOKENS and "" in groups))
+    tokens = frozenset[str]().union(*(_OF_TOKENS.get(one, ()) for one in product(groups, resources)))
     if resources and not entered and not made and not tokens:
         reader.refuse(field, "is about pods, and nothing here makes any or gets into one", "take it out")
     elif tokens and not made and "pods/ephemeralcontainers" not in entered:

@@ -9,7 +9,7 @@ import pytest
 from tests.deciding import asks
 
 from narrowgate.core.intent import Intent
-from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
+from narrowgate.core.minted_tokens import asks_for_certificate, audiences_of, minted_accounts, requests_token
 from narrowgate.core.uses import uses_of
 
 TOKEN = asks("create", "serviceaccounts/token", "strong", namespace="ci")
@@ -67,6 +67,28 @@ def test_a_secret_for_a_token_is_a_token_that_never_ends() -> None:
 )
 def test_who_is_not_named_is_the_api_server(audiences: Any, found: tuple[str, ...]) -> None:
     assert for_whom(audiences) == found
+
+
+@pytest.mark.parametrize(
+    ("verb", "written", "asks_for"),
+    [
+        ("create", {"spec": {"signerName": "kubernetes.io/kube-apiserver-client"}}, True),
+        ("create", {"spec": {"signerName": "kubernetes.io/kube-apiserver-client-kubelet"}}, True),
+        ("create", {"spec": {"signerName": "kubernetes.io/kubelet-serving"}}, False),
+        ("create", {"spec": {"signerName": "example.com/own"}}, False),
+        ("create", None, True),
+        ("patch", None, True),
+        ("get", None, False),
+        ("delete", None, False),
+    ],
+)
+def test_a_certificate_for_clients_of_the_api_server_is_as_good_as_a_token(
+    verb: str, written: Any, asks_for: bool
+) -> None:
+    what = asks(verb, "certificatesigningrequests", "c", group="certificates.k8s.io", namespaced=False)
+    assert asks_for_certificate(msgspec.structs.replace(what, object=written)) is asks_for
+    other = asks(verb, "certificatesigningrequests", "c", group="corp.example", namespaced=False)
+    assert not asks_for_certificate(msgspec.structs.replace(other, object=written))
 
 
 @pytest.mark.parametrize("body", [None, {}, {"spec": None}, {"spec": []}, [], "x"])

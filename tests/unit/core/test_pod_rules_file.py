@@ -115,6 +115,15 @@ def test_a_rule_about_tokens_says_whose_and_for_whom() -> None:
     )
 
 
+def test_a_rule_about_certificates_says_whether_they_may_be_anybodys() -> None:
+    about = FILE.replace("[apps]", "[certificates.k8s.io]").replace("[deployments]", "[certificatesigningrequests]")
+    text = about.replace("      namespaces: [ci]\n", "")
+    (policy,) = parse_policies(text.replace("PODS", "{strongerAccounts: allow}"), "test.yaml")
+    assert policy.rules[0].pods == PodRules(stronger_accounts=Action.ALLOW)
+    with pytest.raises(PolicyErrors, match="here tokens are"):
+        parse_policies(text.replace("PODS", "{tokenAudiences: [gate]}"), "test.yaml")
+
+
 @pytest.mark.parametrize(
     ("pods", "resources", "groups"),
     [

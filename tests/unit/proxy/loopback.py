@@ -300,6 +300,7 @@ DISCOVERY = Discovery(
         _resource("pods", ("log", "exec", "attach", "proxy", "portforward")),
         _resource("secrets"),
         _resource("serviceaccounts", ("token",)),
+        msgspec.structs.replace(_resource("certificatesigningrequests"), group="certificates.k8s.io", namespaced=False),
     )
 )
 AGENT = AgentRecord(
