@@ -24,7 +24,7 @@ from narrowgate.core.account_rights import Account, HeldRight, TooManyRights
 from narrowgate.core.agent_bundle import as_network, is_this_machine
 from narrowgate.core.cluster import ClusterAccess
 from narrowgate.core.credential_roads import Gate, roads_of_config_map, roads_of_secret, roads_of_variables
-from narrowgate.core.egress import Reached, Target, reached_from
+from narrowgate.core.egress import Reached, Target, leaves_all_pods, reached_from
 from narrowgate.core.pod_rules import Action
 from narrowgate.core.pod_uses import pod_spec
 from narrowgate.core.policy import EVERYTHING, Effect, Policy, SubjectKind
@@ -290,14 +290,18 @@ class _Looked:
         access = self._place.access
         if as_network(access.host) and not is_this_machine(access.host):
             targets = [Target("the API server", access.host, access.port), *targets]
-        open_to: dict[tuple[Reached, ...], list[str]] = defaultdict(list)
-        for one in pods:
-            open_to[reached_from(one.labels, policies, targets)].append(one.where)
+        labels = [(one.labels, one.where) for one in pods]
         if not self._pod:
             # Whoever may make pods gives them the labels that they like.
-            open_to[reached_from({}, policies, targets)].append("a new pod without labels")
-        for reached, wheres in open_to.items():
+            labels.append(({}, "a new pod without labels"))
+        open_to: dict[tuple[tuple[Reached, ...], str], list[str]] = defaultdict(list)
+        for carried, where in labels:
+            left = reached_from(carried, policies, targets), leaves_all_pods(carried, policies)
+            open_to[left].append(where)
+        for (reached, wide), wheres in open_to.items():
             self._roads += _network_roads(reached, _some(wheres))
+            if wide:
+                self._roads.append(_to_all_pods(wide, _some(wheres)))
 
     def _of_namespace(self) -> None:
         namespace = self._read(Kind.ADMISSION, self._reader.namespace, None)
@@ -323,6 +327,16 @@ def _network_roads(reached: Iterable[Reached], where: str) -> Iterator[Road]:
             found=f"may reach {told}: {why}",
             to_do="apply `narrowgate clusters bundle`, and take away what other policies leave besides",
         )
+
+
+def _to_all_pods(policy: str, where: str) -> Road:
+    return Road(
+        kind=Kind.NETWORK,
+        where=where,
+        found=f"may reach pods of every namespace: network policy {policy} leaves them; a proxy among them may lead on",
+        to_do="",
+        is_doubt=True,
+    )
 
 
 def _used_by(pods: list[PodsLike], namespace: str) -> set[tuple[str, str]]:

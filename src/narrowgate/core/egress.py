@@ -47,9 +47,24 @@ def reached_from(
     return tuple(found)
 
 
-def is_restricted(labels: Mapping[str, Any], policies: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether any policy is about where a pod with these labels may go."""
-    return any(_chooses(policy, labels) for policy in policies)
+def leaves_all_pods(labels: Mapping[str, Any], policies: Iterable[Mapping[str, Any]]) -> str:
+    """The first policy that leaves pods of every namespace to a pod with these labels, any of which may lead on.
+
+    Empty where none does, and where no policy is about where the pod goes, which `reached_from` says.
+    """
+    for policy in policies:
+        if _chooses(policy, labels):
+            rules = policy["spec"].get("egress") or []
+            if any(isinstance(rule, dict) and _is_to_all_pods(rule) for rule in rules):
+                return _name(policy)
+    return ""
+
+
+def _is_to_all_pods(rule: Mapping[str, Any]) -> bool:
+    peers = rule.get("to") or []
+    return not peers or any(
+        isinstance(peer, dict) and peer.get("namespaceSelector") == {} and not peer.get("podSelector") for peer in peers
+    )
 
 
 def selects(selector: Any, labels: Mapping[str, Any]) -> bool:

@@ -201,6 +201,15 @@ def test_what_an_account_hands_out_is_no_finding_of_a_pod_that_did_not_take_it(
     assert is_well(look(pod="agent"))
 
 
+def test_pods_of_every_namespace_are_a_doubt(look: Callable[..., list[Line]], objects: Objects) -> None:
+    wide = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"namespaceSelector": {}}]}]}
+    objects.held["networkpolicies"].append({"metadata": {"name": "wide"}, "spec": wide})
+    lines = [line for line in look() if line.check == Kind.NETWORK.value]
+    assert [line.outcome for line in lines] == [Outcome.NOT_TRIED, Outcome.OK]
+    assert "network policy wide leaves them" in lines[0].found
+    assert not lines[0].counts
+
+
 def test_without_a_gate_its_rules_are_not_looked_at_and_that_is_told(look: Callable[..., list[Line]]) -> None:
     lines = look(policies=None)
     assert outcomes(lines)[Kind.STRONGER_PODS.value] is Outcome.NOT_TRIED

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from narrowgate.core.agent_bundle import PodPlace, Way, network_policy
-from narrowgate.core.egress import Target, is_restricted, reached_from, selects
+from narrowgate.core.egress import Target, leaves_all_pods, reached_from, selects
 
 API = Target("the API server", "10.0.0.1", 6443)
 KUBELET = Target("the kubelets", "10.0.0.9", 10250)
@@ -32,8 +32,6 @@ def reached(*policies: dict[str, Any], labels: dict[str, str] | None = None) -> 
 def test_without_a_policy_everything_is_open_and_a_policy_without_rules_closes_it() -> None:
     assert [one.by for one in reached_from({}, [], ALL)] == ["", "", "", ""]
     assert reached(policy()) == []
-    assert is_restricted({}, [policy()])
-    assert not is_restricted({}, [])
 
 
 def test_a_policy_about_what_comes_in_is_no_word_about_what_goes_out() -> None:
@@ -103,9 +101,27 @@ def test_selectors_mean_labels_and_what_is_not_understood_means_none(selector: A
     assert selects(selector, {"a": "1"}) is chosen
 
 
+@pytest.mark.parametrize(
+    ("rule", "is_open"),
+    [
+        ({"to": [{"namespaceSelector": {}}]}, True),
+        ({"to": [{"namespaceSelector": {}, "podSelector": {}}], "ports": [{"port": 80}]}, True),
+        ({"ports": [{"port": 53, "protocol": "UDP"}]}, True),
+        ({"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]}, False),
+        ({"to": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}, False),
+        ({"to": [{"podSelector": {}}]}, False),
+        (to("10.0.0.0/8"), False),
+    ],
+)
+def test_pods_of_every_namespace_may_lead_on(rule: dict[str, Any], is_open: bool) -> None:
+    assert leaves_all_pods({}, [policy(), policy(rule, name="wide")]) == ("wide" if is_open else "")
+    assert leaves_all_pods({"app": "x"}, [policy(rule, podSelector={"matchLabels": {"app": "y"}})]) == ""
+
+
 def test_the_bundles_own_policy_leaves_none_of_them() -> None:
     dns = PodPlace("kube-system", (("k8s-app", "kube-dns"),))
     made = network_policy("agents", Way(host="10.0.0.1", port=443, to=("10.0.0.1/32",), to_port=8443, dns=(dns,)))
     assert reached(made) == []
+    assert leaves_all_pods({}, [made]) == ""
     # The gate on the very address of the API server is let to by its port alone.
     assert reached_from({}, [made], [Target("the gate", "10.0.0.1", 8443)])
