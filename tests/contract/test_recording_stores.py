@@ -255,6 +255,31 @@ def test_a_folder_on_another_file_system_gets_a_whole_copy(tmp_path: Path) -> No
         elsewhere.rmdir()
 
 
+def test_what_is_still_being_copied_is_taken_for_a_recording_by_nobody(tmp_path: Path) -> None:
+    name, path = spooled(tmp_path / "spool", "one")
+    content = path.read_bytes()
+    slow = tmp_path / "slow"
+    os.mkfifo(slow)
+    elsewhere = Path("/dev/shm") / f"narrowgate-coming-{tmp_path.parent.name}-{os.getpid()}"
+    store = FolderStore(elsewhere)
+    putting = threading.Thread(target=store.put, args=(name, slow))
+    putting.start()
+    try:
+        with slow.open("wb") as source:
+            # It is being read: the copy has begun.
+            under_way = os.listdir(elsewhere / DAY)
+            listed = list(elsewhere.rglob("*.recording"))
+            source.write(content)
+        putting.join()
+        assert len(under_way) == 1
+        assert listed == []
+        assert read(elsewhere / name, KEY) == [Entry(0, header("one")), *a_session()]
+    finally:
+        putting.join()
+        store.remove(name)
+        elsewhere.rmdir()
+
+
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     name, path = spooled(tmp_path / "spool", "one")
     (tmp_path / "file").write_bytes(b"")

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from narrowgate.recordings.append_file import sync_folder
-from narrowgate.recordings.names import FINISHED, is_day, is_recording_name
+from narrowgate.recordings.names import is_day, is_recording_name
 from narrowgate.recordings.port import (
     Hold,
     NoSuchRecording,
@@ -187,7 +187,8 @@ def read_hold(content: bytes, where: str) -> Hold:
 
 def _copy(path: Path, target: Path) -> None:
     """To another file system: whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".coming-", suffix=FINISHED)
+    # By a name that nobody who looks for recordings finds, be it a backup.
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".coming")
     try:
         with os.fdopen(descriptor, "wb") as file, path.open("rb") as source:
             shutil.copyfileobj(source, file, 1 << 20)
