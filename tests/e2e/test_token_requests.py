@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 TOKENS = "serviceaccounts/token"
 JWT_BEGIN = b"eyJ"
+CSR = Path(__file__).with_name("request.csr.b64")
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,29 @@ def test_a_body_that_says_nothing_or_two_things_is_for_nobody_by_such_a_rule(pla
     answer = place.sent(agent, "serviceaccounts/weak/token", JSON, body)
     assert answer.status in (400, 403), answer.body
     assert JWT_BEGIN not in answer.body
+
+
+def test_no_certificate_is_asked_for_that_may_be_anybodys(place: Place, run_id: str) -> None:
+    rule = allow("asks", "create", "certificatesigningrequests", "*", groups=["certificates.k8s.io"])
+    agent = place.gate.agent("asker", [rule])
+    meant = place.gate.agent("sent", [{**rule, "pods": {"strongerAccounts": "allow"}}])
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+    def asked(by: Agent, name: str, signer: str) -> Response:
+        spec = {"request": CSR.read_text().strip(), "signerName": signer, "usages": ["client auth"]}
+        metadata = {"name": f"{name}-{run_id}"}
+        kind = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+        body = json.dumps({**kind, "metadata": metadata, "spec": spec}).encode()
+        return by.request("POST", path, {"Content-Type": JSON}, body)
+
+    client = "kubernetes.io/kube-apiserver-client"
+    assert "whoever has the certificate is whomever it names" in message(asked(agent, "refused", client))
+    assert place.direct("get", "csr", f"refused-{run_id}").code != 0
+    for by, name, signer in ((meant, "meant", client), (agent, "own", "example.com/own")):
+        try:
+            assert asked(by, name, signer).status == 201
+        finally:
+            place.direct("delete", "csr", f"{name}-{run_id}", "--wait=false")
 
 
 def test_nobody_takes_another_name_on_the_way(place: Place, minter: Agent) -> None:
