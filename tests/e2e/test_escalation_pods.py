@@ -68,6 +68,21 @@ def claim(name: str, **more: Any) -> Body:
     return {"metadata": {"name": name}, "spec": {**CLAIM, **more}}
 
 
+def with_notes(made: Body) -> Body:
+    made["spec"]["template"]["metadata"]["annotations"] = {"sidecar.istio.io/proxyImage": "evil:1"}
+    return made
+
+
+def scaled_definition(group: str) -> Body:
+    """Of a kind whose number of pods is not where Deployments have it."""
+    made = custom_definition(group)
+    made["metadata"]["name"] = f"gangs.{group}"
+    made["spec"]["names"] = {"plural": "gangs", "singular": "gang", "kind": "Gang"}
+    at = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}
+    made["spec"]["versions"][0]["subresources"] = {"scale": at}
+    return made
+
+
 def wide_definition(group: str) -> Body:
     made = custom_definition(group)
     names = {"plural": "fleets", "singular": "fleet", "kind": "Fleet"}
@@ -87,7 +102,7 @@ def place(
     """A namespace with a strong account and what runs as it, and a gate of its own."""
     namespace, group = new_namespace("escpods"), f"escpods-{run_id}.narrowgate.test"
     here = direct.within(namespace)
-    for definition in (custom_definition(group), wide_definition(group)):
+    for definition in (custom_definition(group), wide_definition(group), scaled_definition(group)):
         direct.must("apply", "-f", "-", stdin=yaml_of(definition))
         name = definition["metadata"]["name"]
         direct.must("wait", "--for=condition=Established", f"crd/{name}", f"--timeout={READY_SECONDS}s")
@@ -108,14 +123,15 @@ def place(
     ]
     here.must("apply", "-f", "-", stdin=yaml_of(*objects))
     widget = an_object(f"{group}/v1", "Widget", "weak-widget", spec={"pod": weak, "runAs": {"user": "weak"}})
-    here.must("apply", "-f", "-", stdin=yaml_of(widget))
+    gang = an_object(f"{group}/v1", "Gang", "strong-gang", spec={"size": 0, "pod": strong})
+    here.must("apply", "-f", "-", stdin=yaml_of(widget, gang))
     for name in ("strong", "weak"):
         here.must("wait", "--for=create", "replicaset", "-l", f"app={name}-deploy", f"--timeout={READY_SECONDS}s")
         here.must("wait", "--for=condition=Ready", f"pod/{name}-pod", f"--timeout={READY_SECONDS}s")
     gate.start()
     yield made
     gate.stop()
-    direct("delete", "crd", f"widgets.{group}", f"fleets.{group}", "--wait=false")
+    direct("delete", "crd", f"widgets.{group}", f"fleets.{group}", f"gangs.{group}", "--wait=false")
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +167,7 @@ def builder(place: Place, elsewhere: Place) -> Agent:
         allow("claims", "create", "persistentvolumeclaims", place.namespace),
         allow("accounts-write", "create patch", "serviceaccounts", place.namespace),
         allow("parts", "update patch", OF_POD, place.namespace),
+        allow("gangs", "get update patch", "gangs gangs/scale", place.namespace, groups=[place.crd]),
         allow("fleets", "get create", "fleets", "*", groups=[place.crd]),
         allow("accounts-anywhere", "use", "serviceaccounts", "*"),
     ]
@@ -396,6 +413,40 @@ PATCHES: Mapping[str, tuple[Attempt, str]] = {
     ),
     "the old field of a Deployment": (
         patched("weak-deploy", MERGE, lambda _: of_template(serviceAccountName=None, serviceAccount="strong")),
+        STRONG,
+    ),
+    "a sidecar of its own in what runs strong, by an annotation": (
+        patched(
+            "strong-deploy",
+            STRATEGIC,
+            lambda _: {"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/proxyImage": "evil:1"}}}}},
+        ),
+        STRONG,
+    ),
+    "the same by a label, in a JSON patch": (
+        patched(
+            "strong-deploy",
+            JSON_PATCH,
+            lambda _: operation("add", "/spec/template/metadata/labels/inject", value="mine"),
+        ),
+        STRONG,
+    ),
+    "the same, the whole put": (
+        lambda place: (
+            "PUT",
+            place.path("apps/v1", "deployments", "strong-deploy"),
+            JSON,
+            with_notes(deployment("strong-deploy", place.spec("strong"))),
+        ),
+        STRONG,
+    ),
+    "more of a custom resource that says elsewhere how many": (
+        lambda place: (
+            "PATCH",
+            place.path(f"{place.crd}/v1", "gangs", "strong-gang/scale"),
+            MERGE,
+            {"spec": {"replicas": 1}},
+        ),
         STRONG,
     ),
     "a CronJob, by merging": (

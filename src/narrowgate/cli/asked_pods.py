@@ -20,7 +20,7 @@ from narrowgate.core.matching import question_of
 from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
 from narrowgate.core.named_templates import named_pods
 from narrowgate.core.pod_judging import paths_named
-from narrowgate.core.pod_templates import enters_pod, has_token, makes_pods, templates_of
+from narrowgate.core.pod_templates import enters_pod, has_token, makes_pods, reaches_kubelet, templates_of
 from narrowgate.core.pods_seen import DEFAULT_ACCOUNT, AccountSeen, PodsSeen, mappings
 from narrowgate.core.policy_rights import policy_rights
 from narrowgate.core.rulebook import Rulebook
@@ -46,6 +46,10 @@ class Known(NamedTuple):
 
 def with_asked_pods(what: Intent, chain: Chain, rulebook: Rulebook, known: Known) -> tuple[Intent, str]:
     """The question with what is known of its pods, and what is not: empty where nothing is missing. Raises Failed."""
+    if reaches_kubelet(what.info):
+        return msgspec.structs.replace(
+            what, pods=PodsSeen(unknown="the kubelet runs commands in any pod of its node")
+        ), ""
     if enters_pod(what.info):
         return _entered(what, rulebook, known)
     if minted := minted_accounts(what):

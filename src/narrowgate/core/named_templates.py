@@ -8,7 +8,7 @@ there. Text that holds YAML of its own is no such place: what is in it nobody ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -77,8 +77,8 @@ def path_of(text: str) -> TemplatePath | None:
 
 def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
     """What stands in the object at any of the paths, each place once."""
-    templates: dict[str, Template] = {}
-    accounts: dict[str, str] = {}
+    templates: dict[tuple[str, ...], Template] = {}
+    accounts: dict[tuple[str, ...], tuple[str, str]] = {}
     missing: list[str] = []
     unread: list[str] = []
     for path in paths:
@@ -89,18 +89,23 @@ def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
             if value is None:
                 missing += [] if path.optional else [at]
             elif isinstance(value, dict):
-                templates[at] = _template(steps, value)
+                templates[steps] = _template(steps, value)
             elif isinstance(value, str):
-                accounts[at] = value or DEFAULT_ACCOUNT
+                accounts[steps] = (at, value or DEFAULT_ACCOUNT)
             else:
                 unread.append(at)
     return _found(templates, accounts, missing, unread, too_many=False)
 
 
 def _found(
-    templates: dict[str, Template], accounts: dict[str, str], missing: list[str], unread: list[str], *, too_many: bool
+    templates: Mapping[tuple[str, ...], Template],
+    accounts: Mapping[tuple[str, ...], tuple[str, str]],
+    missing: list[str],
+    unread: list[str],
+    *,
+    too_many: bool,
 ) -> NamedPods:
-    return NamedPods(tuple(templates.values()), tuple(accounts.items()), tuple(missing), tuple(unread), too_many)
+    return NamedPods(tuple(templates.values()), tuple(accounts.values()), tuple(missing), tuple(unread), too_many)
 
 
 def _reached(path: TemplatePath, written: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from narrowgate.core.patches import laid, written
-from narrowgate.core.pod_templates import templates_of, touches_metadata_alone
+from narrowgate.core.pod_templates import restart_of, templates_of, touches_metadata_alone
 from narrowgate.core.pods_seen import DEFAULT_ACCOUNT
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.uses import JSON_PATCH, POD_SPECS
@@ -27,11 +27,11 @@ def changes_pods(info: RequestInfo, content_type: str, patch: Any) -> bool:
     place = POD_SPECS.get((info.api_group, info.resource))
     if place is None or not isinstance(patch, list):
         return True
-    harmless = ("/metadata/", "/" + "/".join((*place[:-1], "metadata")) + "/")
+    restart = "".join(f"/{step.replace('~', '~0').replace('/', '~1')}" for step in restart_of(place))
     return not all(
         isinstance(operation, dict)
         and operation.get("op") in ("add", "replace", "remove", "test")
-        and str(operation.get("path")).startswith(harmless)
+        and (str(operation.get("path")).startswith("/metadata/") or operation.get("path") == restart)
         for operation in patch
     )
 

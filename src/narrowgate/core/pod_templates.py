@@ -18,8 +18,8 @@ TEMPLATES_LIMIT: Final = 200
 """Templates of one object that are judged; custom resources for whole pipelines have some dozens."""
 
 RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
-"""The annotation of a template by which its pods are made anew (k8s.io/kubectl/pkg/polymorphichelpers). By others, and by
-labels, webhooks put containers of another's choice into them."""
+"""The annotation of a template by which its pods are made anew (k8s.io/kubectl/pkg/polymorphichelpers). By others, and
+by labels, webhooks put containers of another's choice into them."""
 
 _SCALED: Final = frozenset({"scale"})
 _WRITES: Final = frozenset({"create", "update", "patch"})

@@ -19,6 +19,7 @@ def with_spec(**spec: Any) -> dict[str, Any]:
 
 
 OLD = with_spec(serviceAccountName="old", containers=[])
+RESTART = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt"
 NAME = "/spec/template/spec/serviceAccountName"
 
 
@@ -48,7 +49,9 @@ def test_what_an_apply_creates_runs_as_it_says() -> None:
         (MERGE_PATCH, {"metadata": {"labels": {"a": "b"}}}, False),
         (APPLY, {"metadata": {"labels": {"a": "b"}}}, True),
         (JSON_PATCH, [{"op": "add", "path": "/metadata/labels/a", "value": "b"}], False),
-        (JSON_PATCH, [{"op": "add", "path": "/spec/template/metadata/labels", "value": {}}], False),
+        (JSON_PATCH, [{"op": "add", "path": RESTART, "value": "now"}], False),
+        (JSON_PATCH, [{"op": "add", "path": f"{RESTART}/a", "value": "now"}], True),
+        (JSON_PATCH, [{"op": "add", "path": "/spec/template/metadata/labels", "value": {}}], True),
         (JSON_PATCH, [{"op": "add", "path": "/spec/replicas", "value": 2}], True),
         (JSON_PATCH, [{"op": "move", "path": "/metadata/labels/a", "from": "/spec/replicas"}], True),
         (JSON_PATCH, [{"op": "remove", "path": "/spec/template/metadataX/a"}], True),

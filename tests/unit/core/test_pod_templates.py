@@ -9,6 +9,7 @@ from tests.deciding import asks
 
 from narrowgate.core.intent import Intent
 from narrowgate.core.pod_templates import (
+    RESTARTED,
     enters_pod,
     has_token,
     is_laid_over,
@@ -121,8 +122,16 @@ def test_a_pod_holds_a_token_where_one_is_projected() -> None:
 
 def test_labels_notes_and_restarts_run_the_same() -> None:
     old = {"metadata": {"a": 1}, "status": {}, "spec": {"replicas": 1, "template": {"metadata": {}, "spec": SPEC}}}
-    restarted = {"spec": {"replicas": 1, "template": {"metadata": {"annotations": {"a": "b"}}, "spec": SPEC}}}
+    noted = {"annotations": {RESTARTED: "now"}, "creationTimestamp": None}
+    restarted = {"spec": {"replicas": 1, "template": {"metadata": noted, "spec": SPEC}}}
     assert runs_the_same(DEPLOYMENT, old, restarted)
+    assert runs_the_same(DEPLOYMENT, restarted, old)
+    for metadata in ({"annotations": {"sidecar.istio.io/proxyImage": "evil"}}, {"labels": {"a": "b"}}):
+        assert not runs_the_same(
+            DEPLOYMENT, old, {"spec": {"replicas": 1, "template": {"metadata": metadata, "spec": SPEC}}}
+        )
+    pod = asks("update", "pods", "w", namespace="ci").info
+    assert runs_the_same(pod, {"metadata": {"labels": {"a": "b"}}, "spec": SPEC}, {"metadata": {}, "spec": SPEC})
     assert not runs_the_same(DEPLOYMENT, old, {"spec": {**restarted["spec"], "replicas": 2}})
     assert not runs_the_same(DEPLOYMENT, old, {"spec": {"replicas": 1, "template": {"spec": {**SPEC, "x": 1}}}})
     assert not runs_the_same(WIDGET, {}, {})
@@ -132,7 +141,12 @@ def test_labels_notes_and_restarts_run_the_same() -> None:
     ("patch", "alone"),
     [
         ({"metadata": {"labels": {"a": "b"}}}, True),
-        ({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}, True),
+        ({"spec": {"template": {"metadata": {"annotations": {RESTARTED: "now"}}}}}, True),
+        ({"spec": {"template": {"metadata": {"annotations": {RESTARTED: {"a": "b"}}}}}}, False),
+        ({"spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/proxyImage": "evil"}}}}}, False),
+        ({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}, False),
+        ({"spec": {"template": {"metadata": {"$patch": "replace", "annotations": {RESTARTED: "now"}}}}}, False),
+        ({"spec": {"template": {"metadata": None}}}, False),
         ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}}, True),
         ({"spec": {"replicas": 2}}, False),
         ({"spec": {"template": {"spec": {"hostname": "x"}}}}, False),
