@@ -10,7 +10,6 @@ import os
 import time
 from itertools import count
 from typing import Final, Protocol
-from urllib.parse import quote
 
 import orjson
 
@@ -21,12 +20,17 @@ from narrowgate.core.leftovers import Fate
 from narrowgate.core.lineage import Placement, qualified
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.cluster import Cluster, ClusterNotReady
+from narrowgate.proxy.lineage_reader import is_missing, path_of
 from narrowgate.proxy.upstream import UpstreamBroken, UpstreamUnreachable
 
 OK: Final = (200, 202)
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 REFUSED: Final = (401, 403)
+
+OTHER_UID: Final = b"the UID in the precondition"
+"""What the API server says where another object has the name by now; its other conflicts pass
+(k8s.io/apiserver/pkg/registry/rest/delete.go, BeforeDelete)."""
 
 
 class Journal(Protocol):
@@ -74,23 +78,25 @@ class Deletion:
         events, verdict = RequestEvents(asked), Permitted(because=because)
         await self._journal.record(events.received(verdict), durable=True)
         try:
-            code, _, _ = await cluster.call("DELETE", info.path, body=_options(placement.uid))
+            code, _, answer = await cluster.call("DELETE", info.path, body=_options(placement.uid))
         except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
             problem = str(error) or "the API server does not answer"
             await self._finished(events, Failed(message=problem), 0)
             raise ClusterAway(problem) from None
         await self._finished(events, verdict, code)
-        return _fate(code, placement)
+        return _fate(code, answer, placement, info.path)
 
     async def _finished(self, events: RequestEvents, verdict: Verdict, code: int) -> None:
         await self._journal.record(events.finished(verdict, Outcome(code=code, at=time.time())), durable=False)
 
 
-def _fate(code: int, placement: Placement) -> Fate:
-    """What the answer says has become of it. Raises NotDeleted."""
+def _fate(code: int, answer: bytes, placement: Placement, path: str) -> Fate:
+    """What the answer says has become of it. Raises NotDeleted, also where it says nothing of this very object."""
     if code in OK:
         return Fate.DELETED
-    if code in (NOT_FOUND, CONFLICT):
+    if code == NOT_FOUND and is_missing(answer, path):
+        return Fate.GONE
+    if code == CONFLICT and OTHER_UID in answer and placement.uid.encode() in answer:
         return Fate.GONE
     if code in REFUSED:
         raise NotDeleted(
@@ -112,14 +118,11 @@ def _served(cluster: Cluster, placement: Placement) -> ResourceType:
 
 
 def _request_info(kind: ResourceType, placement: Placement) -> RequestInfo:
-    prefix = "apis" if kind.group else "api"
-    version = f"{kind.group}/{kind.version}" if kind.group else kind.version
-    where = f"/namespaces/{quote(placement.namespace, safe='')}" if kind.namespaced else ""
     return RequestInfo(
         is_resource_request=True,
-        path=f"/{prefix}/{version}{where}/{kind.resource}/{quote(placement.name, safe='')}",
+        path=path_of(kind, placement.namespace, placement.name),
         verb="delete",
-        api_prefix=prefix,
+        api_prefix="apis" if kind.group else "api",
         api_group=kind.group,
         api_version=kind.version,
         namespace=placement.namespace,

@@ -117,7 +117,7 @@ class LineageReader:
     async def read(self, cluster: str, path: str, resource: str) -> Sighted | None:
         """What is there now; None where nothing is. Raises ClusterSilent."""
         status, answer = await self._asked(cluster, path, resource, METADATA)
-        if status == NOT_FOUND and _is_missing(answer, path):
+        if status == NOT_FOUND and is_missing(answer, path):
             return None
         if status != OK:
             raise ClusterSilent(f"nobody knows who had this pod made: the API server answers {status} to {path}")
@@ -162,7 +162,7 @@ def path_of(of: ResourceType, namespace: str, name: str) -> str:
     return f"{group}{where}/{of.resource}" + (f"/{quote(name)}" if name else "")
 
 
-def _is_missing(answer: bytes, path: str) -> bool:
+def is_missing(answer: bytes, path: str) -> bool:
     """Whether that 404 says of the object itself that it is not there.
 
     One for a path that is not served, because its version just went or its server is away, says nothing of the object.
