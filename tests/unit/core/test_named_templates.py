@@ -98,6 +98,13 @@ def test_a_place_counts_once_however_many_paths_lead_to_it() -> None:
     assert len(at({"spec": {"a": SPEC}}, "spec.a", "spec.*").templates) == 1
 
 
+def test_places_that_read_alike_are_two() -> None:
+    written = {"spec": {"groups": {"a.b": SPEC, "a": {"b": {"hostPID": True}}}}}
+    found = at(written, "spec.groups.*", "spec.groups.a.b", "spec.groups.*.c?")
+    specs = [template.spec for template in found.templates if template.at == "spec.groups.a.b"]
+    assert specs == [SPEC, {"hostPID": True}]
+
+
 def test_of_more_than_anybody_has_it_says_so() -> None:
     found = at({"spec": {"w": [SPEC] * (PLACES_LIMIT + 1)}}, "spec.w[*]")
     assert found.too_many

@@ -298,6 +298,15 @@ def test_a_place_that_is_named_and_seen_counts_as_it_is_named() -> None:
     assert isinstance(found(what, named("spec.other?", automount_token=Action.MEND)), Deny)
 
 
+def test_what_reads_like_a_place_that_is_named_is_judged_besides() -> None:
+    spec = {"containers": [{"name": "c", "image": "good"}]}
+    bad = Template("spec.pod", {"containers": [{"name": "c", "image": "evil"}]})
+    what = widget({"pod": spec}, AccountSeen(account=Account("ci", "default")), templates=(bad,))
+    refused = found(what, named("spec.pod", images=("good",)))
+    assert isinstance(refused, Deny)
+    assert "evil" in refused.message
+
+
 def test_what_makes_no_pods_has_none_where_a_rule_says() -> None:
     scaled = asks("patch", "widgets/scale", "w", namespace="ci", group="example.com", namespaced=True)
     assert isinstance(found(msgspec.structs.replace(scaled, pods=PodsSeen()), named("spec.pod")), Allow)
