@@ -119,10 +119,15 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     def grown(
         self, authors: Iterable[Author], owners: Iterable[str] = (), *, is_settled: bool = False, audit_id: str = ""
     ) -> Placement:
-        """With these authors and owners as well."""
+        """With these authors and owners as well.
+
+        A pod that writes itself is none of its authors: those who had it made are, and that is all it came with. With
+        each such write its chain would grow, until it was too long.
+        """
+        others = [author for author in authors if not author or author[-1].pod_uid != self.uid]
         return msgspec.structs.replace(
             self,
-            authors=merged(self.authors, authors),
+            authors=merged(self.authors, others),
             owners=tuple(sorted({*self.owners, *owners})),
             is_settled=self.is_settled or is_settled,
             audit_id=self.audit_id or audit_id,

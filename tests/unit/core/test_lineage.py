@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from narrowgate.core import uses
@@ -136,3 +137,17 @@ def test_an_agent_with_a_standing_credential_is_an_author_since_it_first_wrote()
 
 def test_resources_are_written_with_their_group() -> None:
     assert (qualified("pods", ""), qualified("jobs", "batch")) == ("pods", "jobs.batch")
+
+
+def test_a_pod_that_writes_itself_is_no_author_of_itself() -> None:
+    made = Placement(
+        cluster="dev", uid="u1", resource="pods", namespace="ci", name="one", authors=((BOT,),), first_at=1.0
+    )
+    by_itself = author_of(chain_of(AGENT, POD), 2.0)
+    assert by_itself[-1].pod_uid == "u1"
+    assert made.grown([by_itself]) == made
+    # Of another one it is, and whoever it had made is one of it.
+    other = msgspec.structs.replace(made, uid="u2")
+    assert other.grown([by_itself]).authors == merged(((BOT,),), (by_itself,))
+    child = (*by_itself, Ancestor(kind=Kind.WORKLOAD, name="ci/child", cluster="dev", pod="two", pod_uid="u2"))
+    assert child in made.grown([child]).authors
