@@ -107,13 +107,23 @@ def test_what_a_person_changed_is_not_due_any_more(store: Store) -> None:
         at=1_000.0,
     )  # fmt: skip
     store.lineage.begin(pending)
-    assert not store.lineage.changed_by_a_person("dev", "unknown", answered="a1")
-    assert store.lineage.pending("dev", "jobs.batch", "ci") == (pending,)
-    assert store.lineage.changed_by_a_person("dev", "u1", answered="a1")
+    store.lineage.changed_by_a_person("dev", "u1", answered="a1", at=1_000.0)
     assert store.lineage.pending("dev", "jobs.batch", "ci") == ()
     (left,) = store.leftovers.of_task("t1")
     assert (left.fate, left.why) == (Fate.LEFT, "a person had a hand in it")
     assert due(store) == []
+
+
+def test_a_person_who_changed_it_before_it_was_known_counts_for_a_day(store: Store) -> None:
+    end(store, task(store))
+    store.lineage.changed_by_a_person("dev", "u1", answered="", at=1_000.0)
+    store.lineage.changed_by_a_person("dev", "u1", answered="", at=1_001.0)
+    create(store, "u1")
+    assert [one.fate for one in store.leftovers.of_task("t1")] == [Fate.LEFT]
+    store.lineage.changed_by_a_person("dev", "u2", answered="", at=1_000.0)
+    store.lineage.prune(1_500.0, 0.0, 100)
+    create(store, "u2")
+    assert due(store) == [("t1", "u2")]
 
 
 def test_what_is_known_to_be_gone_is_not_due(store: Store) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from narrowgate.core.accept import JSON, PROTOBUF
 from narrowgate.core.identity import Chain
-from narrowgate.core.lineage import AFTER_SECONDS, PendingWrite, Placement, Sighted, author_of, makes_pods, qualified
+from narrowgate.core.lineage import PendingWrite, Placement, Sighted, author_of, makes_pods, qualified
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.proxy.exchange import Understood
@@ -130,11 +130,10 @@ class LineageWrites:
 
     def _keep_person(self, write: PendingWrite, seen: Sighted, *, created: bool) -> None:
         """That people changed what others may have made."""
-        if not created and self._kept.changed_by_a_person(write.cluster, seen.uid, answered=write.audit_id):
-            return
-        # What is so young may be kept as somebody's in this very moment; then this stays as what may have changed it.
-        if created or seen.created_at < write.at - AFTER_SECONDS:
+        if created:
             self._kept.drop(write.audit_id)
+        else:
+            self._kept.changed_by_a_person(write.cluster, seen.uid, answered=write.audit_id, at=write.at)
 
 
 def _made(write: PendingWrite, head: ResponseHead, body: bytes) -> Sighted | None:

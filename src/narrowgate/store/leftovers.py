@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from narrowgate.core.leftovers import Fate, Leftover
 from narrowgate.core.policy import OnEnd
 from narrowgate.store.changes import Transactions
 from narrowgate.store.tables import leftovers, lineage, tasks
 
+PERSON = "a person had a hand in it"
+
 _columns = leftovers.c
+_by_person = _columns.task == ""
+"""The rows that stand for no task, but for a person."""
 
 
 class LeftoverTable:
@@ -52,7 +56,29 @@ class LeftoverTable:
 
 def note_created(connection: Connection, leftover: Leftover) -> None:
     """Keep what was created under a task, in the transaction in which it becomes known; once is enough."""
+    if connection.execute(select(_columns.uid).where(_is(leftover.cluster, leftover.uid), _by_person)).first():
+        leftover = leftover.ended(Fate.LEFT, PERSON)
     connection.execute(insert(leftovers).prefix_with("OR IGNORE").values(_values(leftover)))
+
+
+def note_person(connection: Connection, cluster: str, uid: str, at: float) -> None:
+    """Keep that a person changed an object: for the tasks under which it was created, and those that come to be known.
+
+    The API server has an object for whoever looks before the answer to its creation is kept here.
+    """
+    here = _is(cluster, uid) & (_columns.fate == Fate.WAITS.value)
+    connection.execute(update(leftovers).where(here).values(fate=Fate.LEFT.value, why=PERSON))
+    marked = Leftover(task="", cluster=cluster, uid=uid, fate=Fate.LEFT, next_at=at, why=PERSON)
+    connection.execute(insert(leftovers).prefix_with("OR IGNORE").values(_values(marked)))
+
+
+def forget_people(connection: Connection, before: float) -> None:
+    """Drop who changed what before then, where nobody created it under a task since."""
+    connection.execute(delete(leftovers).where(_by_person & (_columns.next_at < before)))
+
+
+def _is(cluster: str, uid: str) -> ColumnElement[bool]:
+    return (_columns.cluster == cluster) & (_columns.uid == uid)
 
 
 def _values(leftover: Leftover) -> dict[str, Any]:

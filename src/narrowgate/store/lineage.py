@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from narrowgate.core.leftovers import Fate, Leftover, created_under
+from narrowgate.core.leftovers import Leftover, created_under
 from narrowgate.core.lineage import Author, PendingWrite, Placement
 from narrowgate.store.changes import Transactions, move_generation
-from narrowgate.store.leftovers import note_created
+from narrowgate.store.leftovers import forget_people, note_created, note_person
 from narrowgate.store.tables import leftovers, lineage, lineage_writes
 
 _objects = lineage.c
@@ -86,17 +86,11 @@ class LineageTable:
             connection.execute(update(lineage).where(here).values(columns))
             return grown
 
-    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str) -> bool:
+    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str, at: float) -> None:
         """See the port."""
-        here = (leftovers.c.cluster == cluster) & (leftovers.c.uid == uid)
         with self._database.writing() as connection:
-            if connection.execute(select(leftovers.c.uid).where(here)).first() is None:
-                return False
-            waits = here & (leftovers.c.fate == Fate.WAITS.value)
-            left = {"fate": Fate.LEFT.value, "why": "a person had a hand in it"}
-            connection.execute(update(leftovers).where(waits).values(left))
+            note_person(connection, cluster, uid, at)
             _drop(connection, answered)
-        return True
 
     def get(self, cluster: str, uid: str) -> Placement | None:
         """See the port."""
@@ -145,6 +139,7 @@ class LineageTable:
                 connection.execute(delete(lineage).where((_objects.cluster == row.cluster) & (_objects.uid == row.uid)))
                 here = (leftovers.c.cluster == row.cluster) & (leftovers.c.uid == row.uid)
                 connection.execute(delete(leftovers).where(here))
+            forget_people(connection, gone_before)
             old = select(_writes.audit_id).where(_writes.at < begun_before).limit(limit)
             writes = connection.execute(old).scalars().all()
             connection.execute(delete(lineage_writes).where(_writes.audit_id.in_(writes)))

@@ -461,11 +461,11 @@ class Lineage(Protocol):
         """
         ...
 
-    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str) -> bool:
-        """A person has changed that object, who is nobody's author: no task's end deletes it any more.
+    def changed_by_a_person(self, cluster: str, uid: str, *, answered: str, at: float) -> None:
+        """A person has changed that object at that time (Unix seconds), who is nobody's author: no task's end deletes
+        it any more, also where only afterwards it becomes known that it was created under one.
 
-        `answered` is the audit id of that write; it is dropped. False, and nothing is dropped, where the object is not
-        known as one that was created under a task.
+        `answered` is the audit id of that write; it is dropped in the same transaction.
         """
         ...
 
