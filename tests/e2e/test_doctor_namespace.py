@@ -5,6 +5,7 @@ Most of the planted pods are never scheduled: what they would have is in the obj
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from dev.cluster.certificates import Certificates
 from tests.e2e.agent_place import Place, agent_place
 from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl
@@ -53,7 +55,7 @@ def pod(name: str, image: str, **spec: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planted(place: Place, run_id: str, cluster: Cluster) -> str:
+def planted(place: Place, run_id: str, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A namespace with one of each road."""
     name = f"ng-{run_id}-roads-{secrets.token_hex(2)}"
     place.namespaces.append(name)
@@ -69,6 +71,11 @@ def planted(place: Place, run_id: str, cluster: Cluster) -> str:
         "clusters": [{"name": "c", "cluster": {"server": cluster.server}}],
         "users": [{"name": "u", "user": {"token": "abc"}}],
     }
+    # Of an authority of the test's own: it opens nothing, and says of itself what the real ones say.
+    certificates = Certificates(tmp_path_factory.mktemp("certificates"))
+    made = certificates.client("masters", certificates.authority("own"), user="root", group="system:masters")
+    files = {"tls.crt": made.certificate, "tls.key": made.key}
+    pair = {name: base64.b64encode(path.read_bytes()).decode() for name, path in files.items()}
     legacy = {"name": "legacy", "annotations": {"kubernetes.io/service-account.name": "builder"}}
     policy = {
         "podSelector": {"matchLabels": {"app": "half"}},
@@ -85,6 +92,7 @@ def planted(place: Place, run_id: str, cluster: Cluster) -> str:
         {"apiVersion": "v1", "kind": "Secret", "metadata": legacy, "type": "kubernetes.io/service-account-token"},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old"},
          "data": {"config": yaml.safe_dump(kubeconfig)}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "type": "kubernetes.io/tls", "data": pair},
         {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "half"}, "spec": policy},
         half,
         pod("shares", cluster.image, hostNetwork=True, hostPID=True),
@@ -121,6 +129,10 @@ def test_every_planted_road_is_a_finding_by_its_own_name(place: Place, planted: 
         ("credentials in objects", "secret legacy"): "a token of account builder for the API server",
         ("credentials in objects", "configmap old, config"): "a kubeconfig with a token for https://",
         ("credentials in objects", "pod knows, container main, TOKEN"): f"a token of {planted}/builder",
+        (
+            "credentials in objects",
+            "secret pair, tls.crt",
+        ): "a client certificate of root of system:masters",
         ("network past the gate", "pod half"): "network policy half leaves it",
         ("cloud identities", "service account builder"): "an AWS role (arn:aws:iam::1:role/x)",
         ("pod security of the namespace", f"namespace {planted}"): "takes pods that share the node's network",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ import msgspec
 import yaml
 
 from narrowgate.cli.api_server import ApiServer
+from narrowgate.cli.certificate_roads import client_certificates
 from narrowgate.cli.doctor_report import Line, Outcome, plain
 from narrowgate.cli.failure import Failed
 from narrowgate.cli.kubeconfig_contexts import CannotUse, Certificate, shown_by, ways_in
@@ -164,6 +166,7 @@ class _Looked:
         self._place = place
         self._namespace = namespace
         self._pod = pod
+        self._now = datetime.now(UTC)
         self._where = f"pod {namespace}/{pod}" if pod else f"namespace {namespace}"
         self._roads: list[Road] = []
         self._unknown: list[tuple[Kind, str]] = []
@@ -281,6 +284,7 @@ class _Looked:
             for one in self._read(Kind.CREDENTIALS, functools.partial(self._reader.all, resource), nothing):
                 if used is None or (resource, str(one["metadata"]["name"])) in used:
                     self._roads += roads_of(one, self._place.gate)
+                    self._roads += client_certificates(one, self._place.access.certificate_authority, self._now)
 
     def _network(self, pods: list[PodsLike]) -> None:
         policies = self._read(Kind.NETWORK, lambda: self._reader.all("networkpolicies", "networking.k8s.io"), None)
