@@ -35,7 +35,8 @@ def clusters() -> None:
     """Clusters behind the gate.
 
     Each is registered by name, with an account of the gate's own. `check` proves that it can be reached and says how
-    much wider its account is than the policies need; `manifests` prints the narrow account to make instead.
+    much wider its account is than the policies need; `manifests` prints the narrow account to make instead. `bundle`
+    prints a namespace whose pods find the gate in the place of the API server.
     """
 
 

@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "roles": Entry("narrowgate.cli.roles:roles", "Roles in the gate: list, give, take, the first administrator."),
     "clusters": Entry(
-        "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, remove."
+        "narrowgate.cli.clusters:clusters", "Clusters behind the gate: add, list, check, manifests, bundle, remove."
     ),
     "tasks": Entry("narrowgate.cli.tasks:tasks", "Access for one piece of work: request, list, show, narrow, end."),
     "policy": Entry("narrowgate.cli.policy:policy", "Policies: check, apply, explain, revisions."),
@@ -50,7 +50,10 @@ COMMANDS = {
         "narrowgate.cli.sessions:sessions", "Recorded sessions: list, show, replay, export, follow, end."
     ),
     "audit": Entry("narrowgate.cli.audit:audit", "The record: search, verify, export."),
-    "doctor": Entry("narrowgate.cli.doctor:doctor", "Try whether anybody holds access between tasks."),
+    "doctor": Entry(
+        "narrowgate.cli.doctor:doctor",
+        "Try whether anybody holds access between tasks, and find roads around the gate.",
+    ),
     "kubeconfig": Entry(
         "narrowgate.cli.kubeconfig:kubeconfig", "A kubeconfig with the gate's CA and the credential plugin."
     ),
