@@ -696,3 +696,93 @@ def test_who_asks_why_is_told_in_the_words_of_the_refusal(place: Place, builder:
     assert f"service account {place.namespace}/strong may also get secrets" in entered.out, entered.text
     plain = place.gate.command(*words, "create", "pods/weak-pod", "--subresource", "exec", "--look")
     assert (plain.code, "not looked at" in plain.out) == (0, False), plain.text
+
+
+@pytest.fixture(scope="module")
+def mended(place: Place, builder: Agent) -> Agent:
+    """May write what makes pods, which are given no token whatever it says."""
+    here, pods = place.namespace, {"automountToken": "mend"}
+    rules = [
+        allow("core", "get create update patch", "pods", here, pods=pods),
+        allow("apps", "get create update patch", "deployments", here, groups=["apps"], pods=pods),
+        allow("batch", "get create update patch", "cronjobs", here, groups=["batch"], pods=pods),
+        allow("accounts", "use", "serviceaccounts", here),
+    ]
+    return place.gate.agent("mended", rules)
+
+
+def with_token(place: Place) -> Body:
+    return {**place.spec("weak"), "automountServiceAccountToken": True}
+
+
+IMAGE = {"name": "main", "image": "other:1"}
+MENDED: Mapping[str, Attempt] = {
+    "a pod in YAML": lambda place: (
+        "POST",
+        place.path("v1", "pods") + "?dryRun=All",
+        YAML,
+        yaml_of(pod(with_token(place))),
+    ),
+    "a Deployment put": lambda place: (
+        "PUT",
+        place.path("apps/v1", "deployments", "weak-deploy") + "?dryRun=All",
+        JSON,
+        deployment("weak-deploy", with_token(place)),
+    ),
+    "one merged": patched(
+        "weak-deploy", MERGE, lambda _: of_template(automountServiceAccountToken=True), "?dryRun=All"
+    ),
+    "one of which a merge shows no template": patched(
+        "weak-deploy", MERGE, lambda _: {"spec": {"replicas": 0}}, "?dryRun=All"
+    ),
+    "a strategic patch": patched("weak-deploy", STRATEGIC, lambda _: of_template(containers=[IMAGE]), "?dryRun=All"),
+    "one that replaces": patched(
+        "weak-deploy",
+        STRATEGIC,
+        lambda place: {"spec": {"template": {"spec": {"$patch": "replace", **with_token(place)}}}},
+        "?dryRun=All",
+    ),
+    "a JSON patch that writes it": patched(
+        "weak-deploy",
+        JSON_PATCH,
+        lambda _: operation("add", f"{SPEC}/automountServiceAccountToken", value=True),
+        "?dryRun=All",
+    ),
+    "an apply": patched(
+        "weak-deploy",
+        APPLY,
+        lambda place: deployment("weak-deploy", with_token(place)),
+        "?fieldManager=ng&force=true&dryRun=All",
+    ),
+    "a CronJob": lambda place: (
+        "PATCH",
+        place.path("batch/v1", "cronjobs", "weak-cron") + "?dryRun=All",
+        MERGE,
+        {"spec": {"schedule": "0 1 1 1 *"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("write", MENDED)
+def test_no_form_of_a_write_gives_the_token_that_a_rule_takes_away(place: Place, mended: Agent, write: str) -> None:
+    answer = tried(mended, place, MENDED[write])
+    assert answer.status in (200, 201), answer.body[:500]
+    spec = answer.json()["spec"]
+    while "containers" not in spec:
+        spec = (spec.get("jobTemplate") or spec["template"])["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert "automountServiceAccountToken: false was set" in answer.header("warning")
+
+
+def test_a_patch_that_keeps_other_fields_alone_brings_no_token_back(place: Place, mended: Agent) -> None:
+    patch = of_template(**{"$retainKeys": ["containers"], "containers": [{"name": "main", "image": place.image}]})
+    path = place.path("apps/v1", "deployments", "weak-deploy") + "?dryRun=All"
+    answer = sent(mended, ("PATCH", path, STRATEGIC, patch))
+    assert answer.status != 200, answer.body[:500]
+
+
+def test_kubectl_says_what_was_changed(place: Place, mended: Agent, kubectl_of: Callable[[Agent], Kubectl]) -> None:
+    here = kubectl_of(mended).within(place.namespace)
+    ran = here("set", "image", "deployment/weak-deploy", "main=other:1", "--dry-run=server")
+    assert ran.code == 0, ran.text
+    assert "Warning: automountServiceAccountToken: false was set in the pods" in ran.text
