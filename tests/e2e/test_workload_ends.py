@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,31 @@ import yaml
 from tests.e2e.gate import Cluster
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.placed_pods import ALL, Place, Worker, placed_gate, pod_template, workload
+from tests.e2e.rules import allow
 from tests.e2e.tasks import AgentTerminal, grantable
+from tests.oidc_issuer import Issuer
 
 DELETES = {"onEnd": "deleteWorkloads"}
 GONE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def place(cluster: Cluster, direct: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with placed_gate(cluster, direct, tmp_path_factory.mktemp("ends")) as found:
+def issuer() -> Iterator[Issuer]:
+    """Vouches for people."""
+    with Issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="module")
+def place(
+    cluster: Cluster, direct: Kubectl, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    people = {
+        "issuer": {"url": issuer.url, "certificateAuthority": issuer.ca, "audiences": ["narrowgate"]},
+        "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+    }
+    believed = {"serviceAccounts": {"audience": "narrowgate"}, "jwt": [people]}
+    with placed_gate(cluster, direct, tmp_path_factory.mktemp("ends"), authentication=believed) as found:
         yield found
 
 
@@ -42,6 +59,12 @@ def kept(place: Place, task: str) -> Any:
     with contextlib.closing(sqlite3.connect(place.gate.data_dir / "gate.db")) as database:
         (document,) = database.execute("SELECT document FROM tasks WHERE id = ?", (task,)).fetchone()
     return json.loads(document)
+
+
+def fates(place: Place, task: str) -> list[str]:
+    """What the store has of that which a task left behind, sorted."""
+    with contextlib.closing(sqlite3.connect(place.gate.data_dir / "gate.db")) as database:
+        return sorted(fate for (fate,) in database.execute("SELECT fate FROM leftovers WHERE task = ?", (task,)))
 
 
 def there(place: Place, kind: str, name: str) -> str:
@@ -122,6 +145,23 @@ def test_what_somebody_else_had_a_hand_in_or_has_made_anew_stays(place: Place, t
     )
     for name in ("shared", "anew", "foreign"):
         assert there(place, "Job", f"author-{name}"), name
+
+
+def test_what_a_person_changed_through_the_gate_stays(place: Place, issuer: Issuer, tmp_path: Path) -> None:
+    worker, namespace = place.worker("helped", tmp_path, **DELETES), place.namespace
+    for name in ("helped-on", "helped-not"):
+        worker.kubectl.must("create", "-f", "-", stdin=empty("Job", name, place))
+    rules = [allow("jobs", "get patch", "jobs", namespace, apiGroups=["batch"])]
+    place.gate.write_policy("people", [{"kind": "Person", "name": "ann"}], rules)
+    ann = replace(place.gate.agent("helped"), name="ann", token=issuer.token(sub="ann"))
+    path = f"/apis/batch/v1/namespaces/{namespace}/jobs/helped-on"
+    patch = {"headers": {"Content-Type": "application/merge-patch+json"}, "body": b'{"metadata":{"labels":{"a":"b"}}}'}
+    place.gate.wait_until(lambda: ann.request("GET", path).status == 200, "the policy is in force")
+    assert ann.request("PATCH", path, **patch).status == 200
+    worker.revoke()
+    wait_gone(place, "Job", "helped-not")
+    place.gate.wait_until(lambda: fates(place, worker.task) == ["deleted", "left"], "the fate of both is kept")
+    assert there(place, "Job", "helped-on")
 
 
 def test_a_delegates_workloads_go_with_the_task_above_it(place: Place, tmp_path: Path) -> None:
