@@ -283,10 +283,15 @@ class Lineage:
         return (*found, *(write.author for write in self._kept.pending(cluster, REVISIONS, namespace)))
 
     def _above(self, cluster: str, uid: str) -> tuple[Author, ...]:
-        """The authors of an object and of all that ever owned it, with those that were added since."""
+        """The authors of an object and of all that ever owned it, with those that were added since.
+
+        Raises ClusterSilent beyond MOST_ABOVE: whoever may write owner references could make some be passed over.
+        """
         found: list[Author] = []
         pending, seen = [uid], {uid}
-        while pending and len(seen) <= MOST_ABOVE:
+        while pending:
+            if len(seen) > MOST_ABOVE:
+                raise ClusterSilent(f"nobody knows who had this pod made: more than {MOST_ABOVE} objects are above it")
             kept = self._kept.get(cluster, pending.pop())
             if kept is None:
                 continue

@@ -13,7 +13,7 @@ from tests.unit.proxy.loopback import run
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.identity import Kind
 from narrowgate.core.lineage import Ancestor, Author, Owner, PendingWrite, Placement, Sighted
-from narrowgate.proxy.lineage import MOST_LEVELS, Lineage
+from narrowgate.proxy.lineage import MOST_ABOVE, MOST_LEVELS, Lineage
 from narrowgate.store.sqlite import SQLiteStore
 
 BOT: Author = (Ancestor(kind=Kind.AGENT, name="bot", task="t1"),)
@@ -98,6 +98,15 @@ def test_who_writes_a_revision_is_an_author_of_what_stateful_sets_make_there(sto
     # That it is gone by now does not unmake what was made of it.
     store.lineage.gone("dev", "rev", at=2_000.0)
     assert settled(store, pod("p3", owner("s2", "StatefulSet"))).authors == (BOT,)
+
+
+def test_owners_without_end_make_nobody_pass_for_unknown(store: SQLiteStore) -> None:
+    store.lineage.add(kept("d1", BOT, resource="deployments.apps"))
+    names = ("d1", *(f"bogus-{number}" for number in range(MOST_ABOVE)))
+    store.lineage.add(kept("r1", resource="replicasets.apps", owners=names))
+    with pytest.raises(ClusterSilent, match="objects are above it"):
+        settled(store, pod("p1", owner("r1")))
+    assert store.lineage.get("dev", "p1") is None
 
 
 def test_a_change_of_which_nobody_knows_counts_for_pods_made_afterwards(store: SQLiteStore) -> None:
