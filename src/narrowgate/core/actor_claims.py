@@ -65,7 +65,10 @@ def is_named(party: Mapping[str, Any], actor: Mapping[str, Any], issuer: str) ->
 
 def _same(one: Any, other: Any) -> bool:
     # To Python True is 1, and 1 is 1.0, also within lists and objects.
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    try:
+        return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    except RecursionError:
+        return False
 
 
 def _party(claim: Any, name: str) -> Mapping[str, Any]:

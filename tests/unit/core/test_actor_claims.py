@@ -110,3 +110,10 @@ def test_only_whoever_has_every_claim_is_the_one_who_may_act(party: Any, actor: 
 def test_nobody_is_named_where_nothing_is_said() -> None:
     assert read_may_act({"sub": "alice"}) is None
     assert read_may_act({"sub": "alice", "may_act": {"sub": "bot"}}) == {"sub": "bot"}
+
+
+def test_what_is_nested_too_deeply_to_be_compared_names_nobody() -> None:
+    deep: Any = 1
+    for _ in range(100_000):
+        deep = [deep]
+    assert not is_named({"sub": "bot", "x": deep}, {"sub": "bot", "iss": ISSUER, "x": deep}, ISSUER)

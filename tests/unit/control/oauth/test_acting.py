@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from joserfc import jws
 from tests.unit.control.browsing import Answer
 from tests.unit.control.oauth.server import AGENT_ISSUER, CLUSTER, ISSUER, URL, Server, error, members
 
@@ -163,3 +164,17 @@ def test_what_comes_of_it_cannot_be_exchanged_again(acting: Server) -> None:
 @pytest.mark.parametrize("fields", [{"actor_token": "x"}, {"actor_token_type": JWT}])
 def test_where_nobody_is_named_an_actor_has_no_meaning(acting: Server, fields: dict[str, str]) -> None:
     assert "has no meaning here" in refusal(acting.exchange(acting.id_token(), resource=CLUSTER, **fields))
+
+
+@pytest.mark.parametrize("depth", [100, 450, 900, 990, 5_000])
+def test_claims_that_are_nested_deeply_are_compared_or_refused(acting: Server, depth: int) -> None:
+    key, header = acting.issuer_key, {"alg": "ES256", "kid": "one"}
+    usual = f'"aud":"{URL}","exp":{int(acting.now) + 300}'
+    deep = "[" * depth + "1" + "]" * depth
+    subject = (
+        f'{{"iss":"{ISSUER}","sub":"erin",{usual},"may_act":{{"sub":"ci-bot","iss":"{AGENT_ISSUER}","x":{deep}}}}}'
+    )
+    token = f'{{"iss":"{AGENT_ISSUER}","sub":"ci-bot",{usual},"x":{deep}}}'
+    made = [jws.serialize_compact(header, text.encode(), key, algorithms=["ES256"]) for text in (subject, token)]
+    answer = acting.exchange(made[0], resource=CLUSTER, actor_token=made[1], actor_token_type=JWT)
+    assert answer.status in (200, 400), answer.text
