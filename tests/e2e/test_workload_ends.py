@@ -164,6 +164,19 @@ def test_what_a_person_changed_through_the_gate_stays(place: Place, issuer: Issu
     assert there(place, "Job", "helped-on")
 
 
+def test_a_finalizer_of_the_agents_keeps_no_pods(place: Place, tmp_path: Path) -> None:
+    worker = place.worker("stays", tmp_path, **DELETES)
+    held = workload("Deployment", "stays", pod_template(place), finalizers=["test.example/stay"])
+    worker.kubectl.must("create", "-f", "-", stdin=held)
+    pod = place.pod("app=stays")
+    try:
+        worker.revoke()
+        wait_gone(place, "Deployment", "stays")
+        wait_gone(place, "Pod", pod.name)
+    finally:
+        place.direct("patch", "deployment", "stays", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+
+
 def test_a_delegates_workloads_go_with_the_task_above_it(place: Place, tmp_path: Path) -> None:
     worker = place.worker("giver", tmp_path, **DELETES)
     uses = ("use serviceaccounts/worker", "use configmaps/gate", "use hostaccess.narrowgate.dev")

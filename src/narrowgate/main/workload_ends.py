@@ -97,7 +97,8 @@ class WorkloadEnds:
         if now > (task.ended_at or now) + GIVE_UP_SECONDS:
             return leftover.ended(Fate.GIVEN_UP, leftover.why)
         cluster = self._clusters[leftover.cluster]
-        fate = await self._deletion.delete(cluster, placement, task=task.id, because=because(task))
+        told, again = because(task), leftover.tries > 0
+        fate = await self._deletion.delete(cluster, placement, task=task.id, because=told, again=again)
         self._told.pop(leftover.cluster, None)
         return leftover.ended(fate)
 

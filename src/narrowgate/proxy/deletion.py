@@ -11,6 +11,7 @@ import time
 from itertools import count
 from typing import Final, Protocol
 
+import msgspec
 import orjson
 
 from narrowgate.core.audit import Asked, Failed, Outcome, Permitted, RequestEvents, Verdict
@@ -31,6 +32,19 @@ REFUSED: Final = (401, 403)
 OTHER_UID: Final = b"the UID in the precondition"
 """What the API server says where another object has the name by now; its other conflicts pass
 (k8s.io/apiserver/pkg/registry/rest/delete.go, BeforeDelete)."""
+
+
+class _Metadata(msgspec.Struct):
+    finalizers: list[str] | None = None
+
+
+class _Deleted(msgspec.Struct):
+    """What is read of an object that answers to its deletion (k8s.io/apimachinery/pkg/apis/meta/v1 ObjectMeta)."""
+
+    metadata: _Metadata
+
+
+_deleted = msgspec.json.Decoder(_Deleted).decode
 
 
 class Journal(Protocol):
@@ -57,8 +71,8 @@ class Deletion:
         self._prefix = f"gate-{os.urandom(6).hex()}-"
         self._counter = count(1)
 
-    async def delete(self, cluster: Cluster, placement: Placement, *, task: str, because: str) -> Fate:
-        """Delete that very object, and what it owns after it (`propagationPolicy: Background`).
+    async def delete(self, cluster: Cluster, placement: Placement, *, task: str, because: str, again: bool) -> Fate:
+        """Delete that very object, and what it owns after it, or before it where it is tried `again`.
 
         `because` is told in the record, and `task` is the one that ended. Raises NotDeleted, ClusterAway, and
         TrailUnwritable: then nothing was sent.
@@ -78,7 +92,7 @@ class Deletion:
         events, verdict = RequestEvents(asked), Permitted(because=because)
         await self._journal.record(events.received(verdict), durable=True)
         try:
-            code, _, answer = await cluster.call("DELETE", info.path, body=_options(placement.uid))
+            code, _, answer = await cluster.call("DELETE", info.path, body=_options(placement.uid, again=again))
         except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady) as error:
             problem = str(error) or "the API server does not answer"
             await self._finished(events, Failed(message=problem), 0)
@@ -93,6 +107,8 @@ class Deletion:
 def _fate(code: int, answer: bytes, placement: Placement, path: str) -> Fate:
     """What the answer says has become of it. Raises NotDeleted, also where it says nothing of this very object."""
     if code in OK:
+        if kept_by := _finalizers(answer):
+            raise NotDeleted(f"it is on its way out, and its finalizers keep it: {', '.join(kept_by)[:200]}")
         return Fate.DELETED
     if code == NOT_FOUND and is_missing(answer, path):
         return Fate.GONE
@@ -131,11 +147,21 @@ def _request_info(kind: ResourceType, placement: Placement) -> RequestInfo:
     )
 
 
-def _options(uid: str) -> bytes:
+def _options(uid: str, *, again: bool) -> bytes:
     document = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
         "preconditions": {"uid": uid},
-        "propagationPolicy": "Background",
+        # The garbage collector takes what an object owns only after the object itself, which a finalizer that anybody
+        # may write into it keeps for ever; asked for in this order, it takes what it owns before.
+        "propagationPolicy": "Foreground" if again else "Background",
     }
     return orjson.dumps(document)
+
+
+def _finalizers(answer: bytes) -> list[str]:
+    """What keeps an object that is deleted; none where it is gone, and where the answer is a Status that says so."""
+    try:
+        return _deleted(answer).metadata.finalizers or []
+    except msgspec.MsgspecError:
+        return []

@@ -184,6 +184,19 @@ def test_every_other_answer_is_tried_again_and_not_at_once(
     assert over.is_final
 
 
+def test_what_a_finalizer_keeps_is_asked_to_let_go_first_of_what_it_owns(
+    tmp_path: Path, store: SQLiteStore, over: Task
+) -> None:
+    created(store)
+    kept = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["evil.example/stay"]}}
+    first = swept(tmp_path, store, answering((200, kept)), 3_000.0, 3_002.0)
+    assert [options["propagationPolicy"] for _, _, options in first.asked] == ["Background", "Foreground"]
+    why = "it is on its way out, and its finalizers keep it: evil.example/stay"
+    assert first.fates() == [("u1", Fate.WAITS, 2, why)]
+    assert swept(tmp_path, store, answering((404, NOT_FOUND)), 3_006.0).fates() == [("u1", Fate.GONE, 2, "")]
+    assert over.is_final
+
+
 def test_a_cluster_that_is_away_is_asked_once_for_all_that_is_due_there(
     tmp_path: Path, store: SQLiteStore, over: Task
 ) -> None:
