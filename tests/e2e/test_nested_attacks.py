@@ -129,3 +129,107 @@ def test_what_an_agent_makes_is_known_by_its_answer(
         changed = quiet.request("PATCH", f"{path}/{document['metadata']['name']}{query}", headers, patch)
         assert changed.status == 200, changed.body
         assert lost_writes(place) == []
+
+
+def require_mine(pod: Pod, name: str) -> None:
+    """The pod may do what the agent of that name may, and is told for whom it speaks where it may not."""
+    assert pod.can("get", "configmaps"), pod.said
+    assert not pod.can("get", "services")
+    assert f'agent "{name}"' in pod.said, pod.said
+
+
+def by_debugging(place: Place, mine: Kubectl) -> None:
+    place.direct.must("apply", "-f", "-", stdin=workload("Pod", "theirs", pod_template(place)))
+    place.pod("app=theirs")
+    image = place.cluster.image
+    mine.must(
+        "debug", "theirs", "--copy-to=copied", "--keep-labels=false", f"--set-image=main={image}", "--container=main"
+    )
+    place.direct.must("label", "pod", "copied", "app=copied", "--overwrite")
+
+
+def by_a_cron_job_of_others(place: Place, mine: Kubectl) -> None:
+    document = yaml.safe_load(workload("CronJob", "theirs-now-and-then", pod_template(place)))
+    document["spec"]["suspend"] = True
+    document["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"] = {"app": "copied"}
+    place.direct.must("apply", "-f", "-", stdin=json.dumps(document).encode())
+    mine.must("create", "job", "at-once", "--from=cronjob/theirs-now-and-then")
+
+
+def by_rolling_back(place: Place, mine: Kubectl) -> None:
+    document = yaml.safe_load(workload("Deployment", "theirs-rolled", pod_template(place)))
+    document["spec"]["selector"] = {"matchLabels": {"app": "copied"}}
+    document["spec"]["strategy"] = {"type": "Recreate"}
+    for note in ("first", "second"):
+        document["spec"]["template"]["metadata"] = {"labels": {"app": "copied"}, "annotations": {"note": note}}
+        place.direct.must("apply", "-f", "-", stdin=json.dumps(document).encode())
+        place.direct.must("rollout", "status", "deployment/theirs-rolled", f"--timeout={POD_SECONDS:.0f}s")
+    mine.must("rollout", "undo", "deployment/theirs-rolled")
+    place.direct.must("rollout", "status", "deployment/theirs-rolled", f"--timeout={POD_SECONDS:.0f}s")
+
+
+def by_a_name_that_is_made_up(place: Place, mine: Kubectl) -> None:
+    document = yaml.safe_load(workload("Pod", "copied", pod_template(place)))
+    document["metadata"] = {"generateName": "made-up-", "labels": {"app": "copied"}}
+    mine.must("create", "-f", "-", stdin=json.dumps(document).encode())
+
+
+def by_a_job_that_takes_pods_over(place: Place, mine: Kubectl) -> None:
+    mine.must("apply", "-f", "-", stdin=workload("Pod", "copied", pod_template(place)))
+    place.pod("app=copied")
+    document = yaml.safe_load(workload("Job", "takes-over", pod_template(place)))
+    document["spec"] |= {"manualSelector": True, "selector": {"matchLabels": {"app": "copied"}}}
+    document["spec"]["template"]["metadata"] = {"labels": {"app": "copied"}}
+    place.direct.must("apply", "-f", "-", stdin=json.dumps(document).encode())
+
+    def is_taken() -> bool:
+        metadata = json.loads(place.direct.must("get", "pod", "copied", "-o", "json"))["metadata"]
+        return bool(metadata.get("ownerReferences"))
+
+    place.gate.wait_until(is_taken, "the Job has taken the pod over", POD_SECONDS)
+
+
+def by_what_is_orphaned_and_adopted(place: Place, mine: Kubectl) -> None:
+    """The ReplicaSet of an agent makes pods for the Deployment of a person, which has the same template."""
+    document = yaml.safe_load(workload("Deployment", "mine-at-first", pod_template(place)))
+    document["spec"]["selector"] = {"matchLabels": {"app": "copied"}}
+    document["spec"]["template"]["metadata"] = {"labels": {"app": "copied"}}
+    mine.must("apply", "-f", "-", stdin=json.dumps(document).encode())
+    first = place.pod("app=copied")
+    mine.must("delete", "deployment", "mine-at-first", "--cascade=orphan")
+    document["metadata"]["name"] = "theirs-later"
+    place.direct.must("apply", "-f", "-", stdin=json.dumps(document).encode())
+
+    def is_adopted() -> bool:
+        listed = json.loads(place.direct.must("get", "replicasets", "-l", "app=copied", "-o", "json"))["items"]
+        return any(
+            one["name"] == "theirs-later" for each in listed for one in each["metadata"].get("ownerReferences", [])
+        )
+
+    place.gate.wait_until(is_adopted, "the Deployment has adopted the ReplicaSet", POD_SECONDS)
+    place.direct.must("delete", "pod", first.name, "--wait=true")
+
+
+WAYS = (
+    by_debugging,
+    by_a_cron_job_of_others,
+    by_rolling_back,
+    by_a_name_that_is_made_up,
+    by_a_job_that_takes_pods_over,
+    by_what_is_orphaned_and_adopted,
+)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
+def test_a_pod_speaks_for_the_agent_that_had_it_made_in_whatever_way(
+    place: Place, kubectl_of: Callable[[Agent], Kubectl], way: Callable[[Place, Kubectl], None]
+) -> None:
+    name = way.__name__.replace("_", "-")
+    deployments = allow(
+        "apps", "get list create patch update delete", "deployments replicasets", place.namespace, groups=["apps"]
+    )
+    mine = kubectl_of(maker(place, name, deployments)).within(place.namespace)
+    way(place, mine)
+    require_mine(place.pod("app=copied"), name)
+    for kinds in ("deployments,replicasets,cronjobs,jobs", "pods"):
+        place.direct.must("delete", kinds, "--all", "--wait=true", "--timeout=60s")
