@@ -76,6 +76,15 @@ def watched(
             held("scale", "update patch", "deployments/scale", namespace, apiGroups=["apps"]),
             held("keys", "update patch delete create", "secrets", namespace),
             held("run", "create", "pods/exec", namespace),
+            allow("sets", "get list", "statefulsets", namespace) | {"apiGroups": ["apps"]},
+            held(
+                "confine",
+                "update patch",
+                "statefulsets",
+                namespace,
+                apiGroups=["apps"],
+                pods={"level": "restricted", "automountToken": "mend", "otherwise": "approve"},
+            ),
             held("pods", "create", "pods", namespace, pods={"strongerAccounts": "approve"}),
             allow("accounts", "use", "serviceaccounts", namespace),
         ]
@@ -153,6 +162,18 @@ def test_a_pod_is_shown_by_what_its_account_may_do(watched: Watched, namespace: 
         f"service account {namespace}/shown-strong: may",
         f"    get secrets in {namespace} (RoleBinding {namespace}/shown-strong)",
     ]
+
+
+def test_a_patch_is_asked_about_by_what_its_pods_would_be(watched: Watched, admin: Kubectl, marker: str) -> None:
+    name = f"set-{marker.lower()}"
+    spec = {"containers": [{"name": "c", "image": "registry/a:1"}], "automountServiceAccountToken": False}
+    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    made = {"replicas": 0, "serviceName": name, "selector": {"matchLabels": {"app": name}}, "template": template}
+    document = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": made}
+    admin.must("create", "-f", "-", stdin=json.dumps(document).encode())
+    shown = watched.refused("set", "image", f"statefulset/{name}", "c=registry/a:2")
+    assert shown["summary"][0].startswith("pods by spec.template.spec: runs as default; baseline; no token")
+    assert '+ spec.template.spec.containers[c].image: "registry/a:2"' in shown["summary"]
 
 
 def test_an_exec_shows_each_argument(watched: Watched) -> None:

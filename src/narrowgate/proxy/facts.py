@@ -22,6 +22,9 @@ from narrowgate.core.held_secrets import goes_into_pod, is_minded, secrets_of
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import HeldSecrets, Intent, PodSeen
 from narrowgate.core.malformed import Malformed
+from narrowgate.core.matching import question_of
+from narrowgate.core.pod_judging import minds_accounts
+from narrowgate.core.pod_templates import makes_pods
 from narrowgate.core.preview import could_be_allowed, could_be_entered, wants_pod
 from narrowgate.core.understand import is_proxied
 from narrowgate.proxy.exchange import Exchange, Understood
@@ -80,19 +83,26 @@ class Facts:
         needs = snapshot.rulebook.object_needs(who, intent)
         wants_result = intent.info.verb == "patch" and bool(needs.object or intent.unseen)
         wants_old = intent.info.verb in CHANGING_VERBS and (
-            wants_result or needs.old_object or _hangs_on_existence(who, intent, snapshot)
+            wants_result
+            or needs.old_object
+            or _hangs_on_existence(who, intent, snapshot)
+            or _hangs_on_pod(who, intent, snapshot)
         )
         covering = None
         if wants_old:
             grants = snapshot.grants_of(who)
-            # What a debug container would run is known from the pod with it alone, and people are asked about that.
-            could_be = could_be_entered if goes_into_pod(intent.info) else could_be_allowed
+            # What a debug container would run, and what pods would be, is known from the result alone, and people are
+            # asked about that.
+            asks_about = goes_into_pod(intent.info) or makes_pods(intent.info)
+            could_be = could_be_entered if asks_about else could_be_allowed
             covering = could_be(who, intent, snapshot.rulebook, grants, time.time())
         if covering is None:
             # Undecidable stays undecided only when it does not matter: `decide` refuses what nothing covers.
             return msgspec.structs.replace(what, intent=_settled(intent)), body
         look = Look(exchange, who, what, covering, self._masking)
         old = await look.current()
+        if old is None and goes_into_pod(intent.info):
+            raise Malformed("there is no such pod", 404)
         if wants_result:
             # What a dry run answers would tell of what is masked as well as the patch itself would.
             await self._write_back.settled(exchange, who, what, body, covering)
@@ -167,6 +177,11 @@ def _hangs_on_existence(who: Chain, intent: Intent, snapshot: Snapshot) -> bool:
     if not may_create(intent):
         return False
     return not isinstance(decide(who, intent, snapshot.rulebook, snapshot.grants_of(who), (), time.time()), Allow)
+
+
+def _hangs_on_pod(who: Chain, intent: Intent, snapshot: Snapshot) -> bool:
+    """Whether a debug container is for the very pod that is looked at, and for none that takes its name meanwhile."""
+    return goes_into_pod(intent.info) and minds_accounts(snapshot.rulebook, who, intent, question_of(intent))
 
 
 def _settled(intent: Intent) -> Intent:
