@@ -8,7 +8,7 @@ import msgspec
 from tests.contract.stores import Opener
 
 from narrowgate.core.identity import Kind
-from narrowgate.core.leftovers import Fate, Leftover
+from narrowgate.core.leftovers import ORPHAN_SECONDS, Fate, Leftover
 from narrowgate.core.lineage import Ancestor, Author, PendingWrite, Placement
 from narrowgate.core.policy import OnEnd
 from narrowgate.core.tasks import Task, TaskEvent, TaskState
@@ -33,10 +33,11 @@ def end(store: Store, was: Task) -> None:
     store.tasks.change(was.after(TaskEvent.COMPLETED, 2_000.0), was=was, by="agent:bot", at=2_000.0)
 
 
-def create(store: Store, uid: str, author: Author = BOT, *, created: bool = True) -> None:
+def create(store: Store, uid: str, author: Author = BOT, *, created: bool = True, owners: tuple[str, ...] = ()) -> None:
     placement = Placement(
-        cluster="dev", uid=uid, resource="jobs.batch", namespace="ci", name=uid, authors=(author,), first_at=1_000.0
-    )
+        cluster="dev", uid=uid, resource="jobs.batch", namespace="ci", name=uid, authors=(author,), owners=owners,
+        first_at=1_000.0,
+    )  # fmt: skip
     store.lineage.add(placement, created=created)
 
 
@@ -97,6 +98,25 @@ def test_what_waited_longest_comes_first_and_no_more_than_asked_for(store: Store
     store.leftovers.keep(msgspec.structs.replace(store.leftovers.due(3_000.0)[0], next_at=2_500.0))
     assert due(store, limit=2) == [("t1", "u2"), ("t1", "u3")]
     assert due(store) == [("t1", "u2"), ("t1", "u3"), ("t1", "u1")]
+
+
+def test_what_controllers_made_of_it_is_due_once_it_should_have_gone_with_it(store: Store) -> None:
+    under = task(store)
+    create(store, "u1")
+    create(store, "set", owners=("u1",), created=False)
+    create(store, "pod", owners=("set", "unknown"), created=False)
+    create(store, "later", created=False)
+    create(store, "later", owners=("set",), created=False)
+    create(store, "alone", owners=("unknown",), created=False)
+    end(store, under)
+    assert due(store, 2_000.0) == [("t1", "u1")]
+    assert due(store, 2_000.0 + ORPHAN_SECONDS) == [("t1", uid) for uid in ("later", "pod", "set", "u1")]
+    assert [one.is_owned for one in store.leftovers.of_object("dev", "pod")] == [True]
+    assert store.leftovers.of_object("dev", "alone") == ()
+    store.lineage.gone("dev", "pod", at=2_001.0)
+    assert (store.lineage.is_there("dev", "pod"), store.lineage.is_there("dev", "set")) == (False, True)
+    assert not store.lineage.is_there("prod", "set")
+    assert ("t1", "pod") not in due(store, 3_000.0)
 
 
 def test_what_a_person_changed_is_not_due_any_more(store: Store) -> None:

@@ -20,7 +20,7 @@ from tests.e2e.tasks import AgentTerminal, grantable
 from tests.oidc_issuer import Issuer
 
 DELETES = {"onEnd": "deleteWorkloads"}
-GONE_SECONDS = 60.0
+GONE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,18 @@ def test_what_a_person_changed_through_the_gate_stays(place: Place, issuer: Issu
     wait_gone(place, "Job", "helped-not")
     place.gate.wait_until(lambda: fates(place, worker.task) == ["deleted", "left"], "the fate of both is kept")
     assert there(place, "Job", "helped-on")
+
+
+def test_what_the_agent_orphaned_goes_with_the_task(place: Place, tmp_path: Path) -> None:
+    worker = place.worker("orphans", tmp_path, **DELETES)
+    worker.kubectl.must("create", "-f", "-", stdin=workload("Deployment", "orphans", pod_template(place)))
+    pod = place.pod("app=orphans")
+    place.gate.wait_until(lambda: len(fates(place, worker.task)) == 3, "the pod and its ReplicaSet are known")
+    worker.kubectl.must("delete", "deployment", "orphans", "--cascade=orphan")
+    assert there(place, "Pod", pod.name)
+    worker.revoke()
+    wait_gone(place, "Pod", pod.name)
+    assert not there(place, "ReplicaSet", pod.name.rpartition("-")[0])
 
 
 def test_a_finalizer_of_the_agents_keeps_no_pods(place: Place, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ FIRST_RETRY_SECONDS: Final = 2.0
 LONGEST_RETRY_SECONDS: Final = 600.0
 """Between two attempts: a cluster that is away for a night is asked a hundred times, and each attempt is recorded."""
 
+ORPHAN_SECONDS: Final = 30.0
+"""After the end of a task: by then the garbage collector has taken what was owned by what was deleted at once."""
+
 GIVE_UP_SECONDS: Final = 7 * 86_400.0
 """After the end of the task nothing is tried any more: whoever is to mend what keeps failing has had a week."""
 
@@ -47,6 +50,8 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     cluster: str
     uid: str
+    is_owned: bool = False
+    """Whether controllers made it of what was created: it goes with that, and is looked at only where it did not."""
     fate: Fate = Fate.WAITS
     tries: int = 0
     """Attempts to delete it that failed."""

@@ -117,7 +117,23 @@ class WorkloadEnds:
         pending = self._store.lineage.pending(placement.cluster, placement.resource, placement.namespace)
         if doubt := doubtful_write(placement, tree, pending):
             raise NotDeleted(doubt)
-        return task, placement, ""
+        return task, placement, self._kept_by_owner(leftover, placement)
+
+    def _kept_by_owner(self, leftover: Leftover, placement: Placement) -> str:
+        """Why what controllers made stays; empty where all that ever owned it is gone. Raises NotDeleted.
+
+        The pods of what is left are not touched: whoever keeps a Deployment keeps its pods.
+        """
+        if not leftover.is_owned:
+            return ""
+        for uid in placement.owners:
+            owners = self._store.leftovers.of_object(leftover.cluster, uid)
+            fate = next((one.fate for one in owners if one.task == leftover.task), Fate.LEFT)
+            if fate in (Fate.LEFT, Fate.GIVEN_UP):
+                return "it belongs to what stays"
+            if fate is Fate.WAITS and self._store.lineage.is_there(leftover.cluster, uid):
+                raise NotDeleted("what owns it is not deleted yet")
+        return ""
 
     def _tell(self, about: str, problem: str) -> None:
         if self._told.get(about) != problem:

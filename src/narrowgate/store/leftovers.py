@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
 
-from narrowgate.core.leftovers import Fate, Leftover
+from narrowgate.core.leftovers import ORPHAN_SECONDS, Fate, Leftover
 from narrowgate.core.policy import OnEnd
 from narrowgate.store.changes import Transactions
 from narrowgate.store.tables import leftovers, lineage, tasks
@@ -29,6 +30,7 @@ class LeftoverTable:
         """See the port."""
         over = (tasks.c.on_end == OnEnd.DELETE_WORKLOADS.value) & tasks.c.ended_at.is_not(None)
         waits = (_columns.fate == Fate.WAITS.value) & (_columns.next_at <= now)
+        waits &= or_(_columns.is_owned.is_(False), tasks.c.ended_at <= now - ORPHAN_SECONDS)
         same = (lineage.c.cluster == _columns.cluster) & (lineage.c.uid == _columns.uid)
         joined = leftovers.join(tasks, tasks.c.id == _columns.task).join(lineage, same)
         query = select(leftovers).select_from(joined).where(over, waits, lineage.c.gone_at.is_(None))
@@ -47,6 +49,12 @@ class LeftoverTable:
         with self._database.writing() as connection:
             connection.execute(update(leftovers).where(here).values(_values(leftover)))
 
+    def of_object(self, cluster: str, uid: str) -> tuple[Leftover, ...]:
+        """See the port."""
+        query = select(leftovers).where(_is(cluster, uid), ~_by_person).order_by(_columns.task)
+        with self._database.reading() as connection:
+            return tuple(_leftover(row) for row in connection.execute(query).all())
+
     def of_task(self, task: str, limit: int = 100) -> tuple[Leftover, ...]:
         """See the port."""
         query = select(leftovers).where(_columns.task == task).order_by(_columns.cluster, _columns.uid).limit(limit)
@@ -59,6 +67,14 @@ def note_created(connection: Connection, leftover: Leftover) -> None:
     if connection.execute(select(_columns.uid).where(_is(leftover.cluster, leftover.uid), _by_person)).first():
         leftover = leftover.ended(Fate.LEFT, PERSON)
     connection.execute(insert(leftovers).prefix_with("OR IGNORE").values(_values(leftover)))
+
+
+def note_owned(connection: Connection, cluster: str, uid: str, owners: Iterable[str]) -> None:
+    """Keep that an object is owned by what was created under tasks: it is what these leave behind as well."""
+    for owner in owners:
+        query = select(_columns.task).where(_is(cluster, owner), ~_by_person)
+        for task in connection.execute(query).scalars().all():
+            note_created(connection, Leftover(task=task, cluster=cluster, uid=uid, is_owned=True))
 
 
 def note_person(connection: Connection, cluster: str, uid: str, at: float) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from narrowgate.core.leftovers import Leftover, created_under
 from narrowgate.core.lineage import Author, PendingWrite, Placement
 from narrowgate.store.changes import Transactions, move_generation
-from narrowgate.store.leftovers import forget_people, note_created, note_person
+from narrowgate.store.leftovers import forget_people, note_created, note_owned, note_person
 from narrowgate.store.tables import leftovers, lineage, lineage_writes
 
 _objects = lineage.c
@@ -73,6 +73,7 @@ class LineageTable:
                 # Written by the same unions as what is added later: what is kept does not hang on which came first.
                 new = msgspec.structs.replace(placement, authors=()).grown(placement.authors)
                 connection.execute(insert(lineage).values(_columns(new) | {"number": 0}))
+                note_owned(connection, new.cluster, new.uid, new.owners)
                 return new
             grown = kept.grown(
                 placement.authors, placement.owners, is_settled=placement.is_settled, audit_id=placement.audit_id
@@ -80,6 +81,7 @@ class LineageTable:
             if grown == kept:
                 return kept
             columns = _columns(grown)
+            note_owned(connection, grown.cluster, grown.uid, grown.owners)
             if kept.is_settled and grown.authors != kept.authors:
                 columns["number"] = _next_number(connection)
             here = (_objects.cluster == placement.cluster) & (_objects.uid == placement.uid)
@@ -96,6 +98,12 @@ class LineageTable:
         """See the port."""
         with self._database.reading() as connection:
             return _get(connection, cluster, uid)
+
+    def is_there(self, cluster: str, uid: str) -> bool:
+        """See the port."""
+        here = (_objects.cluster == cluster) & (_objects.uid == uid) & _objects.gone_at.is_(None)
+        with self._database.reading() as connection:
+            return connection.execute(select(_objects.uid).where(here)).first() is not None
 
     def grown_since(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
         """See the port."""

@@ -241,6 +241,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             task TEXT NOT NULL,
             cluster TEXT NOT NULL,
             uid TEXT NOT NULL,
+            is_owned BOOLEAN NOT NULL,
             fate TEXT NOT NULL,
             tries INTEGER NOT NULL,
             next_at FLOAT NOT NULL,

@@ -473,6 +473,10 @@ class Lineage(Protocol):
         """What is kept of that object."""
         ...
 
+    def is_there(self, cluster: str, uid: str) -> bool:
+        """Whether that object is kept, and not known to be gone."""
+        ...
+
     def grown_since(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
         """Which settled objects (cluster, UID) got authors after that number, or may get or may have got them, and the
         number to ask with next.
@@ -509,8 +513,12 @@ class Leftovers(Protocol):
         """Put it in the place of what is kept of the same; where its fate is known already this changes nothing."""
         ...
 
+    def of_object(self, cluster: str, uid: str) -> tuple[Leftover, ...]:
+        """What is kept of that object, by task."""
+        ...
+
     def of_task(self, task: str, limit: int = 100) -> tuple[Leftover, ...]:
-        """All that was created under that task, by cluster and UID."""
+        """All that was created under that task, or made of it by controllers, by cluster and UID."""
         ...
 
 

@@ -258,6 +258,7 @@ leftovers = Table(
     Column("task", Text, primary_key=True, nullable=False),
     Column("cluster", Text, primary_key=True, nullable=False),
     Column("uid", Text, primary_key=True, nullable=False),
+    Column("is_owned", Boolean, nullable=False),
     Column("fate", Text, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("next_at", Float, nullable=False),

@@ -231,6 +231,52 @@ def test_what_others_have_changed_is_left_and_what_they_may_have_changed_waits(
     assert over.is_final
 
 
+def owned(store: SQLiteStore, uid: str, by: str) -> None:
+    """A controller made it of what was created."""
+    placement = Placement(
+        cluster="dev", uid=uid, resource="jobs.batch", namespace="ci", name=uid, authors=(BOT,), owners=(by,),
+        first_at=1_000.0,
+    )  # fmt: skip
+    store.lineage.add(placement)
+
+
+def test_what_was_orphaned_goes_after_its_owner_and_what_goes_with_it_is_not_asked_for(
+    tmp_path: Path, store: SQLiteStore, over: Task
+) -> None:
+    created(store)
+    owned(store, "orphan", "u1")
+    owned(store, "collected", "u1")
+    first = swept(tmp_path, store, answering((404, NOT_FOUND)), 2_000.0)
+    assert first.fates() == [
+        ("collected", Fate.WAITS, 0, ""),
+        ("orphan", Fate.WAITS, 0, ""),
+        ("u1", Fate.GONE, 0, ""),
+    ]
+    store.lineage.gone("dev", "collected", at=2_001.0)
+    second = swept(tmp_path, store, answering((200, {})), 2_030.0)
+    assert [target for _, target, _ in second.asked] == ["/apis/batch/v1/namespaces/ci/jobs/orphan"]
+    assert second.fates()[1][1] is Fate.DELETED
+    assert over.is_final
+
+
+def test_what_belongs_to_what_stays_stays_and_what_belongs_to_what_waits_waits(
+    tmp_path: Path, store: SQLiteStore, over: Task
+) -> None:
+    created(store, "a-left", EVE)
+    owned(store, "pod-of-left", "a-left")
+    created(store, "b-kept")
+    owned(store, "pod-of-kept", "b-kept")
+    found = swept(tmp_path, store, answering((500, {})), 3_000.0)
+    assert found.fates() == [
+        ("a-left", Fate.LEFT, 0, "agent:eve had a hand in it"),
+        ("b-kept", Fate.WAITS, 1, "the API server answers 500"),
+        ("pod-of-kept", Fate.WAITS, 1, "what owns it is not deleted yet"),
+        ("pod-of-left", Fate.LEFT, 0, "it belongs to what stays"),
+    ]
+    assert len(found.asked) == 1
+    assert over.is_final
+
+
 def test_after_a_week_it_is_given_up(tmp_path: Path, store: SQLiteStore, over: Task) -> None:
     created(store)
     ended_at = over.ended_at or 0.0
