@@ -74,8 +74,11 @@ def _pods(intent: Intent) -> Iterator[str]:
     """What the pods would be that it makes, and what their accounts may do which not everybody may."""
     if intent.pods is None:
         return
-    if intent.object is not None and not intent.info.subresource:
-        templates = intent.pods.templates or templates_of(intent.info, intent.object)
+    info = intent.info
+    # A pod that is there stays what it is, whatever is written; of what would change the rest tells.
+    is_there = (info.api_group, info.resource) == ("", "pods") and info.verb != "create"
+    if intent.object is not None and not info.subresource and not is_there:
+        templates = intent.pods.templates or templates_of(info, intent.object)
         yield from (str(explained_pod(template)) for template in templates[:MAX_PODS])
         if len(templates) > MAX_PODS:
             yield f"pods at {len(templates) - MAX_PODS} more places"
