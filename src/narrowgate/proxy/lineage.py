@@ -131,6 +131,8 @@ class Lineage:
         pending = await asyncio.to_thread(self._kept.pending, cluster, seen.resource, seen.namespace)
         authors = [write.author for write in pending if write.author and write.may_have_made(seen)]
         doubt: ClusterSilent | None = None
+        if len(seen.owners) > MOST_OWNERS:
+            doubt = ClusterSilent(f"nobody knows who had this pod made: something has more than {MOST_OWNERS} owners")
         for owner in seen.owners[:MOST_OWNERS]:
             try:
                 # One doubt is enough: whoever writes owner references shall not have all ways up be walked in vain.
@@ -263,16 +265,21 @@ class Lineage:
                     del self._owners[next(iter(self._owners))]
                 self._owners[owner.uid] = seen
                 found = (await self.settle(cluster, seen, level, is_asked=is_asked)).authors
-        return (*found, *await asyncio.to_thread(self._above, cluster, owner.uid))
+        above, is_all = await asyncio.to_thread(self._walked, cluster, owner.uid)
+        if not is_all:
+            # Whoever may write owner references could make some be passed over.
+            raise ClusterSilent(f"nobody knows who had this pod made: more than {MOST_ABOVE} objects are above it")
+        return (*found, *above)
 
     def _of_former(self, cluster: str, owners: Sequence[str]) -> list[Author]:
         """Who made what owned an object when it was first seen, as far as that is known."""
         return [author for uid in owners for author in self._above(cluster, uid)]
 
     def _are_settled(self, cluster: str, owners: Sequence[str]) -> bool:
-        """Whether it is known of each of these who made it."""
+        """Whether it is known of each of these who made it, and of all above it."""
         kept = [self._kept.get(cluster, uid) for uid in owners]
-        return all(one is not None and one.is_settled for one in kept)
+        settled = all(one is not None and one.is_settled for one in kept)
+        return settled and all(self._walked(cluster, uid)[1] for uid in owners)
 
     def _of_revisions(self, cluster: str, namespace: str) -> tuple[Author, ...]:
         """Who wrote a revision there by hand: a StatefulSet makes pods of the one that it is at, which does not own
@@ -283,15 +290,14 @@ class Lineage:
         return (*found, *(write.author for write in self._kept.pending(cluster, REVISIONS, namespace)))
 
     def _above(self, cluster: str, uid: str) -> tuple[Author, ...]:
-        """The authors of an object and of all that ever owned it, with those that were added since.
+        """The authors of an object and of all that ever owned it, with those that were added since."""
+        return self._walked(cluster, uid)[0]
 
-        Raises ClusterSilent beyond MOST_ABOVE: whoever may write owner references could make some be passed over.
-        """
+    def _walked(self, cluster: str, uid: str) -> tuple[tuple[Author, ...], bool]:
+        """The same, and whether that was all: of more than MOST_ABOVE objects some are left out."""
         found: list[Author] = []
         pending, seen = [uid], {uid}
-        while pending:
-            if len(seen) > MOST_ABOVE:
-                raise ClusterSilent(f"nobody knows who had this pod made: more than {MOST_ABOVE} objects are above it")
+        while pending and len(seen) <= MOST_ABOVE:
             kept = self._kept.get(cluster, pending.pop())
             if kept is None:
                 continue
@@ -300,7 +306,7 @@ class Lineage:
             found += [write.author for write in writes if write.author and write.may_have_changed(kept)]
             pending += [owner for owner in kept.owners if owner not in seen]
             seen.update(kept.owners)
-        return tuple(found)
+        return tuple(found), not pending
 
     async def _read_owner(self, cluster: str, namespace: str, owner: Owner) -> Sighted | None:
         """The owner as it is; None where it is gone, or another object has its name by now."""

@@ -13,7 +13,7 @@ from tests.unit.proxy.loopback import run
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.identity import Kind
 from narrowgate.core.lineage import Ancestor, Author, Owner, PendingWrite, Placement, Sighted
-from narrowgate.proxy.lineage import MOST_ABOVE, MOST_LEVELS, Lineage
+from narrowgate.proxy.lineage import MOST_ABOVE, MOST_LEVELS, MOST_OWNERS, Lineage
 from narrowgate.store.sqlite import SQLiteStore
 
 BOT: Author = (Ancestor(kind=Kind.AGENT, name="bot", task="t1"),)
@@ -106,7 +106,12 @@ def test_owners_without_end_make_nobody_pass_for_unknown(store: SQLiteStore) -> 
     store.lineage.add(kept("r1", resource="replicasets.apps", owners=names))
     with pytest.raises(ClusterSilent, match="objects are above it"):
         settled(store, pod("p1", owner("r1")))
-    assert store.lineage.get("dev", "p1") is None
+    # Not when the owner is taken off it, either.
+    with pytest.raises(ClusterSilent, match="make it anew"):
+        settled(store, pod("p1"))
+    found = store.lineage.get("dev", "p1")
+    assert found is not None
+    assert not found.is_settled
 
 
 def test_a_change_of_which_nobody_knows_counts_for_pods_made_afterwards(store: SQLiteStore) -> None:
@@ -305,3 +310,24 @@ def test_an_owner_that_somebody_took_over_meanwhile_is_looked_at_again(tmp_path:
         assert await placed(world, "after") == (BOT,)
 
     asked(tmp_path, test)
+
+
+def test_more_owners_than_are_looked_at_are_a_doubt(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        world.keep("Job", "mine", BOT)
+        world.put("Job", "mine")
+        crowd = [owned_by("ReplicaSet", f"r{number}", f"uid-r{number}") for number in range(MOST_OWNERS)]
+        world.put("Pod", "one", "", *crowd, owned_by("Job", "mine", "uid-mine"))
+        assert "more than 16 owners" in await placed(world, "one")
+
+    asked(tmp_path, test)
+
+
+def test_of_more_objects_above_than_are_put_together_what_is_known_stays(store: SQLiteStore) -> None:
+    crowd = tuple(f"o{number}" for number in range(MOST_ABOVE + 1))
+    store.lineage.add(kept("r1", BOT, resource="replicasets.apps", owners=crowd))
+    with pytest.raises(ClusterSilent, match="more than 256 objects"):
+        settled(store, pod("p1", owner("r1")))
+    found = store.lineage.get("dev", "p1")
+    assert found is not None
+    assert (found.authors, found.is_settled) == ((BOT,), False)
