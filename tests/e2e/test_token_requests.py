@@ -17,7 +17,9 @@ from tests.e2e.gate import Agent, Cluster, Gate
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.rules import allow
 from tests.e2e.wire import Response
+from tests.e2e.workloads import pod, yaml_of
 
+READY_SECONDS = 120
 JSON = "application/json"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 TOKENS = "serviceaccounts/token"
@@ -191,6 +193,27 @@ def test_no_certificate_is_asked_for_that_may_be_anybodys(place: Place, run_id: 
             assert asked(by, name, signer).status == 201
         finally:
             place.direct("delete", "csr", f"{name}-{run_id}", "--wait=false")
+
+
+def test_nobody_takes_the_token_of_a_pod_whose_account_may_do_more_here(place: Place, cluster: Cluster) -> None:
+    for account in ("known", "weak"):
+        made = yaml_of(pod(f"of-{account}", cluster.image, serviceAccountName=account))
+        place.direct.must("apply", "-f", "-", stdin=made)
+    for account in ("known", "weak"):
+        place.direct.must("wait", "--for=condition=Ready", f"pod/of-{account}", f"--timeout={READY_SECONDS}s")
+    agent = place.gate.agent(
+        "entering",
+        [
+            allow("pods", "get", "pods", place.namespace),
+            allow("into", "create", "pods/exec", place.namespace, mountedSecrets="mask"),
+        ],
+    )
+    kubectl = place.by_kubectl(agent)
+    refused = kubectl("exec", "of-known", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
+    assert refused.code != 0
+    assert "(rule reads of policy known), and agent:entering may not" in refused.text, refused.text
+    entered = kubectl("exec", "of-weak", "--", "echo", "inside")
+    assert (entered.code, entered.out.strip()) == (0, b"inside"), entered.text
 
 
 def test_nobody_takes_another_name_on_the_way(place: Place, minter: Agent) -> None:
