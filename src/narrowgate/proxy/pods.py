@@ -111,9 +111,9 @@ class Pods:
                 # Whoever debugs a pod is an author of it from then on, and it speaks for them as well. Whoever gets
                 # into it otherwise can take its token away, and come as the account alone.
                 accounts = _with_policies(what, accounts)
-        elif status not in (OK, NOT_FOUND):
+        elif status != OK:
+            # One that is not there may be by the time the request comes to the API server.
             unknown = f"the cluster answers {status} to reading the pod"
-        # Of what is not there nobody gets anything, and the API server says so.
         return _with_pods(what, msgspec.structs.replace(before, unknown=unknown, accounts=accounts))
 
     async def _minted(self, exchange: Exchange, who: Chain, what: Understood, names: tuple[str, ...]) -> Understood:

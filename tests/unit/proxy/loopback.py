@@ -297,7 +297,7 @@ def _resource(name: str, subresources: tuple[str, ...] = ()) -> ResourceType:
 
 DISCOVERY = Discovery(
     (
-        _resource("pods", ("log", "exec", "attach", "proxy", "portforward")),
+        _resource("pods", ("log", "exec", "attach", "proxy", "portforward", "ephemeralcontainers")),
         _resource("secrets"),
         _resource("serviceaccounts", ("token",)),
         msgspec.structs.replace(_resource("certificatesigningrequests"), group="certificates.k8s.io", namespaced=False),

@@ -125,18 +125,51 @@ def test_a_label_is_nobodys_account(tmp_path: Path) -> None:
     [
         (pod("strong"), 200, "service account ci/strong may also"),
         (pod("weak"), 500, "answers 500"),
+        # Whoever deletes pods can have one of that name a moment later.
+        (None, 404, "answers 404"),
         (pod("weak", token=False, hostPID=True), 200, "use hostaccess.narrowgate.dev (hostPID) in ci (pod p)"),
         (pod("strong", token=False), 200, ""),
         (pod("weak"), 200, ""),
     ],
 )
 def test_who_gets_into_a_pod_gets_at_its_token(
-    there: dict[str, Any], status: int, refused: str, tmp_path: Path
+    there: dict[str, Any] | None, status: int, refused: str, tmp_path: Path
 ) -> None:
     asked = request("POST", f"{PODS}/p/exec?command=id&stdout=true", b"", JSON)
     answer, received = sent(tmp_path, asked, cluster_with(there, status), AGENTS)
     assert ("POST" in [one.method for one in received]) is (not refused)
     assert (refused in body_of(answer)["message"]) if refused else answer.status == 201
+
+
+DEBUGS = AGENTS.replace("pods/exec,", "pods/exec, pods/ephemeralcontainers,")
+DEBUG = {"spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}}
+
+
+@pytest.mark.parametrize(
+    ("form", "patch"),
+    [
+        ("application/strategic-merge-patch+json", DEBUG),
+        ("application/merge-patch+json", DEBUG),
+        (
+            "application/json-patch+json",
+            [{"op": "add", "path": "/spec/ephemeralContainers", "value": DEBUG["spec"]["ephemeralContainers"]}],
+        ),
+    ],
+)
+def test_a_debug_container_is_for_the_pod_that_was_looked_at(form: str, patch: Any, tmp_path: Path) -> None:
+    asked = request("PATCH", f"{PODS}/p/ephemeralcontainers", json.dumps(patch).encode(), f"Content-Type: {form}")
+    answer, received = sent(tmp_path, asked, cluster_with(pod("weak")), DEBUGS)
+    assert answer.status == 200
+    (write,) = [one for one in received if one.method == "PATCH"]
+    assert b'"1"' in write.body
+    assert b"resourceVersion" in write.body
+
+
+def test_a_debug_container_is_for_no_pod_that_is_not_there_yet(tmp_path: Path) -> None:
+    asked = request("PATCH", f"{PODS}/p/ephemeralcontainers", json.dumps(DEBUG).encode(), MERGE)
+    answer, received = sent(tmp_path, asked, cluster_with(None), DEBUGS)
+    assert (answer.status, "no such pod" in body_of(answer)["message"]) == (404, True)
+    assert [one.method for one in received if one.method != "GET"] == []
 
 
 def test_what_a_rule_mends_is_sent_mended_and_told(tmp_path: Path) -> None:
