@@ -468,6 +468,10 @@ ATTEMPTS: Mapping[str, tuple[Attempt, str]] = {
     "a shell in a pod of it": (entering("exec?command=cat&container=main&stdout=true"), STRONG),
     "an attach to a pod of it": (entering("attach?container=main&stdout=true"), STRONG),
     "a port of a pod of it": (entering("portforward?ports=8001"), STRONG),
+    "a shell in a pod that may be there a moment later": (
+        entering("exec?command=cat&container=main&stdout=true", "not-yet"),
+        "answers 404 to reading the pod",
+    ),
     "a shell in a pod that sees the node's processes": (
         entering("exec?command=cat&container=main&stdout=true", "rooted-pod"),
         "hostPID.*pod rooted-pod",
@@ -664,6 +668,15 @@ ORDINARY: Mapping[str, tuple[Attempt, int]] = {
             place.path("apps/v1", "deployments", "weak-deploy/scale") + "?dryRun=All",
             MERGE,
             {"spec": {"replicas": 2}},
+        ),
+        200,
+    ),
+    "a debug container in what is weak": (
+        lambda place: (
+            "PATCH",
+            place.path("v1", "pods", "weak-pod/ephemeralcontainers") + "?dryRun=All",
+            STRATEGIC,
+            {"spec": {"ephemeralContainers": [{"name": "debug", "image": place.image}]}},
         ),
         200,
     ),
