@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -806,3 +807,38 @@ def test_a_token_that_a_rule_takes_away_is_not_there_and_that_is_told(place: Pla
         assert "automountServiceAccountToken: false was set" in answer.header("warning")
     event = place.gate.wait_for_event("narrowgate.dev/mended")
     assert "automountServiceAccountToken" in event["annotations"]["narrowgate.dev/mended"]
+
+
+CSR = (Path(__file__).parent / "request.csr.b64").read_text().strip()
+CERTIFICATES = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+def request_of(name: str, signer: str) -> Body:
+    spec = {"request": CSR, "signerName": signer, "usages": ["client auth"]}
+    return {**an_object("certificates.k8s.io/v1", "CertificateSigningRequest", name), "spec": spec}
+
+
+def test_certificates_are_approved_by_whom_the_policies_give_their_signers(place: Place, run_id: str) -> None:
+    group, name = "certificates.k8s.io", f"escal-{run_id}"
+    asks = {**allow("asks", "get create", "certificatesigningrequests", "*", groups=[group])}
+    says_yes = {**allow("yes", "update", "certificatesigningrequests/approval", "*", groups=[group])}
+    signers = {**allow("signers", "approve", "signers", "*", groups=[group])}
+    eager = place.gate.agent("eager", [asks, says_yes])
+    node = request_of(f"node-{run_id}", "kubernetes.io/kube-apiserver-client-kubelet")
+    refused = eager.request("POST", CERTIFICATES, {"Content-Type": JSON}, json.dumps(node).encode())
+    assert (refused.status, matches("nodeclient|whomever it names", refused.message)) == (403, True), refused.message
+    place.direct.must("create", "-f", "-", stdin=yaml_of(request_of(name, "example.com/none")))
+    try:
+        asked = json.loads(place.direct.must("get", "csr", name, "-o", "json"))
+        condition = {"type": "Approved", "status": "True", "reason": "Eager", "message": "eager"}
+        asked["status"] = {"conditions": [condition]}
+        # What is written of the signer is not what counts.
+        asked["spec"]["signerName"] = "example.com/harmless"
+        body, path = json.dumps(asked).encode(), f"{CERTIFICATES}/{name}/approval"
+        refused = eager.request("PUT", path, {"Content-Type": JSON}, body)
+        assert (refused.status, "signers" in refused.message) == (403, True), refused.message
+        meant = place.gate.agent("meant-to", [asks, says_yes, signers])
+        approved = meant.request("PUT", path, {"Content-Type": JSON}, body)
+        assert approved.status == 200, approved.message
+    finally:
+        place.direct("delete", "csr", name, "--wait=false")
