@@ -25,7 +25,7 @@ from narrowgate.core.approvals import (
     verdict,
 )
 from narrowgate.core.decide import decide
-from narrowgate.core.decision import Allow, RuleRef
+from narrowgate.core.decision import Allow, Decision, RuleRef
 from narrowgate.core.grants import Grant, granted_rule
 from narrowgate.core.identity import Chain, Kind, chain_of
 from narrowgate.core.intent import Intent
@@ -122,6 +122,11 @@ def everywhere_allowed(policies: list[Policy]) -> list[Policy]:
     ]
 
 
+def passing(decision: Decision) -> Decision:
+    """The same without what of a list may be seen, which holds the grants it was worked out with."""
+    return msgspec.structs.replace(decision, visible=None) if isinstance(decision, Allow) else decision
+
+
 @settings(max_examples=400, deadline=None)
 @given(chains, intents(), policy_sets())
 def test_a_grant_of_everything_gives_what_the_policies_offer_and_not_more(
@@ -133,7 +138,8 @@ def test_a_grant_of_everything_gives_what_the_policies_offer_and_not_more(
     assert type(with_grants) is type(as_if_standing)
     without = decide(chain, what, compile_policies(policies, 1), (), (), 10.0)
     if isinstance(without, Allow):
-        assert with_grants == without
+        # Of a list with a grant more may be seen; by which rules it passes is the same.
+        assert passing(with_grants) == passing(without)
 
 
 @bounded
@@ -141,7 +147,8 @@ def test_a_grant_of_everything_gives_what_the_policies_offer_and_not_more(
 def test_a_grant_adds_nothing_where_nothing_is_grantable(chain: Chain, what: Intent, policies: list[Policy]) -> None:
     book = compile_policies(policies, 1)
     everybody, working = grants_of("one", "two", "alice", "bob"), at_work(chain)
-    assert decide(working, what, book, everybody, (), 10.0) == decide(working, what, book, (), (), 10.0)
+    granted, plain = (decide(working, what, book, grants, (), 10.0) for grants in (everybody, ()))
+    assert passing(granted) == passing(plain)
 
 
 people = ("ann", "ben", "cat", "dan")
