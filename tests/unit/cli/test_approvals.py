@@ -232,6 +232,14 @@ def test_limits_of_a_task_are_shown_to_whoever_answers(shell: Terminal, gate: Sc
     assert "streams at most" not in shown
 
 
+def test_whoever_answers_is_told_what_becomes_of_what_a_task_leaves_behind(shell: Terminal, gate: ScriptedGate) -> None:
+    gate.answers("/api/v1/approvals/t1", told(TASK | {"onEnd": "deleteWorkloads"}))
+    told_so = "in the end: the workloads that were created under it are deleted\n"
+    assert told_so in shell.bare("approvals", "show", "t1").out
+    gate.answers("/api/v1/approvals/t1", told(TASK | {"onEnd": "leave"}))
+    assert "in the end" not in shell.bare("approvals", "show", "t1").out
+
+
 TOGETHER = REQUEST | {"askedWith": "m", "mayAnswer": True}
 
 

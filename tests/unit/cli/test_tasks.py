@@ -200,6 +200,14 @@ def test_a_refusal_is_the_gates_own_sentence(tasks: Tasks) -> None:
     assert (done.code, done.err) == (1, "narrowgate: get pods -n ci: no policy offers it\n")
 
 
+def test_a_task_that_deletes_what_it_leaves_behind_says_so(tasks: Tasks) -> None:
+    tasks.gate.answers(ONE, told(TASK | {"onEnd": "deleteWorkloads"}))
+    told_so = "in the end: the workloads that were created under it are deleted"
+    assert told_so in tasks("show", MADE.task).out.splitlines()
+    tasks.gate.answers(ONE, told(TASK | {"onEnd": "leave"}))
+    assert "in the end" not in tasks("show", MADE.task).out
+
+
 def test_limits_are_asked_for_and_shown_with_what_is_used(tasks: Tasks) -> None:
     limited = TASK | {"maxRequests": 50, "requestsUsed": 7, "maxStreams": 3, "streams": 0}
     tasks.gate.answers(ONE, told(limited))
