@@ -32,6 +32,10 @@ class Side(asyncio.Protocol):
         """Bytes that were sent on to `other`."""
         self.other: Side
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        # A TLS transport that is paused goes on reading ahead, and once it has read the end of the connection it throws
+        # away what it was to hand on (uvloop/sslproto.pyx, `eof_received`): with this it reads no further than once.
+        if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
+            limit(high=1)
 
     def join(self, other: Side) -> None:
         """Have the two pass on to each other; before anything is received."""
