@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from tests.unit.proxy.loopback import PATIENCE, certificate, run, tls_files, until
+from tests.unit.proxy.loopback import PATIENCE, run, until
 
 from narrowgate.proxy.connection_state import has_closed
 from narrowgate.proxy.side import Side
-
-AHEAD_SECONDS = 0.3
-"""That a transport is given to read what it was told not to hand on."""
 
 
 async def joined(received: Callable[[bytes], None] | None = None) -> tuple[Side, socket.socket, socket.socket]:
@@ -102,41 +97,3 @@ def test_the_end_of_one_ends_the_other() -> None:
         assert side.other.transport.is_closing()
 
     tried(test)
-
-
-def test_what_came_over_tls_before_the_end_is_not_lost_behind_a_slow_reader(tmp_path: Path) -> None:
-    much = b"x" * 300_000
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*tls_files(tmp_path))
-    listening = socket.create_server(("127.0.0.1", 0))
-
-    def say_and_be_gone() -> None:
-        accepted, _ = listening.accept()
-        with context.wrap_socket(accepted, server_side=True) as pod:
-            pod.sendall(much)
-
-    async def main() -> bytes:
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        trusting = ssl.create_default_context(cadata=certificate()[0].decode())
-        saying = asyncio.ensure_future(asyncio.to_thread(say_and_be_gone))
-        near, _ = await loop.create_connection(asyncio.Protocol, *listening.getsockname(), ssl=trusting)
-        side = Side(near, ended)
-        side.hold(slow=True)
-        near.set_protocol(side)
-        ours, far = socket.socketpair()
-        other, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours)
-        side.join(Side(other, ended))
-        reader, writer = await asyncio.open_connection(sock=far)
-        # Long enough to read ahead as far as anything does.
-        await asyncio.sleep(AHEAD_SECONDS)
-        side.hold(slow=False)
-        found = await asyncio.wait_for(reader.read(-1), PATIENCE)
-        await saying
-        writer.close()
-        return found
-
-    try:
-        assert len(run(main())) == len(much)
-    finally:
-        listening.close()
