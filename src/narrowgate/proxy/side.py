@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from narrowgate.proxy.connection_state import has_closed, has_unread
-from narrowgate.proxy.upstream import WRITE_HIGH_WATER
+from narrowgate.proxy.upstream import WRITE_HIGH_WATER, keep_while_paused
 
 
 class Side(asyncio.Protocol):
@@ -32,10 +32,7 @@ class Side(asyncio.Protocol):
         """Bytes that were sent on to `other`."""
         self.other: Side
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        # A TLS transport that is paused goes on reading ahead, and once it has read the end of the connection it throws
-        # away what it was to hand on (uvloop/sslproto.pyx, `eof_received`): with this it reads no further than once.
-        if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
-            limit(high=1)
+        keep_while_paused(transport)
 
     def join(self, other: Side) -> None:
         """Have the two pass on to each other; before anything is received."""

@@ -49,6 +49,16 @@ class Sink(Protocol):
         ...
 
 
+def keep_while_paused(transport: asyncio.Transport) -> None:
+    """Have a transport lose nothing that it has received while its reading is paused.
+
+    A TLS transport that is paused goes on reading ahead, and once it has read the end of the connection it throws away
+    what it was to hand on (uvloop/sslproto.pyx, `eof_received`): with this it reads no further than once.
+    """
+    if (limit := getattr(transport, "set_read_buffer_limits", None)) is not None:
+        limit(high=1)
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection to the API server, with at most one request on it."""
 
@@ -97,6 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         # uvloop's transports have the interface and not the class.
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        keep_while_paused(self.transport)
 
     def data_received(self, data: bytes) -> None:
         if self._sink is not None:

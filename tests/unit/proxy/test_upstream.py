@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
 from tests.unit.proxy.loopback import (
+    PATIENCE,
     Peer,
     Script,
     access_to,
@@ -21,7 +25,8 @@ from tests.unit.proxy.loopback import (
 )
 
 from narrowgate.proxy.cluster import Cluster
-from narrowgate.proxy.upstream import IDLE_LIMIT, Pool, UpstreamBroken, UpstreamUnreachable
+from narrowgate.proxy.connection_state import has_closed
+from narrowgate.proxy.upstream import IDLE_LIMIT, Pool, UpstreamBroken, UpstreamConnection, UpstreamUnreachable
 
 
 def unreachable(tmp_path: Path, **more: object) -> str:
@@ -196,3 +201,62 @@ def test_where_a_chunked_answer_was_cut_never_matters(tmp_path: Path) -> None:
             return (await Cluster(access_to(server)).call("GET", "/x"))[2]
 
     assert run(main()) == b"abc" + b"d" * 300
+
+
+class SlowReader:
+    """Takes the first of an answer, and then nothing until it says so."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+        self.taken = b""
+        self.is_slow = threading.Event()
+
+    def write(self, data: bytes) -> None:
+        self.taken += data
+        if not self.is_slow.is_set():
+            self.connection.pause()
+            self.is_slow.set()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 100001", b"Connection: close"])
+def test_the_end_of_an_answer_is_not_lost_behind_a_slow_reader(framing: bytes, tmp_path: Path) -> None:
+    rest = b"y" * 100_000
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*tls_files(tmp_path))
+    listening = socket.create_server(("127.0.0.1", 0))
+    readers: list[SlowReader] = []
+
+    def answer_and_be_gone() -> None:
+        accepted, _ = listening.accept()
+        with context.wrap_socket(accepted, server_side=True) as server:
+            server.recv(1000)
+            server.sendall(b"HTTP/1.1 200 OK\r\n%b\r\n\r\nx" % framing)
+            readers[0].is_slow.wait(PATIENCE)
+            server.sendall(rest)
+            server.setblocking(False)
+            # As Go does: it says that this is the end, and waits for nobody to say so too.
+            with contextlib.suppress(ssl.SSLWantReadError):
+                server.unwrap()
+
+    async def main() -> bytes:
+        answering = asyncio.ensure_future(asyncio.to_thread(answer_and_be_gone))
+        trusting = ssl.create_default_context(cadata=certificate()[0].decode())
+        connection = await Pool("127.0.0.1", listening.getsockname()[1], trusting, "127.0.0.1").connect()
+        reader = SlowReader(connection)
+        readers.append(reader)
+        connection.send("GET", b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n", b"")
+        await connection.response_head()
+        relaying = asyncio.ensure_future(connection.relay_to(reader))
+        await answering
+        await until(lambda: connection.lost or has_closed(connection.transport))
+        # All of it is here: whoever reads ahead meets the end before the reader wants more.
+        await asyncio.sleep(0.05)
+        connection.resume()
+        async with asyncio.timeout(PATIENCE):
+            await relaying
+        return reader.taken
+
+    try:
+        assert run(main()) == b"x" + rest
+    finally:
+        listening.close()
