@@ -119,6 +119,21 @@ def test_what_controllers_made_of_it_is_due_once_it_should_have_gone_with_it(sto
     assert ("t1", "pod") not in due(store, 3_000.0)
 
 
+def test_what_controllers_made_before_the_creation_was_known_is_left_behind_as_well(store: Store) -> None:
+    """A watch may tell of all of it before the answer to whoever created it is kept."""
+    under = task(store)
+    create(store, "u1", created=False)
+    create(store, "set", owners=("u1",), created=False)
+    create(store, "pod", owners=("set",), created=False)
+    create(store, "mine", owners=("u1",), created=False)
+    create(store, "others", owners=("u11",), created=False)
+    create(store, "u1")
+    create(store, "mine", owners=("u1",))
+    end(store, under)
+    found = {one.uid: one.is_owned for one in store.leftovers.due(2_000.0 + ORPHAN_SECONDS)}
+    assert found == {"u1": False, "set": True, "pod": True, "mine": False}
+
+
 def test_what_a_person_changed_is_not_due_any_more(store: Store) -> None:
     end(store, task(store))
     create(store, "u1")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from narrowgate.core.leftovers import ORPHAN_SECONDS, Fate, Leftover
 from narrowgate.core.policy import OnEnd
@@ -14,6 +14,9 @@ from narrowgate.store.changes import Transactions
 from narrowgate.store.tables import leftovers, lineage, tasks
 
 PERSON = "a person had a hand in it"
+
+MOST_MADE_BEFORE = 1_000
+"""Objects that are looked at below one whose creation becomes known: what controllers make of it in a moment."""
 
 _columns = leftovers.c
 _by_person = _columns.task == ""
@@ -67,6 +70,25 @@ def note_created(connection: Connection, leftover: Leftover) -> None:
     if connection.execute(select(_columns.uid).where(_is(leftover.cluster, leftover.uid), _by_person)).first():
         leftover = leftover.ended(Fate.LEFT, PERSON)
     connection.execute(insert(leftovers).prefix_with("OR IGNORE").values(_values(leftover)))
+    if not leftover.is_owned:
+        # It may have been seen below something else before the answer to its own creation was kept.
+        here = _is(leftover.cluster, leftover.uid) & (_columns.task == leftover.task)
+        connection.execute(update(leftovers).where(here).values(is_owned=False))
+
+
+def note_made_before(connection: Connection, cluster: str, uid: str) -> None:
+    """Keep that what is below an object is left behind as well, where it was seen before the creation of that one was
+    known: a watch may be faster than the answer.
+    """
+    front, seen = [uid], {uid}
+    while front and len(seen) < MOST_MADE_BEFORE:
+        owner = front.pop()
+        mentions = func.instr(lineage.c.owners, msgspec.json.encode(owner).decode()) > 0
+        below = connection.execute(select(lineage.c.uid).where(lineage.c.cluster == cluster, mentions)).scalars().all()
+        for found in below:
+            note_owned(connection, cluster, found, (owner,))
+        front += [found for found in below if found not in seen]
+        seen.update(below)
 
 
 def note_owned(connection: Connection, cluster: str, uid: str, owners: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from narrowgate.core.leftovers import Leftover, created_under
 from narrowgate.core.lineage import Author, PendingWrite, Placement
 from narrowgate.store.changes import Transactions, move_generation
-from narrowgate.store.leftovers import forget_people, note_created, note_owned, note_person
+from narrowgate.store.leftovers import forget_people, note_created, note_made_before, note_owned, note_person
 from narrowgate.store.tables import leftovers, lineage, lineage_writes
 
 _objects = lineage.c
@@ -69,6 +69,8 @@ class LineageTable:
             for task in created_under(placement.authors) if created else ():
                 note_created(connection, Leftover(task=task, cluster=placement.cluster, uid=placement.uid))
             kept = _get(connection, placement.cluster, placement.uid)
+            if created and kept is not None:
+                note_made_before(connection, placement.cluster, placement.uid)
             if kept is None:
                 # Written by the same unions as what is added later: what is kept does not hang on which came first.
                 new = msgspec.structs.replace(placement, authors=()).grown(placement.authors)
