@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from narrowgate.core.pod_uses import mapping_at
-from narrowgate.core.pods_seen import CONTAINERS, DEFAULT_ACCOUNT, Template
+from narrowgate.core.pods_seen import ACCOUNT_FIELDS, CONTAINERS, DEFAULT_ACCOUNT, Template
 
 PATHS_LIMIT: Final = 50
 """Paths of one rule; a custom resource with more sorts of pods than that is described by no schema."""
@@ -28,6 +28,25 @@ PLACES_LIMIT: Final = 200
 _EACH: Final = "*"
 _OF_LIST: Final = "[*]"
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,253}\Z")
+_SPECS: Final = frozenset({"spec", "podspec"})
+"""Where a path ends so, in lower case, nothing but a pod's spec stands there."""
+_OF_SPEC: Final = frozenset(
+    {
+        *CONTAINERS,
+        *ACCOUNT_FIELDS,
+        "affinity",
+        "automountServiceAccountToken",
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "nodeName",
+        "nodeSelector",
+        "securityContext",
+        "tolerations",
+        "volumes",
+    }
+)
+"""Fields of a pod's spec that rules look at, and no template has."""
 
 
 class TemplatePath(msgspec.Struct, frozen=True):
@@ -77,7 +96,7 @@ def path_of(text: str) -> TemplatePath | None:
 
 def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
     """What stands in the object at any of the paths, each place once."""
-    templates: dict[tuple[str, ...], Template] = {}
+    templates: dict[tuple[tuple[str, ...], tuple[str, ...]], Template] = {}
     accounts: dict[tuple[str, ...], tuple[str, str]] = {}
     missing: list[str] = []
     unread: list[str] = []
@@ -89,7 +108,7 @@ def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
             if value is None:
                 missing += [] if path.optional else [at]
             elif isinstance(value, dict):
-                templates[steps] = _template(steps, value)
+                templates |= {(steps, one.steps): one for one in _templates(path, steps, value)}
             elif isinstance(value, str):
                 accounts[steps] = (at, value or DEFAULT_ACCOUNT)
             else:
@@ -98,7 +117,7 @@ def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
 
 
 def _found(
-    templates: Mapping[tuple[str, ...], Template],
+    templates: Mapping[Any, Template],
     accounts: Mapping[tuple[str, ...], tuple[str, str]],
     missing: list[str],
     unread: list[str],
@@ -131,13 +150,19 @@ def _reached(path: TemplatePath, written: Any) -> Iterator[tuple[tuple[str, ...]
             yield (*here, *path.steps[depth:]), None
 
 
-def _template(steps: tuple[str, ...], value: dict[str, Any]) -> Template:
-    """The pod that a mapping stands for: a template where it has, or by its name would have, a spec in it."""
-    within = isinstance(value.get("spec"), dict) or "metadata" in value or steps[-1].lower().endswith("template")
-    if within and not any(field in value for field in CONTAINERS):
-        spec, notes = mapping_at(value, ("spec",)), mapping_at(value, ("metadata", "annotations"))
-        return Template(_written_out((*steps, "spec")), spec, notes, (*steps, "spec"))
-    return Template(_written_out(steps), value, {}, steps)
+def _templates(path: TemplatePath, steps: tuple[str, ...], value: dict[str, Any]) -> Iterator[Template]:
+    """The pod that a mapping stands for: a template where it has, or by its name would have, a spec in it. Of one that
+    reads both ways both are judged: whoever writes it knows which of them counts, and the other would be for show.
+    """
+    name, has_fields = path.steps[-1].lower(), not _OF_SPEC.isdisjoint(value)
+    within = isinstance(value.get("spec"), dict)
+    within = within or (not has_fields and ("metadata" in value or name.endswith("template")))
+    within = within and name not in _SPECS
+    notes = mapping_at(value, ("metadata", "annotations"))
+    if within:
+        yield Template(_written_out((*steps, "spec")), mapping_at(value, ("spec",)), notes, (*steps, "spec"))
+    if has_fields or not within:
+        yield Template(_written_out(steps), value, notes, steps)
 
 
 def _written_out(steps: tuple[str, ...]) -> str:

@@ -48,6 +48,34 @@ def test_a_template_that_says_nothing_runs_as_the_default_account(value: Any) ->
     assert found.templates[0].mounts_token
 
 
+@pytest.mark.parametrize("last", ["template", "head", "podTemplateSpec"])
+@pytest.mark.parametrize(
+    "beside", [{"containers": []}, {"hostNetwork": True}, {"serviceAccountName": "runner"}, {"volumes": None}]
+)
+def test_of_what_reads_as_a_template_and_as_a_spec_both_are_judged(last: str, beside: Any) -> None:
+    found = at({"spec": {last: {"spec": {}, **beside}}}, f"spec.{last}")
+    assert [template.steps for template in found.templates] == [("spec", last, "spec"), ("spec", last)]
+    assert "default" in found.names
+
+
+@pytest.mark.parametrize("beside", [{"metadata": {}}, {"spec": {"serviceAccountName": "runner"}}])
+def test_where_a_spec_stands_by_its_name_nothing_in_it_takes_its_place(beside: Any) -> None:
+    for last in ("podSpec", "spec"):
+        found = at({"spec": {last: beside}}, f"spec.{last}")
+        assert [template.steps for template in found.templates] == [("spec", last)]
+        assert found.names == ("default",)
+
+
+def test_a_key_that_its_sender_chose_makes_no_template_of_a_spec() -> None:
+    found = at({"spec": {"groups": {"a-template": {"hostPID": True}}}}, "spec.groups.*")
+    assert [template.spec for template in found.templates] == [{"hostPID": True}]
+
+
+def test_a_spec_with_labels_beside_its_fields_is_a_spec() -> None:
+    (found,) = at({"spec": {"pod": {"metadata": {"annotations": {"a": "b"}}, **SPEC}}}, "spec.pod").templates
+    assert (found.steps, found.accounts, found.annotations) == (("spec", "pod"), ("runner",), {"a": "b"})
+
+
 def test_a_path_goes_through_lists_and_mappings() -> None:
     written = {"spec": {"workers": [{"pod": SPEC}, {"pod": {"x": 1}}], "groups": {"a": SPEC, "b": {"x": 1}}}}
     found = at(written, "spec.workers[*].pod", "spec.groups.*")
