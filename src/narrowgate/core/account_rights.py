@@ -134,6 +134,8 @@ _POD_MAKERS: Final = frozenset(
 )
 _WRITES: Final = frozenset({"create", "update", "patch", EVERYTHING})
 _IMPERSONATED: Final = frozenset({("", "serviceaccounts"), ("", "users")})
+_TOKENS: Final = frozenset({("", "serviceaccounts/token")})
+_SECRETS: Final = frozenset({("", "secrets")})
 _SIGNERS: Final = frozenset({("certificates.k8s.io", "signers")})
 _SESSIONS: Final = frozenset(("", name) for name in ("pods/exec", "pods/attach", "pods/portforward", "nodes/proxy"))
 
@@ -151,7 +153,9 @@ def becomes_others(right: Right) -> bool:
         return True
     # To get into a pod is to have its token, or to speak to what lends it; `impersonate` and a token say so themselves.
     # GET opens sessions as well (by WebSocket, before Kubernetes 1.35), and the kubelet's own by `nodes/proxy`.
-    tokens = right.verb in ("create", EVERYTHING) and _is_among(right, frozenset({("", "serviceaccounts/token")}))
+    tokens = right.verb in ("create", EVERYTHING) and _is_among(right, _TOKENS)
+    # The cluster fills a Secret of the right type and annotation with a token of the account that it names.
+    tokens = tokens or (right.verb in _WRITES and _is_among(right, _SECRETS))
     tokens = tokens or (right.verb in ("create", "get", EVERYTHING) and _is_among(right, _SESSIONS))
     tokens = tokens or (
         right.verb in ("update", "patch", EVERYTHING)

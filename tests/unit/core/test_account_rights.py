@@ -138,6 +138,16 @@ def test_who_reaches_the_kubelets_has_what_every_account_has() -> None:
     assert "get secrets in ci (RoleBinding ci/b)" in held(rights)
 
 
+@pytest.mark.parametrize(("verb", "becomes"), [("create", True), ("patch", True), ("update", True), ("list", False)])
+def test_who_writes_secrets_has_tokens_of_every_account_put_into_them(verb: str, becomes: bool) -> None:
+    writes, maps = role("writes", verb, "secrets"), role("maps", "get", "configmaps", namespace="ci")
+    rights = ClusterRights(
+        [writes, maps],
+        [binding("a", writes, account("builder")), binding("b", maps, account("strong"), namespace="ci")],
+    )
+    assert ("get configmaps in ci (RoleBinding ci/b)" in held(rights)) is becomes
+
+
 @pytest.mark.parametrize("verb", ["approve", "sign", "*"])
 def test_who_may_say_yes_to_certificates_becomes_whoever_they_are_about(verb: str) -> None:
     signer = "kubernetes.io/kube-apiserver-client"
