@@ -13,11 +13,12 @@ import msgspec
 from narrowgate.cli.failure import Failed
 from narrowgate.core.account_rights import Account, Binding, ClusterRights, Role, TooManyRights
 from narrowgate.core.documents import parse_yaml
+from narrowgate.core.entered_node import rights_of_node
 from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.matching import question_of
-from narrowgate.core.minted_tokens import audiences_of, minted_accounts, requests_token
+from narrowgate.core.minted_tokens import asks_for_certificate, audiences_of, minted_accounts
 from narrowgate.core.named_templates import named_pods
 from narrowgate.core.pod_judging import paths_named
 from narrowgate.core.pod_templates import enters_pod, has_token, makes_pods, reaches_kubelet, templates_of
@@ -34,6 +35,7 @@ _BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 TOO_MANY = "it has more rights than can be looked at"
 NO_RIGHTS = "what the accounts of the pods may do: add --look to ask the cluster, or --rights FILE"
 NO_POD = "the pod, and what its account may do: add --look to ask the cluster"
+NO_CERTIFICATE = "what the certificate is for: add -f FILE with the object"
 NO_OBJECT = "the pods, and what their accounts may do: add -f FILE with the object"
 
 
@@ -53,10 +55,13 @@ def with_asked_pods(what: Intent, chain: Chain, rulebook: Rulebook, known: Known
     if enters_pod(what.info):
         return _entered(what, rulebook, known)
     if minted := minted_accounts(what):
-        audiences = audiences_of(what) if requests_token(what.info) else ()
         accounts = _with_policies(what, rulebook, _accounts(what, list(minted), known.rights))
-        seen = PodsSeen(accounts=accounts if known.rights else (), audiences=audiences)
+        seen = PodsSeen(accounts=accounts if known.rights else (), audiences=audiences_of(what))
         return msgspec.structs.replace(what, pods=seen), "" if known.rights else NO_RIGHTS
+    if asks_for_certificate(what):
+        unknown = "" if what.object is None else "whoever has the certificate is whomever it names"
+        missing = "" if unknown else NO_CERTIFICATE
+        return msgspec.structs.replace(what, pods=PodsSeen(unknown=unknown)), missing
     if not makes_pods(what.info):
         return what, ""
     if what.object is None or what.info.subresource:
@@ -113,7 +118,8 @@ def _entered(what: Intent, rulebook: Rulebook, known: Known) -> tuple[Intent, st
     accounts = _accounts(what, names, known.rights)
     if info.subresource != "ephemeralcontainers":
         accounts = _with_policies(what, rulebook, accounts)
-    seen = PodsSeen(accounts=accounts, inexact="what the debug container makes of the pod is not known")
+    inexact = "what the debug container makes of the pod is not known"
+    seen = PodsSeen(accounts=accounts, of_node=rights_of_node(info, pod), inexact=inexact)
     return msgspec.structs.replace(what, pods=seen), ""
 
 

@@ -108,7 +108,7 @@ class ExplainedPods(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain_pods(chain: Chain, what: Intent, rulebook: Rulebook, not_looked: str = "") -> ExplainedPods:
     """What has a say about pods. `not_looked` says what could not be had, where accounts have a say at all."""
-    if not is_about_pods(what):
+    if not is_about_pods(what) and what.pods is None:
         return ExplainedPods()
     question = question_of(what)
     minds = minds_accounts(rulebook, chain, what, question)

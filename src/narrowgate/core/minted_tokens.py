@@ -48,7 +48,11 @@ def asks_for_certificate(what: Intent) -> bool:
 
 
 def audiences_of(what: Intent) -> tuple[str, ...]:
-    """For whom a TokenRequest's token is; empty text where it names nobody, which means the API server itself."""
+    """For whom the token is that it has made; empty text where it names nobody, which means the API server itself. A
+    Secret's is for nobody else.
+    """
+    if not requests_token(what.info):
+        return ("",)
     listed = mapping_at(what.object, ("spec",)).get("audiences")
     if not isinstance(listed, list) or not listed:
         return ("",)

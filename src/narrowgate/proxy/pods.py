@@ -20,7 +20,7 @@ from narrowgate.core.identity import Chain
 from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.matching import question_of
-from narrowgate.core.minted_tokens import asks_for_certificate, audiences_of, minted_accounts, requests_token
+from narrowgate.core.minted_tokens import asks_for_certificate, audiences_of, minted_accounts
 from narrowgate.core.named_templates import named_pods
 from narrowgate.core.patched_accounts import accounts_after, changes_pods
 from narrowgate.core.pod_judging import minds_accounts, minds_templates, paths_named
@@ -120,9 +120,8 @@ class Pods:
         """Look at the accounts of which a request has tokens made: what they may do, at the API server and here."""
         if self._look(exchange, who, what) is None:
             return _with_pods(what, PodsSeen(unknown=NOT_LOOKED, inexact=NOT_LOOKED))
-        audiences = audiences_of(what.intent) if requests_token(what.intent.info) else ()
         accounts = _with_policies(what, await self._accounts(what, list(names)))
-        return _with_pods(what, PodsSeen(accounts=accounts, audiences=audiences))
+        return _with_pods(what, PodsSeen(accounts=accounts, audiences=audiences_of(what.intent)))
 
     def _look(self, exchange: Exchange, who: Chain, what: Understood) -> Look | None:
         """How to look, in its sender's name; None where nobody minds, or nothing could let the request through."""

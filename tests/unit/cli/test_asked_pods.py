@@ -76,6 +76,33 @@ def test_into_a_pod_its_account_is_what_is_missing(maker: Terminal) -> None:
     assert "not looked at: the pod, and what its account may do: add --look" in done.out
 
 
+def minting(shell: Terminal, *question: str | Path) -> Any:
+    """What is said of an agent that may have tokens of accounts made, and ask for certificates."""
+    text = shell.policy("a", "verbs: [get, list, watch]", "verbs: [create]")
+    text = text.replace("resources: [pods]", "resources: [serviceaccounts/token, secrets, certificatesigningrequests]")
+    text = text.replace('apiGroups: [""]', 'apiGroups: ["", certificates.k8s.io]')
+    shell.write("policies/a.yaml", text.replace("namespaces: [ci]", 'namespaces: ["*"]'))
+    return shell("policy", "explain", "--as", "agent:ci", "create", *question)
+
+
+def test_of_a_token_its_account_is_what_is_missing(maker: Terminal) -> None:
+    question = ("serviceaccounts/default", "--subresource", "token", "-n", "ci")
+    assert "not looked at: what the accounts of the pods may do" in minting(maker, *question).out
+    done = minting(maker, *question, "--rights", maker.folder / "rights.json")
+    assert done.code == 1
+    assert "refuses: service account ci/default may also get secrets in ci (RoleBinding ci/x)" in done.out
+
+
+@pytest.mark.parametrize("signer", ["kubernetes.io/kube-apiserver-client", "example.com/own", ""])
+def test_a_certificate_is_explained_as_it_is_refused(maker: Terminal, signer: str) -> None:
+    maker.write("csr.yaml", f"metadata: {{name: c}}\nspec: {{signerName: {signer}}}\n")
+    given = ("-f", maker.folder / "csr.yaml") if signer else ()
+    done = minting(maker, "certificatesigningrequests.certificates.k8s.io", *given)
+    assert done.code == (1 if "client" in signer else 0), done.out + done.err
+    assert ("refuses: the accounts that come with it are not known: whoever has" in done.out) is ("client" in signer)
+    assert ("not looked at: what the certificate is for: add -f FILE" in done.out) is (not signer)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -51,6 +51,7 @@ def test_a_secret_for_a_token_is_a_token_that_never_ends() -> None:
     what = secret(**{"kubernetes.io/service-account.name": "strong"})
     assert minted_accounts(what) == ("strong",)
     assert not requests_token(what.info)
+    assert audiences_of(what) == ("",)
 
 
 @pytest.mark.parametrize(

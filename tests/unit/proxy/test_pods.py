@@ -256,6 +256,14 @@ def test_a_token_is_for_whom_the_rule_names(body: dict[str, Any] | None, passes:
         assert "and allowed are gate" in body_of(answer)["message"]
 
 
+def test_a_token_in_a_secret_is_for_nobody_that_the_rule_names(tmp_path: Path) -> None:
+    bounded = MINTS.replace("secrets]", "secrets], pods: {tokenAudiences: [gate]}")
+    asked = request("POST", "/api/v1/namespaces/ci/secrets", json.dumps(token_secret("weak")).encode(), JSON)
+    answer, received = sent(tmp_path, asked, cluster_with(None), AGENTS + bounded)
+    assert "POST" not in [one.method for one in received]
+    assert "the token is for the API server, and allowed are gate" in body_of(answer)["message"]
+
+
 @pytest.mark.parametrize(
     ("signer", "rules", "status"),
     [
