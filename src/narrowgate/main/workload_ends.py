@@ -52,6 +52,7 @@ class WorkloadEnds:
         while True:
             try:
                 await self.sweep(time.time())
+                self._told.pop("", None)
             except (StoreUnavailable, TrailUnwritable) as error:
                 self._tell("", f"what tasks leave behind cannot be deleted now: {error}")
             await asyncio.sleep(LOOK_SECONDS)
@@ -74,9 +75,7 @@ class WorkloadEnds:
         away = "" if name in self._clusters else f"cluster {name} is not registered any more"
         for leftover in leftovers:
             try:
-                if away:
-                    raise NotDeleted(away)
-                kept = await self._deleted(leftover, now)
+                kept = await self._deleted(leftover, now, away)
             except ClusterAway as error:
                 away = str(error)
                 kept = leftover.after_failure(away, now)
@@ -86,8 +85,8 @@ class WorkloadEnds:
                 self._tell(name, f"task {kept.task} has left behind what is not deleted yet: {kept.why}")
             await asyncio.to_thread(self._store.leftovers.keep, kept)
 
-    async def _deleted(self, leftover: Leftover, now: float) -> Leftover:
-        """What is kept of it after another attempt. Raises NotDeleted."""
+    async def _deleted(self, leftover: Leftover, now: float, away: str) -> Leftover:
+        """What is kept of it after another attempt; `away` says why its cluster cannot be asked. Raises NotDeleted."""
         task, placement, why = await asyncio.to_thread(self._looked_up, leftover)
         if placement is None:
             return leftover.ended(Fate.GONE)
@@ -96,6 +95,8 @@ class WorkloadEnds:
             return leftover.ended(Fate.LEFT, why)
         if now > (task.ended_at or now) + GIVE_UP_SECONDS:
             return leftover.ended(Fate.GIVEN_UP, leftover.why)
+        if away:
+            raise NotDeleted(away)
         cluster = self._clusters[leftover.cluster]
         told, again = because(task), leftover.tries > 0
         fate = await self._deletion.delete(cluster, placement, task=task.id, because=told, again=again)

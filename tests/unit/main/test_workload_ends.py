@@ -291,16 +291,18 @@ def test_a_kind_that_is_not_served_and_a_cluster_that_is_not_registered_wait(
 ) -> None:
     created(store, "u1", resource="gone.corp.example")
     assert "does not serve gone.corp.example now" in swept(tmp_path, store, answering((200, {}))).fates()[0][3]
-    run(_sweep_without_clusters(tmp_path, store))
+    run(_sweep_without_clusters(tmp_path, store, 3_100.0))
     ((_, fate, tries, why),) = [(one.uid, one.fate, one.tries, one.why) for one in store.leftovers.of_task("t1")]
     assert (fate, tries, why) == (Fate.WAITS, 2, "cluster dev is not registered any more")
-    assert over.is_final
+    run(_sweep_without_clusters(tmp_path, store, (over.ended_at or 0.0) + GIVE_UP_SECONDS + 1.0))
+    ((fate, why),) = [(one.fate, one.why) for one in store.leftovers.of_task("t1")]
+    assert (fate, why) == (Fate.GIVEN_UP, "cluster dev is not registered any more")
 
 
-async def _sweep_without_clusters(folder: Path, store: SQLiteStore) -> None:
+async def _sweep_without_clusters(folder: Path, store: SQLiteStore, now: float) -> None:
     trail = TrailWriter.open(folder / "trail", "control-0", signing_key())
     try:
-        await WorkloadEnds(store, {}, Deletion(trail)).sweep(3_100.0)
+        await WorkloadEnds(store, {}, Deletion(trail)).sweep(now)
     finally:
         await trail.close()
 
