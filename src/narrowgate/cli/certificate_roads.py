@@ -54,7 +54,7 @@ def client_certificates(secret: Mapping[str, Any], authority: bytes, now: dateti
 def _is_for_clients(certificate: x509.Certificate) -> bool:
     try:
         found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         # Without the extension it is for everything (RFC 5280, section 4.2.1.12).
         return True
     return not _USES.isdisjoint(found)
@@ -76,10 +76,13 @@ def _subject(certificate: x509.Certificate) -> tuple[str, list[str]]:
 
 
 def _read(pem: str) -> x509.Certificate | None:
+    """None where it is no certificate, or names nobody that can be read: its names are read only when asked for."""
     try:
-        return x509.load_pem_x509_certificate(pem.encode())
+        found = x509.load_pem_x509_certificate(pem.encode())
+        _subject(found)
     except ValueError:
         return None
+    return found
 
 
 def _name(secret: Mapping[str, Any]) -> str:

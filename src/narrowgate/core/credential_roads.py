@@ -26,7 +26,9 @@ LARGEST: Final = 256 << 10
 MOST_TOKENS: Final = 20
 """Of one value."""
 
-_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{10,8192}\.(eyJ[A-Za-z0-9_-]{10,8192})\.[A-Za-z0-9_-]{10,2048}")
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{10,8192}+\.(eyJ[A-Za-z0-9_-]{10,8192}+)\.[A-Za-z0-9_-]{10,2048}+")
+_PASSWORD: Final = re.compile(r"//.*@")
+"""What a URL may have before its host."""
 _OF_ACCOUNTS: Final = "system:serviceaccount:"
 _OPENS: Final = {
     "token": "a token",
@@ -37,8 +39,9 @@ _OPENS: Final = {
     "password": "a password",
 }
 """Keys of a kubeconfig's user that open something; `tokenFile` names a file, which is looked at where it is."""
-_KEYS: Final = re.compile(rf"""(?m)^[-\s"']*({"|".join(_OPENS)})["']?\s*:\s*\S""")
-"""The same where a text cannot be read as YAML, at the beginning of a line."""
+_KEYS: Final = re.compile(rf"""(?m)(?:^|[{{,])[- \t"']*({"|".join(_OPENS)})["']?\s*:\s*\S""")
+"""The same where a text cannot be read as YAML: first in a line, or in braces. Of one line alone: a text of nothing but
+line breaks would be gone through from each of them."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -108,7 +111,7 @@ def _tokens(text: str, gate: Gate) -> Iterator[str]:
 def _claims(part: str) -> Mapping[str, Any]:
     try:
         found = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -131,7 +134,8 @@ def _kubeconfig(text: str, gate: Gate) -> Iterator[str]:
         user = _inside(one, "user")
         for key, what in _OPENS.items():
             if user.get(key):
-                yield f"a kubeconfig with {what} for {', '.join(servers[:2]) or 'no server'}"
+                told = ", ".join(_PASSWORD.sub("//", server) for server in servers[:2])
+                yield f"a kubeconfig with {what} for {told or 'no server'}"
 
 
 def _leads_to(server: str, gate: Gate) -> bool:

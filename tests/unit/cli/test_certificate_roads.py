@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -70,3 +71,13 @@ def test_secrets_of_any_shape_do_no_harm(signed: Signed, data: Any) -> None:
     assert list(client_certificates({"metadata": "odd", "data": data}, b"", now)) == []
     assert found(signed, crt=b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
                  key=b"-----BEGIN PRIVATE KEY-----") == []  # fmt: skip
+
+
+def test_a_certificate_of_nobody_that_can_be_read_does_no_harm(signed: Signed) -> None:
+    pair = signed.made.client("dora", signed.cluster, user="dora-of-many-letters")
+    pem = pair.certificate.read_bytes()
+    der = ssl.PEM_cert_to_DER_cert(pem.decode())
+    name = b"dora-of-many-letters"
+    assert name in der
+    broken = ssl.DER_cert_to_PEM_cert(der.replace(name, b"\xff" * len(name))).encode()
+    assert found(signed, crt=broken, key=pair.key.read_bytes()) == []

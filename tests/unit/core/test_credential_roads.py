@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from narrowgate.core.credential_roads import (
     roads_of_variables,
 )
 from narrowgate.core.roads import PodsLike
+
+AT_MOST_SECONDS = 40.0
+"""Far more than a loaded machine needs for a few hundred KB."""
 
 GATE = Gate("narrowgate", (("gate.corp", 8443),))
 
@@ -113,6 +117,30 @@ def test_a_kubeconfig_that_is_not_the_same_to_every_reader_is_told_too(odd: str)
                     "https://10.0.0.1:6443")  # fmt: skip
     # The gate's own file beside it is no excuse, and a text without a credential is none.
     assert found(kubeconfig(tokenFile="/t") + odd) == []
+
+
+def test_a_kubeconfig_in_braces_that_is_not_the_same_to_every_reader_is_told_too() -> None:
+    for user in ("token: abc", "'token': abc", "username: x, token: abc"):
+        text = f"{{odd: y, clusters: [], users: [{{name: u, user: {{{user}}}}}]}}"
+        assert found(text) == ["holds what may be a kubeconfig, with a token"]
+
+
+def test_a_password_in_the_address_of_a_server_is_not_shown() -> None:
+    said = found(kubeconfig("https://admin:swordfish@10.0.0.1:6443", token="abc"))
+    assert said == ["holds a kubeconfig with a token for https://10.0.0.1:6443"]
+
+
+def test_what_is_made_to_be_looked_at_for_long_is_not() -> None:
+    before = time.monotonic()
+    assert found("users clusters : : {[" + "\n" * (LARGEST // 2)) == []
+    assert found("eyJ" * (LARGEST // 4)) == []
+    # Gone through from each line to its end, the first alone takes minutes.
+    assert time.monotonic() - before < AT_MOST_SECONDS
+
+
+def test_claims_that_nest_without_end_are_none() -> None:
+    deep = base64.urlsafe_b64encode(b'{"a":' + b"[" * 5000).decode().rstrip("=")
+    assert found(f"{part({'alg': 'RS256'})}.{deep}.{'s' * 40}") == []
 
 
 def test_kinds_of_secrets_that_are_tokens_are_told_without_a_look_inside() -> None:
