@@ -6,9 +6,12 @@ whose programs lie can say less than there is: an open road is a finding, a clos
 
 from __future__ import annotations
 
+import os
+import selectors
 import shlex
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +35,8 @@ MOST_OF_A_KIND: Final = 3
 CONNECT_SECONDS: Final = 3
 EXEC_SECONDS: Final = 120.0
 """For all of them, and the exec itself."""
+MOST_SAID: Final = 64 << 10
+"""Bytes that are read of what a pod says; the script says some hundred, and a pod's own programs what they like."""
 
 _TOOLS: Final = """\
 if nc -h 2>&1 | grep -q -e '-z'; then tool=nc; try() { nc -z -w SECONDS "$1" "$2" </dev/null; }
@@ -93,16 +98,37 @@ def tried_within(kubeconfig: Path, namespace: str, pod: str, asked: Sequence[Tar
         return _line(namespace, pod, Outcome.NOT_TRIED, "there is no kubectl here, which execs into the pod")
     command = [kubectl, f"--kubeconfig={kubeconfig}", "exec", f"--namespace={namespace}", pod, "--"]
     try:
-        done = subprocess.run(
-            [*command, "sh", "-c", script_of(asked)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=EXEC_SECONDS,
-            check=False,
-        )
+        said, complaint = _said([*command, "sh", "-c", script_of(asked)])
     except (OSError, subprocess.TimeoutExpired):
         return _line(namespace, pod, Outcome.NOT_TRIED, f"the exec did not end within {EXEC_SECONDS:g} s")
-    return judged(namespace, pod, asked, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    return judged(namespace, pod, asked, said.decode(errors="replace"), complaint.decode(errors="replace"))
+
+
+def _said(command: Sequence[str]) -> tuple[bytes, bytes]:
+    """What it says and what it complains of, until it ends or has said MOST_SAID. Raises OSError, TimeoutExpired."""
+    until = time.monotonic() + EXEC_SECONDS
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        heard = [b"", b""]
+        try:
+            for number, end in enumerate((process.stdout, process.stderr)):
+                assert end is not None
+                selector.register(end, selectors.EVENT_READ, number)
+            while selector.get_map() and max(map(len, heard)) < MOST_SAID:
+                ready = selector.select(max(until - time.monotonic(), 0.0))
+                if not ready:
+                    raise subprocess.TimeoutExpired(list(command), EXEC_SECONDS)
+                for key, _ in ready:
+                    piece = os.read(key.fd, MOST_SAID)
+                    heard[key.data] += piece
+                    if not piece:
+                        selector.unregister(key.fileobj)
+        finally:
+            process.kill()
+        return heard[0], heard[1]
 
 
 def judged(namespace: str, pod: str, asked: Sequence[Target], said: str, complaint: str) -> Line:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,17 @@ from tests.unit.cli.scripted_gate import ScriptedGate, told
 from tests.unit.cli.test_namespace_reader import access, listed
 
 from narrowgate.cli.doctor_report import Outcome
-from narrowgate.cli.doctor_within import GATE, MOST_OF_A_KIND, chosen, gate_of, judged, script_of, tried_within, within
+from narrowgate.cli.doctor_within import (
+    EXEC_SECONDS,
+    GATE,
+    MOST_OF_A_KIND,
+    chosen,
+    gate_of,
+    judged,
+    script_of,
+    tried_within,
+    within,
+)
 from narrowgate.core.egress import Target
 from narrowgate.core.roads import PodsLike
 
@@ -131,3 +142,25 @@ def test_what_cannot_be_tried_is_told(scripted: ScriptedGate, tmp_path: Path, mo
     assert "not read: pod web" in within(access(scripted), tmp_path / "k", "ci", "web").found
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "no kubectl here" in tried_within(tmp_path / "k", "ci", "web", [API]).found
+
+
+def test_a_pod_that_never_stops_talking_is_not_listened_to_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!{_program('sh')}\nexec {_program('yes')} closed 0\n")
+    kubectl.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # Listened to for as long as the exec may take, it fills the memory.
+    before = time.monotonic()
+    assert tried_within(tmp_path / "k", "ci", "web", [API]).outcome is Outcome.OK
+    assert time.monotonic() - before < EXEC_SECONDS / 2
+
+
+def test_what_kubectl_complains_of_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!{_program('sh')}\necho 'error: pods web is forbidden' >&2\nexit 1\n")
+    kubectl.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = tried_within(tmp_path / "k", "ci", "web", [API])
+    assert (line.outcome, line.found) == (Outcome.NOT_TRIED, "error: pods web is forbidden")
