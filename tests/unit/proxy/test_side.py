@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from tests.unit.proxy.loopback import PATIENCE, run, until
 
-from narrowgate.proxy.connection_state import has_closed
+from narrowgate.proxy.connection_state import has_closed, has_unread
 from narrowgate.proxy.side import Side
 
 
@@ -79,7 +79,8 @@ def test_a_side_is_read_again_only_when_no_reason_is_left_not_to() -> None:
         side.hold(slow=True, held=True)
         await loop.sock_sendall(near, b"kept")
         side.hold(slow=False)
-        await until(lambda: side.is_behind)
+        # It has come, and stays where it is.
+        await until(lambda: has_unread(side.transport))
         assert side.passed == 0
         side.hold(held=False)
         assert await loop.sock_recv(far, 100) == b"kept"
