@@ -8,6 +8,7 @@ asked makes a pod one of unknown origin: then nobody knows, and the caller is to
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -68,6 +69,8 @@ class Lineage:
         self._number = 0
         self._epoch = 0
         """Grows when something that is remembered does not hold any more: what was read before is not remembered."""
+        self._changing = threading.Lock()
+        """Of what is remembered and the epoch: `hear` runs in another thread. Held for moments, and over no call."""
 
     def __len__(self) -> int:
         """Pods remembered."""
@@ -94,8 +97,8 @@ class Lineage:
                     return known
                 epoch = self._epoch
                 found = await self._found(cluster, namespace, pod, uid)
-                if found is not None and epoch == self._epoch:
-                    self._remember(key, found)
+                if found is not None:
+                    self._remember(key, found, epoch)
                 return found
         except StoreUnavailable as error:
             raise ClusterSilent(f"nobody knows who had this pod made: {error}") from None
@@ -214,15 +217,19 @@ class Lineage:
         """Forget what does not hold any more, because others added to it. Blocking; raises StoreUnavailable."""
         number, grown = self._kept.grown_since(self._number)
         if grown:
-            self._epoch += 1
-            for key in grown:
-                self._known.pop(key, None)
+            with self._changing:
+                self._epoch += 1
+                for key in grown:
+                    self._known.pop(key, None)
         self._number = number
 
-    def _remember(self, key: tuple[str, str], placement: Placement) -> None:
-        if len(self._known) >= self._most_remembered:
-            del self._known[next(iter(self._known))]
-        self._known[key] = placement
+    def _remember(self, key: tuple[str, str], placement: Placement, epoch: int) -> None:
+        with self._changing:
+            if epoch != self._epoch:
+                return
+            if len(self._known) >= self._most_remembered:
+                del self._known[next(iter(self._known))]
+            self._known[key] = placement
 
     # --- looking
 

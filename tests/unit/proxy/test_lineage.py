@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.unit.proxy.lineage_world import PATHS, World, a_world, owned_by
@@ -14,6 +17,7 @@ from narrowgate.authenticators.cluster_tokens import ClusterSilent
 from narrowgate.core.identity import Kind
 from narrowgate.core.lineage import Ancestor, Author, Owner, PendingWrite, Placement, Sighted
 from narrowgate.proxy.lineage import MOST_ABOVE, MOST_LEVELS, MOST_OWNERS, Lineage
+from narrowgate.store.port import Lineage as KeptLineage
 from narrowgate.store.sqlite import SQLiteStore
 
 BOT: Author = (Ancestor(kind=Kind.AGENT, name="bot", task="t1"),)
@@ -188,6 +192,37 @@ def test_what_a_watch_shows_again_changes_no_pod_and_adds_to_what_makes_pods(sto
     assert of_pod is not None
     assert of_set is not None
     assert (of_pod.authors, of_set.authors, of_set.owners) == ((BOT,), (BOT, OTHER), ("d2",))
+
+
+class Growing:
+    """A store in which something is added to every pod all the time."""
+
+    def grown_since(self, number: int) -> tuple[int, tuple[tuple[str, str], ...]]:
+        return number + 1, tuple(("dev", f"p{pod}") for pod in range(64))
+
+
+def test_what_is_heard_in_another_thread_while_pods_are_remembered_disturbs_nobody() -> None:
+    """`hear` is called where a snapshot is read, which is no event loop's thread."""
+    lineage = Lineage(cast("KeptLineage", Growing()), {}, most_remembered=32)
+    over = threading.Event()
+
+    def hear() -> None:
+        while not over.is_set():
+            lineage.hear()
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    hearing = threading.Thread(target=hear)
+    hearing.start()
+    try:
+        for number in range(20_000):
+            name = f"p{number % 64}"
+            lineage._remember(("dev", name), kept(name, BOT), lineage._epoch)
+    finally:
+        sys.setswitchinterval(switching)
+        over.set()
+        hearing.join()
+    assert len(lineage) <= 32
 
 
 def asked(folder: Path, test: Callable[[World], Awaitable[None]]) -> None:
