@@ -204,16 +204,20 @@ class TreeReader:
         """What the record has by these words; None where it cannot be searched."""
         if self._index is None:
             return None
-        entries = self._read(query_of(words, self._now), most + 1, credential)
-        return doings_of(_with(entries[:most], also), named=named, is_cut_off=len(entries) > most)
+        entries, is_cut_off = self._read(query_of(words, self._now), most, credential)
+        return doings_of(_with(entries, also), named=named, is_cut_off=is_cut_off)
 
-    def _read(self, query: AuditQuery, most: int, credential: str = "") -> list[AuditEntry]:
+    def _read(self, query: AuditQuery, most: int, credential: str = "") -> tuple[list[AuditEntry], bool]:
+        """Those of that credential among the newest, and whether there are more than were looked at."""
         assert self._index is not None
         index = self._index
-        found = itertools.islice(index.search(query, self._sight), most)
-        return [
-            one.entry for one in found if not credential or credential_of(index.with_events(one).events) == credential
+        found = list(itertools.islice(index.search(query, self._sight), most + 1))
+        entries = [
+            one.entry
+            for one in found[:most]
+            if not credential or credential_of(index.with_events(one).events) == credential
         ]
+        return entries, len(found) > most
 
     def _doings_of_pods(
         self, root: Task, named: str, entry: AuditEntry | None, most: int
@@ -227,9 +231,9 @@ class TreeReader:
             "cluster": root.cluster,
             "since": timestamp(root.requested_at).decode(),
         }
-        read = self._read(query_of(words, self._now), most + 1)
-        found = by_pod(_with(read[:most], entry if entry is not None and entry.pod_uid else None))
-        return lambda uid: doings_of(found.get(uid, ()), named=named, is_cut_off=len(read) > most)
+        read, is_cut_off = self._read(query_of(words, self._now), most)
+        found = by_pod(_with(read, entry if entry is not None and entry.pod_uid else None))
+        return lambda uid: doings_of(found.get(uid, ()), named=named, is_cut_off=is_cut_off)
 
 
 def _with(entries: Iterable[AuditEntry], also: AuditEntry | None) -> list[AuditEntry]:

@@ -206,6 +206,19 @@ def test_a_sign_in_stands_above_the_tasks_that_were_asked_for_in_it(kept: Kept) 
         assert (tree.is_named, tree.streams[0].is_named) == (session == "signin", session == "exec-own")
 
 
+def test_of_a_sign_in_it_is_told_when_not_all_was_read(kept: Kept) -> None:
+    """Requests of the person's other sign-ins are read as well, and are told of nowhere."""
+    kept.note("own", ["person:alice"], credential="signin")
+    before = kept.tree("signin").did
+    for number in range(MOST_READ + 1):
+        kept.note(f"a{number}", ["person:alice"], credential="another")
+    after = kept.tree("signin").did
+    assert before is not None
+    assert after is not None
+    assert (before.requests, before.is_cut_off) == (1, False)
+    assert (after.requests, after.is_cut_off) == (0, True)
+
+
 def test_an_emergency_hangs_on_the_sign_in_that_it_was_taken_in_and_on_no_other(kept: Kept) -> None:
     taken = {"kind": Kind.PERSON, "name": "alice", "emergency": True}
     for task_id, sign_in in (("mine", "signin"), ("elsewhere", "another")):
