@@ -218,16 +218,20 @@ def test_what_a_pod_reaches_is_tried_from_within_when_asked(
     monkeypatch.setenv("PATH", f"{place.cluster.bin}:{os.environ['PATH']}")
     asked = ("--try", "--operator-kubeconfig", str(place.cluster.kubeconfig))
 
-    def within(name: str) -> tuple[int, dict[str, Any]]:
+    answers: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def comes_to(outcome: str, name: str) -> bool:
         code, checks = examined(place, "--pod", name, *asked)
         (line,) = (line for line in checks if line["check"] == "network from within")
-        return code, line
+        answers[name] = code, line
+        return line["outcome"] == outcome
 
-    # A busy machine may take longer to connect than the doctor waits.
-    place.gate.wait_until(lambda: within(f"{planted}/reaches")[1]["outcome"] == "finding", "it reaches its node")
-    code, line = within(f"{planted}/reaches")
+    # A busy machine may take longer to connect than the doctor waits: what is judged is the answer that was waited for.
+    reaching, confined = f"{planted}/reaches", f"{clean}/agent"
+    place.gate.wait_until(lambda: comes_to("finding", reaching), "it reaches its node")
+    code, line = answers[reaching]
     assert code == 1
     assert "the kubelets (" in line["found"]
-    place.gate.wait_until(lambda: within(f"{clean}/agent")[1]["outcome"] == "ok", "it reaches the gate, and no more")
-    _, line = within(f"{clean}/agent")
+    place.gate.wait_until(lambda: comes_to("ok", confined), "it reaches the gate, and no more")
+    _, line = answers[confined]
     assert line["found"].endswith("and the gate")
