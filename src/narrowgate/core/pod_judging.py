@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from narrowgate.core.body import may_create
 from narrowgate.core.identity import Chain, Kind
 from narrowgate.core.intent import Intent
 from narrowgate.core.judging import Answer, Evidence, Granted, Held, Refused, covers_of
@@ -44,6 +45,12 @@ class _Problem(NamedTuple):
 def is_about_pods(what: Intent) -> bool:
     """Whether what pods are has a say in this request at all."""
     return makes_pods(what.info) or enters_pod(what.info)
+
+
+def pod_is_there(what: Intent) -> bool:
+    """Whether a request writes to a pod that exists: an apply makes one where there is none."""
+    is_pod = (what.info.api_group, what.info.resource) == ("", "pods")
+    return is_pod and what.info.verb != "create" and not may_create(what)
 
 
 def minds_accounts(rulebook: Rulebook, chain: Chain, what: Intent, question: Question) -> bool:
@@ -106,6 +113,9 @@ def with_pods(answer: Answer, holder: Holder, chain: Chain, question: Question, 
 def mended(rules: Iterable[CompiledRule], what: Intent) -> tuple[tuple[str, ...], ...]:
     """The places of the templates whose pods must not be given a token, by the rules that cover the request."""
     found: dict[tuple[str, ...], None] = {}
+    if pod_is_there(what):
+        # It has its token or not, and no write changes that.
+        return ()
     for rule in rules:
         if what.pods is not None and rule.rule.pods and rule.rule.pods.automount_token is Action.MEND:
             templates = (*what.pods.templates, *_named(rule.rule.pods, what).templates)
@@ -200,13 +210,12 @@ def _of_account(pods: PodRules, at: str, names: tuple[str, ...]) -> Iterator[_Pr
 def _of_template(pods: PodRules, template: Template, what: Intent, *, is_pod: bool) -> Iterator[_Problem]:
     """What is wrong with one; what only looks as if pods were made of it says nothing of how they are confined."""
     at, otherwise = template.at, pods.otherwise
-    is_there = (what.info.api_group, what.info.resource) == ("", "pods") and what.info.verb != "create"
     if images := _foreign_images(pods, template):
         yield _Problem(otherwise, f"{at} has the image {images[0][:100]!r}, and allowed are {_some(pods.images or ())}")
     broken = list(violations(template.spec, template.annotations, pods.level)) if is_pod else []
     if broken:
         yield _Problem(otherwise, f"{at} is not {pods.level.value}: {_some(broken)}")
-    if is_there:
+    if pod_is_there(what):
         # Nothing else of a pod can be written once it is there, and the API server has completed it.
         return
     yield from _of_account(pods, at, template.accounts)

@@ -22,6 +22,7 @@ from narrowgate.core.intent import Intent
 from narrowgate.core.malformed import Malformed
 from narrowgate.core.moment import moment_of
 from narrowgate.core.object_difference import difference
+from narrowgate.core.pod_judging import pod_is_there
 from narrowgate.core.pod_templates import templates_of
 from narrowgate.core.target import Target
 from narrowgate.core.typed_lines import asks_for
@@ -76,8 +77,7 @@ def _pods(intent: Intent) -> Iterator[str]:
         return
     info = intent.info
     # A pod that is there stays what it is, whatever is written; of what would change the rest tells.
-    is_there = (info.api_group, info.resource) == ("", "pods") and info.verb != "create"
-    if intent.object is not None and not info.subresource and not is_there:
+    if intent.object is not None and not info.subresource and not pod_is_there(intent):
         templates = intent.pods.templates or templates_of(info, intent.object)
         yield from (str(explained_pod(template)) for template in templates[:MAX_PODS])
         if len(templates) > MAX_PODS:

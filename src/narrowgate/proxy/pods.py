@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from narrowgate.core.account_rights import Account, TooManyRights
-from narrowgate.core.body import read_body
+from narrowgate.core.body import may_create, read_body
 from narrowgate.core.documents import parse_json
 from narrowgate.core.entered_node import rights_of_node
 from narrowgate.core.identity import Chain
@@ -140,6 +140,9 @@ class Pods:
         if intent.object is None:
             return await self._patched(look, what, content_type, body)
         templates = templates_of(intent.info, intent.object)
+        if may_create(intent) and (intent.info.api_group, intent.info.resource) == ("", "pods"):
+            # Admission has completed what a dry run of an apply makes: what is judged is what was written.
+            templates = templates_of(intent.info, read_body(content_type, body, intent).patch)
         if is_laid_over(intent.info, intent.object):
             return PodsSeen(templates=templates, unknown=LAID_OVER)
         names = [name for template in templates for name in template.accounts]

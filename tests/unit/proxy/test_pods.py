@@ -181,6 +181,65 @@ def test_what_a_rule_mends_is_sent_mended_and_told(tmp_path: Path) -> None:
     assert "automountServiceAccountToken: false was set" in answer.fields["warning"]
 
 
+APPLY = "Content-Type: application/apply-patch+yaml"
+
+
+@pytest.mark.parametrize(
+    ("rules", "spec", "told"),
+    [
+        ("automountToken: deny", {}, "does not say automountServiceAccountToken: false"),
+        ("serviceAccounts: [runner]", {}, "runs as service account weak, and allowed are runner"),
+        ("nodeChoice: deny", {"nodeSelector": {"a": "b"}}, "chooses a node"),
+        ("tokenAudiences: [gate]", {}, "projects a token for the API server"),
+        ("nodeChoice: deny", {}, ""),
+    ],
+)
+def test_an_apply_that_makes_a_pod_is_held_to_what_pods_may_be(
+    rules: str, spec: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    bounded = AGENTS.replace("mountedSecrets: mask", f"mountedSecrets: mask, pods: {{{rules}}}")
+    body = json.dumps(pod("weak", token="Audiences" in rules, **spec)).encode()
+    asked = request("PATCH", f"{PODS}/p?fieldManager=x&force=true", body, APPLY)
+    # As admission leaves it: with tolerations of its own.
+    play = cluster_with_apply(pod("weak", tolerations=[{"key": "k"}], **spec))
+    answer, received = sent(tmp_path, asked, play, bounded + USES)
+    made = [one for one in received if one.method == "PATCH" and "dryRun" not in one.target]
+    assert (len(made), answer.status) == ((0, 403) if told else (1, 201)), answer.body
+    assert told in body_of(answer).get("message", "")
+
+
+def cluster_with_apply(made: dict[str, Any]) -> Play:
+    """An API server without the pod, that makes it of what is applied."""
+
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        while True:
+            message = await script.take(peer)
+            code, document = (201, made) if message.method == "PATCH" else (404, {})
+            if "rbac" in message.target:
+                code, document = 200, {"kind": "List", "metadata": {}, "items": []}
+            body = json.dumps(document).encode()
+            await peer.send(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (code, len(body), body))
+
+    return play
+
+
+def test_an_apply_that_makes_a_pod_is_mended(tmp_path: Path) -> None:
+    mends = AGENTS.replace("mountedSecrets: mask", "mountedSecrets: mask, pods: {automountToken: mend}")
+    body = json.dumps(pod("weak", token=False)).encode()
+    asked = request("PATCH", f"{PODS}/p?fieldManager=x&force=true", body, APPLY)
+    _, received = sent(tmp_path, asked, cluster_with_apply(pod("weak")), mends + USES)
+    (made,) = [one for one in received if one.method == "PATCH" and "dryRun" not in one.target]
+    assert body_of(made)["spec"]["automountServiceAccountToken"] is False
+
+
+def test_of_a_pod_that_is_there_nothing_is_mended(tmp_path: Path) -> None:
+    mends = AGENTS.replace("mountedSecrets: mask", "mountedSecrets: mask, pods: {automountToken: mend}")
+    asked = request("PATCH", f"{PODS}/p", b'{"metadata":{"labels":{"a":"b"}}}', MERGE)
+    answer, received = sent(tmp_path, asked, cluster_with(pod("weak")), mends + USES)
+    assert answer.status == 200
+    assert b"automount" not in received[-1].body
+
+
 def test_an_update_that_changes_nothing_of_what_runs_passes(tmp_path: Path) -> None:
     there = pod("strong", token=False)
     same = {**there, "metadata": {"name": "p", "labels": {"a": "b"}}}
