@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from narrowgate.core.pod_uses import mapping_at
-from narrowgate.core.pods_seen import ACCOUNT_FIELDS, CONTAINERS, DEFAULT_ACCOUNT, Template
+from narrowgate.core.pods_seen import ACCOUNT_FIELDS, CONTAINERS, DEFAULT_ACCOUNT, ITEM, Template
 
 PATHS_LIMIT: Final = 50
 """Paths of one rule; a custom resource with more sorts of pods than that is described by no schema."""
@@ -96,7 +96,7 @@ def path_of(text: str) -> TemplatePath | None:
 
 def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
     """What stands in the object at any of the paths, each place once."""
-    templates: dict[tuple[tuple[str, ...], tuple[str, ...]], Template] = {}
+    templates: dict[tuple[tuple[str, ...], str], Template] = {}
     accounts: dict[tuple[str, ...], tuple[str, str]] = {}
     missing: list[str] = []
     unread: list[str] = []
@@ -108,7 +108,7 @@ def named_pods(paths: Iterable[TemplatePath], written: Any) -> NamedPods:
             if value is None:
                 missing += [] if path.optional else [at]
             elif isinstance(value, dict):
-                templates |= {(steps, one.steps): one for one in _templates(path, steps, value)}
+                templates |= {(steps, one.at): one for one in _templates(path, steps, value)}
             elif isinstance(value, str):
                 accounts[steps] = (at, value or DEFAULT_ACCOUNT)
             else:
@@ -159,10 +159,11 @@ def _templates(path: TemplatePath, steps: tuple[str, ...], value: dict[str, Any]
     within = within or (not has_fields and ("metadata" in value or name.endswith("template")))
     within = within and name not in _SPECS
     notes = mapping_at(value, ("metadata", "annotations"))
-    if within:
-        yield Template(_written_out((*steps, "spec")), mapping_at(value, ("spec",)), notes, (*steps, "spec"))
-    if has_fields or not within:
-        yield Template(_written_out(steps), value, notes, steps)
+    is_plain = not any(step == _EACH and ITEM.match(at) for step, at in zip(path.steps, steps, strict=True))
+    for inner in (("spec",), ()):
+        if within if inner else has_fields or not within:
+            place = (*steps, *inner)
+            yield Template(_written_out(place), mapping_at(value, inner), notes, place if is_plain else ())
 
 
 def _written_out(steps: tuple[str, ...]) -> str:

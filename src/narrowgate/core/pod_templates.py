@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from narrowgate.core.pod_uses import mapping_at
-from narrowgate.core.pods_seen import ACCOUNT_FIELDS, CONTAINERS, Template, mappings
+from narrowgate.core.pods_seen import ACCOUNT_FIELDS, CONTAINERS, ITEM, Template, mappings
 from narrowgate.core.request_info import RequestInfo
 from narrowgate.core.uses import BUILT_IN_GROUPS, POD_SPECS, may_use
 
@@ -163,11 +163,14 @@ def _anywhere(written: Any) -> Iterable[Template]:
                 found += 1
                 yield Template(at or "the object", value, {}, steps or ())
             pending += [
-                (f"{at}.{key}" if at else str(key), below, None if steps is None else (*steps, str(key)))
-                for key, below in value.items()
+                (f"{at}.{key}" if at else str(key), below, _below(steps, str(key))) for key, below in value.items()
             ]
         elif isinstance(value, list):
             pending += [(f"{at}[{index}]", below, None) for index, below in enumerate(value)]
+
+
+def _below(steps: tuple[str, ...] | None, key: str) -> tuple[str, ...] | None:
+    return None if steps is None or ITEM.match(key) else (*steps, key)
 
 
 def _looks_like_pod(value: Mapping[str, Any]) -> bool:

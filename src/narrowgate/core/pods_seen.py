@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ DEFAULT_ACCOUNT: Final = "default"
 CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
 _PROVING: Final = (("serviceAccountToken", "audience"), ("podCertificate", "signerName"))
 """What a volume can be projected from that proves who its pod is, and the field that says to whom."""
+ITEM: Final = re.compile(r"\[[0-9]+\]\Z")
+"""How a place in a list is written. A key of a mapping that reads so leads elsewhere once it is written down."""
 ACCOUNT_FIELDS: Final = ("serviceAccountName", "serviceAccount")
 
 

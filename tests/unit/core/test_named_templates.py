@@ -133,6 +133,12 @@ def test_places_that_read_alike_are_two() -> None:
     assert specs == [SPEC, {"hostPID": True}]
 
 
+def test_a_key_that_reads_like_a_place_in_a_list_is_no_place_to_write_to() -> None:
+    found = at({"spec": {"groups": {"[0]": SPEC, "0": SPEC}}}, "spec.groups.*")
+    assert [template.steps for template in found.templates] == [(), ("spec", "groups", "0")]
+    assert at({"spec": {"groups": [SPEC]}}, "spec.groups[*]").templates[0].steps == ("spec", "groups", "[0]")
+
+
 def test_of_more_than_anybody_has_it_says_so() -> None:
     found = at({"spec": {"w": [SPEC] * (PLACES_LIMIT + 1)}}, "spec.w[*]")
     assert found.too_many

@@ -42,6 +42,8 @@ def test_a_template_is_found_where_its_kind_keeps_it(resource: str, group: str, 
 
 
 def test_in_a_custom_resource_whatever_looks_like_a_pod_is_one() -> None:
+    by_key = templates_of(WIDGET, {"spec": {"groups": {"[0]": {"containers": [{}]}}}})
+    assert [template.steps for template in by_key] == [()]
     written = {"spec": {"serviceAccountName": "a", "steps": [{"serviceAccount": "b"}, {"containers": [{}]}, {"x": 1}]}}
     found = {(template.at, template.accounts, template.steps) for template in templates_of(WIDGET, written)}
     assert found == {
