@@ -66,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_head",
+        "_is_full",
         "_loop",
         "_lost",
         "_method",
@@ -92,6 +93,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.received = 0
         """Body bytes of the current answer seen so far."""
         self._buffer = b""
+        self._is_full = False
+        """Whether nothing is read because the buffer has enough."""
         self._method = ""
         self._head: ResponseHead | None = None
         self._body: Body | None = None
@@ -120,6 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
             # Bytes that nobody asked for: on an idle connection they can only confuse the next answer.
             self.abort()
         elif len(self._buffer) > WRITE_HIGH_WATER:
+            self._is_full = True
             self.transport.pause_reading()
 
     def eof_received(self) -> None:
@@ -213,7 +217,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_buffer(self) -> bytes:
         """What has arrived beyond the head; reading goes on if it was paused because that was much."""
         taken, self._buffer = self._buffer, b""
-        if len(taken) > WRITE_HIGH_WATER:
+        # It may have been too much with the head alone, which is not among this.
+        if self._is_full:
+            self._is_full = False
             self.resume()
         return taken
 

@@ -26,7 +26,14 @@ from tests.unit.proxy.loopback import (
 
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.connection_state import has_closed
-from narrowgate.proxy.upstream import IDLE_LIMIT, Pool, UpstreamBroken, UpstreamConnection, UpstreamUnreachable
+from narrowgate.proxy.upstream import (
+    IDLE_LIMIT,
+    WRITE_HIGH_WATER,
+    Pool,
+    UpstreamBroken,
+    UpstreamConnection,
+    UpstreamUnreachable,
+)
 
 
 def unreachable(tmp_path: Path, **more: object) -> str:
@@ -201,6 +208,33 @@ def test_where_a_chunked_answer_was_cut_never_matters(tmp_path: Path) -> None:
             return (await Cluster(access_to(server)).call("GET", "/x"))[2]
 
     assert run(main()) == b"abc" + b"d" * 300
+
+
+def test_a_connection_is_read_again_after_an_answer_that_was_too_much_with_its_head_alone(tmp_path: Path) -> None:
+    async def play(script: Script, peer: Peer, _: int) -> None:
+        await script.take(peer)
+        await peer.send(ok(b"[]"))
+
+    async def main() -> bytes:
+        async with api_server(tmp_path, play) as server:
+            pool = Cluster(access_to(server)).pool
+            connection = await pool.connect()
+            # As it comes where the loop is busy: all of it, before anybody looks at its head.
+            connection.send("GET", b"", b"")
+            connection.data_received(ok(b"x" * (WRITE_HIGH_WATER - 10)))
+            await connection.response_head()
+            assert len(connection.body_at_hand() or b"") == WRITE_HIGH_WATER - 10
+            connection.release()
+            assert pool.kept() is connection
+            connection.send("GET", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n", b"")
+            async with asyncio.timeout(PATIENCE):
+                await connection.response_head()
+            body = connection.body_at_hand() or b""
+            pool.close()
+            connection.abort()
+            return body
+
+    assert run(main()) == b"[]"
 
 
 class SlowReader:
