@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.cli.scripted_gate import ScriptedGate, told
 from tests.unit.cli.terminal import Terminal
+
+from narrowgate.cli.api_server import ApiServer
+from narrowgate.cli.asked_pods import Known, with_asked_pods
+from narrowgate.cli.question import intent_of
+from narrowgate.core.account_rights import ClusterRights
+from narrowgate.core.cluster import ClusterAccess
+from narrowgate.core.identity import Identity, Kind, chain_of
+from narrowgate.core.rulebook import compile_policies
 
 POD = "metadata: {name: web}\nspec: {containers: [{name: c, image: a}], serviceAccountName: default}\n"
 GROUP = "rbac.authorization.k8s.io"
@@ -101,6 +110,23 @@ def test_a_certificate_is_explained_as_it_is_refused(maker: Terminal, signer: st
     assert done.code == (1 if "client" in signer else 0), done.out + done.err
     assert ("refuses: the accounts that come with it are not known: whoever has" in done.out) is ("client" in signer)
     assert ("not looked at: what the certificate is for: add -f FILE" in done.out) is (not signer)
+
+
+def test_what_a_pod_has_of_its_node_is_found_where_the_cluster_is_asked(scripted: ScriptedGate) -> None:
+    pod = {"metadata": {"name": "web"}, "spec": {"hostPID": True, "containers": [{"name": "c"}]}}
+    scripted.answers("/api/v1/namespaces/ci/pods/web", told(pod))
+    authority = scripted.authority_pem.encode()
+    access = ClusterAccess(
+        name="dev", host="127.0.0.1", port=scripted.port, certificate_authority=authority, token="abc"
+    )
+    who = chain_of(Identity(kind=Kind.AGENT, name="ci", proven_by="", credential=""))
+    what = intent_of("create", "pods/web", "exec", "ci", "dev")
+    with ApiServer(access) as server:
+        seen, missing = with_asked_pods(what, who, compile_policies((), 1), Known(ClusterRights((), ()), server))
+    assert seen.pods is not None
+    assert (missing, [str(held) for held in seen.pods.of_node]) == (
+        "", ["use hostaccess.narrowgate.dev (hostPID) in ci (pod web)"],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
