@@ -131,9 +131,9 @@ def test_what_an_agent_makes_is_known_by_its_answer(
         assert lost_writes(place) == []
 
 
-def require_mine(pod: Pod, name: str) -> None:
+def require_mine(place: Place, pod: Pod, name: str) -> None:
     """The pod may do what the agent of that name may, and is told for whom it speaks where it may not."""
-    assert pod.can("get", "configmaps"), pod.said
+    place.gate.wait_until(lambda: pod.can("get", "configmaps"), "the pod calls", POD_SECONDS)
     assert not pod.can("get", "services")
     assert f'agent "{name}"' in pod.said, pod.said
 
@@ -230,6 +230,6 @@ def test_a_pod_speaks_for_the_agent_that_had_it_made_in_whatever_way(
     )
     mine = kubectl_of(maker(place, name, deployments)).within(place.namespace)
     way(place, mine)
-    require_mine(place.pod("app=copied"), name)
+    require_mine(place, place.pod("app=copied"), name)
     for kinds in ("deployments,replicasets,cronjobs,jobs", "pods"):
-        place.direct.must("delete", kinds, "--all", "--wait=true", "--timeout=60s")
+        place.direct.must("delete", kinds, "--all", "--wait=true", f"--timeout={POD_SECONDS:.0f}s")
