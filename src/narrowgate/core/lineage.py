@@ -188,6 +188,15 @@ def qualified(resource: str, group: str) -> str:
     return f"{resource}.{group}" if group else resource
 
 
+def can_be_named(name: str) -> bool:
+    """Whether anything in a cluster can be called so.
+
+    No segment of a path holds more (k8s.io/apimachinery/pkg/api/validation/path, ValidatePathSegmentName), but nobody
+    looks at what stands in owner references: asked for by such a name, the gate would ask for something else.
+    """
+    return name not in ("", ".", "..") and "/" not in name and "%" not in name
+
+
 def author_of(chain: Chain, at: float) -> Author:
     """Who becomes an author by what this chain writes at that time (Unix seconds); empty where nobody does.
 

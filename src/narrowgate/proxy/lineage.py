@@ -15,7 +15,16 @@ from typing import Final
 from urllib.parse import quote
 
 from narrowgate.authenticators.cluster_tokens import ClusterSilent
-from narrowgate.core.lineage import AFTER_SECONDS, Author, Owner, PendingWrite, Placement, Sighted, qualified
+from narrowgate.core.lineage import (
+    AFTER_SECONDS,
+    Author,
+    Owner,
+    PendingWrite,
+    Placement,
+    Sighted,
+    can_be_named,
+    qualified,
+)
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.lineage_reader import LineageReader, path_of
 from narrowgate.store.port import Lineage as KeptLineage
@@ -190,7 +199,7 @@ class Lineage:
         Raises ClusterSilent, StoreUnavailable.
         """
         of = self._reader.served(write.cluster, write.resource)
-        if of is None or not write.author:
+        if of is None or not write.author or (write.name and not can_be_named(write.name)):
             return
         if write.name:
             one = await self._reader.read(write.cluster, path_of(of, write.namespace, write.name), write.resource)
@@ -318,5 +327,7 @@ class Lineage:
     async def _read_owner(self, cluster: str, namespace: str, owner: Owner) -> Sighted | None:
         """The owner as it is; None where it is gone, or another object has its name by now."""
         of = await self._reader.type_of(cluster, owner)
+        if not can_be_named(owner.name):
+            return None
         seen = await self._reader.read(cluster, path_of(of, namespace, owner.name), qualified(of.resource, of.group))
         return seen if seen is not None and seen.uid == owner.uid else None

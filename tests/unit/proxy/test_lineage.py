@@ -366,3 +366,25 @@ def test_of_more_objects_above_than_are_put_together_what_is_known_stays(store: 
     found = store.lineage.get("dev", "p1")
     assert found is not None
     assert (found.authors, found.is_settled) == ((BOT,), False)
+
+
+@pytest.mark.parametrize("name", ["web:80/proxy/admin", "web:80%2Fproxy", "..", "."])
+def test_nothing_is_asked_for_an_owner_that_nothing_can_be_called(tmp_path: Path, name: str) -> None:
+    """Whoever writes owner references would have the gate's own account ask for any path below an object."""
+
+    async def test(world: World) -> None:
+        world.keep("Job", "mine", BOT)
+        world.put("Pod", "one", "", {**owned_by("Pod", "web", "uid-mine"), "name": name})
+        asked_before = world.asked
+        assert await placed(world, "one") == (BOT,)
+        assert world.asked == asked_before + 1
+
+    asked(tmp_path, test)
+
+
+def test_nothing_is_asked_for_a_lost_write_of_what_nothing_can_be_called(tmp_path: Path) -> None:
+    async def test(world: World) -> None:
+        await world.lineage.find(pending("web:80/proxy/admin"))
+        assert world.asked == 0
+
+    asked(tmp_path, test)
