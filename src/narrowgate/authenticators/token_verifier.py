@@ -161,7 +161,9 @@ class TokenVerifier:
         """Who acts for the subject, the first of them first. Raises TokenRefused, as for an ID token of a sign-in: a
         session of the subject would be had by somebody else.
         """
-        if ACT in claims and (self.issuer.actors is None or is_of_sign_in):
+        if ACT in claims and is_of_sign_in:
+            raise TokenRefused("is used by somebody who acts for its subject (act): nobody signs in for another")
+        if ACT in claims and self.issuer.actors is None:
             raise TokenRefused(
                 "is used by somebody who acts for its subject (act), which is not taken from its issuer here; get one "
                 "of your own, or have whoever runs this gate set actors for this issuer"

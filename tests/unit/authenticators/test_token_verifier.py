@@ -393,4 +393,7 @@ class TestActors:
     def test_nobody_signs_in_for_another(self) -> None:
         verifier = verifier_of(ISSUER, actors=Kind.AGENT)
         token = ISSUER.token(aud="client", act={"sub": "bot"})
-        assert "acts for its subject" in refusal(token, verifier=verifier, audience="client")
+        refused = refusal(token, verifier=verifier, audience="client")
+        assert "acts for its subject" in refused
+        # Which no configuration would help.
+        assert "set actors" not in refused
