@@ -162,7 +162,7 @@ class TokenVerifier:
         session of the subject would be had by somebody else.
         """
         if ACT in claims and is_of_sign_in:
-            raise TokenRefused("is used by somebody who acts for its subject (act): nobody signs in for another")
+            raise TokenRefused("is used by somebody who acts for its subject (act); sign in in your own name")
         if ACT in claims and self.issuer.actors is None:
             raise TokenRefused(
                 "is used by somebody who acts for its subject (act), which is not taken from its issuer here; get one "
