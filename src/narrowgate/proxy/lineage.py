@@ -251,7 +251,9 @@ class Lineage:
             if seen is None or seen.uid != uid:
                 # What is kept of it is not all that had it made, and there is nothing any more to be looked at.
                 return None
-            return await self.settle(cluster, seen, is_asked=True)
+            settled = await self.settle(cluster, seen, is_asked=True)
+            # Whoever begins to change it from now on is heard; who began while it was looked at told nobody.
+            return await asyncio.to_thread(self._with_lost_writes, settled)
 
     def _with_lost_writes(self, kept: Placement) -> Placement:
         """With the authors of changes of which nobody knows whether they were made."""

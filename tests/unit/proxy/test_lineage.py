@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.unit.proxy.lineage_world import PATHS, World, a_world, owned_by
@@ -215,7 +215,7 @@ def test_what_is_heard_in_another_thread_while_pods_are_remembered_disturbs_nobo
     hearing = threading.Thread(target=hear)
     hearing.start()
     try:
-        for number in range(20_000):
+        for number in range(5_000):
             name = f"p{number % 64}"
             lineage._remember(("dev", name), kept(name, BOT), lineage._epoch)
     finally:
@@ -386,5 +386,31 @@ def test_nothing_is_asked_for_a_lost_write_of_what_nothing_can_be_called(tmp_pat
     async def test(world: World) -> None:
         await world.lineage.find(pending("web:80/proxy/admin"))
         assert world.asked == 0
+
+    asked(tmp_path, test)
+
+
+def test_a_change_that_begins_while_a_pod_is_looked_at_counts_for_it(tmp_path: Path) -> None:
+    """Nobody hears of it: the pod was not known yet when it began, and it is never answered."""
+
+    async def test(world: World) -> None:
+        change = PendingWrite(
+            audit_id="a-change", cluster="dev", resource="pods", namespace="ci", name="one", is_create=False,
+            author=OTHER, at=1_000.0,
+        )  # fmt: skip
+
+        class Changed(dict[str, Any]):
+            """Objects, of which one is changed when its owner is read."""
+
+            def __contains__(self, path: object) -> bool:
+                if path == f"{PATHS['Job']}/mine":
+                    world.store.lineage.begin(change)
+                return super().__contains__(path)
+
+        world.keep("Job", "mine", BOT)
+        world.put("Job", "mine")
+        world.put("Pod", "one", "", owned_by("Job", "mine", "uid-mine"))
+        world.objects = Changed(world.objects)
+        assert await placed(world, "one") == (BOT, OTHER)
 
     asked(tmp_path, test)
