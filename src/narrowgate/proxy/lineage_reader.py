@@ -27,6 +27,9 @@ METADATA_LIST: Final = b"application/json;as=PartialObjectMetadataList;g=meta.k8
 PAGE: Final = 500
 """Objects of one page of a list, of which only metadata comes."""
 
+MOST_SAID: Final = 200
+"""Characters of what an owner reference says that are repeated: nobody looks at what its writer puts there."""
+
 OK: Final = 200
 NOT_FOUND: Final = 404
 _REFUSED: Final = (401, 403)
@@ -109,9 +112,10 @@ class LineageReader:
             for of in sorted(served, key=lambda one: one.version != version):
                 return of
             await self._clusters[cluster].refresh_discovery()
+        what = f"{owner.kind} ({owner.api_version})"[:MOST_SAID]
         raise ClusterSilent(
-            f"nobody knows who had this pod made: its owner is a {owner.kind} ({owner.api_version}), which the cluster "
-            "does not serve now"
+            f"nobody knows who had this pod made: its owner is a {what if what.isprintable() else ascii(what)}, which "
+            "the cluster does not serve now"
         )
 
     async def read(self, cluster: str, path: str, resource: str) -> Sighted | None:

@@ -368,6 +368,21 @@ def test_of_more_objects_above_than_are_put_together_what_is_known_stays(store: 
     assert (found.authors, found.is_settled) == ((BOT,), False)
 
 
+@pytest.mark.parametrize("kind", ["Team\n2026-01-01 INFO narrowgate: all is well", "T" * 100_000], ids=["lines", "long"])
+def test_what_an_owner_is_said_to_be_makes_no_lines_and_no_walls_of_text(tmp_path: Path, kind: str) -> None:
+    """Owner references hold what their writers like, and it goes into refusals and logs."""
+
+    async def test(world: World) -> None:
+        world.put("Pod", "one", "", {**owned_by("Team", "red", "uid-red"), "kind": kind})
+        said = await placed(world, "one")
+        assert isinstance(said, str)
+        assert "which the cluster does not serve now" in said
+        assert said.isprintable()
+        assert len(said) < 500
+
+    asked(tmp_path, test)
+
+
 @pytest.mark.parametrize("name", ["web:80/proxy/admin", "web:80%2Fproxy", "..", "."])
 def test_nothing_is_asked_for_an_owner_that_nothing_can_be_called(tmp_path: Path, name: str) -> None:
     """Whoever writes owner references would have the gate's own account ask for any path below an object."""
