@@ -368,7 +368,9 @@ def test_of_more_objects_above_than_are_put_together_what_is_known_stays(store: 
     assert (found.authors, found.is_settled) == ((BOT,), False)
 
 
-@pytest.mark.parametrize("kind", ["Team\n2026-01-01 INFO narrowgate: all is well", "T" * 100_000], ids=["lines", "long"])
+@pytest.mark.parametrize(
+    "kind", ["Team\n2026-01-01 INFO narrowgate: all is well", "T" * 100_000], ids=["lines", "long"]
+)
 def test_what_an_owner_is_said_to_be_makes_no_lines_and_no_walls_of_text(tmp_path: Path, kind: str) -> None:
     """Owner references hold what their writers like, and it goes into refusals and logs."""
 
