@@ -146,8 +146,13 @@ class ClusterWatch(Generic[_Item]):
             try:
                 version = await self._read()
                 while True:
+                    began, before = asyncio.get_running_loop().time(), version
                     version = await self._watch(version)
                     pause = RETRY_SECONDS
+                    lasted = asyncio.get_running_loop().time() - began
+                    if version == before and lasted < RETRY_SECONDS:
+                        # Ended before anything came, as by a proxy in between: not again and again without a breath.
+                        await asyncio.sleep(RETRY_SECONDS - lasted)
             except (UpstreamUnreachable, UpstreamBroken, ClusterNotReady, Unfollowable, TimeoutError) as error:
                 self._watcher.failed(str(error) or "the API server was silent for too long")
             except self._watcher.failures as error:

@@ -16,7 +16,7 @@ from tests.unit.proxy.watched_server import WATCH, ApiServer
 
 from narrowgate.proxy.accounts import account_for
 from narrowgate.proxy.cluster import Cluster
-from narrowgate.proxy.cluster_watch import EVENT_LIMIT, MOST_WAITING, ClusterWatch, Watched
+from narrowgate.proxy.cluster_watch import EVENT_LIMIT, MOST_WAITING, RETRY_SECONDS, ClusterWatch, Watched
 
 NEVER = 600.0
 """Seconds of a watch that no test waits out."""
@@ -150,6 +150,32 @@ def test_a_watch_that_was_ended_goes_on_behind_what_was_told_last(tmp_path: Path
         assert (noted.heard.count("begun"), noted.problems) == (1, [])
 
     assert "resourceVersion=42" in watches(played(tmp_path, server, test))[1]
+
+
+def test_watches_that_end_before_anything_comes_are_not_begun_without_a_breath(tmp_path: Path) -> None:
+    class Short(ApiServer):
+        """Begins watches, and ends each of them at once."""
+
+        async def __call__(self, script: Script, peer: Any, _: int) -> None:
+            while True:
+                request = await script.take(peer)
+                is_watch = "watch=1" in request.target
+                self.watches += is_watch
+                await peer.send(WATCH + b"0\r\n\r\n" if is_watch else self.lists[0])
+
+    server = Short(listed("a"))
+    spent: list[float] = []
+
+    async def test(noted: Noted) -> None:
+        loop = asyncio.get_running_loop()
+        await noted.until(lambda: server.watches >= 1)
+        began, first = loop.time(), server.watches
+        await noted.until(lambda: server.watches >= first + 3)
+        spent.append(loop.time() - began)
+        assert noted.problems == []
+
+    played(tmp_path, server, test)
+    assert spent[0] >= RETRY_SECONDS
 
 
 def test_it_goes_on_only_when_all_was_taken_in(tmp_path: Path) -> None:
