@@ -258,6 +258,7 @@ def test_the_end_of_an_answer_is_not_lost_behind_a_slow_reader(framing: bytes, t
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*tls_files(tmp_path))
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(PATIENCE)
     readers: list[SlowReader] = []
 
     def answer_and_be_gone() -> None:
