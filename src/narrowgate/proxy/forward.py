@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from narrowgate.core.body_levels import keeps_response
@@ -30,7 +31,7 @@ from narrowgate.proxy.session_lines import Ask, SessionLines
 from narrowgate.proxy.session_masks import SessionMasks
 from narrowgate.proxy.sessions import Sessions
 from narrowgate.proxy.transform import masked_request
-from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection
+from narrowgate.proxy.upstream import Pool, UpstreamBroken, UpstreamConnection, UpstreamUnreachable
 from narrowgate.wire.http1 import (
     LAST_CHUNK,
     MAX_REMEMBERED_HEAD,
@@ -135,14 +136,15 @@ class Forwarder:
         self._sessions.require_recordable(what)
         pool, request = await self._written(exchange, what, sending, body, upgrade)
         making = await self._making(exchange, what, sending.who, allowed, decide_again)
-        if body is None and not exchange.head.framing.empty:
-            connection, head = await self._stream(exchange, request, await pool.connect(), running)
-        else:
-            # What people said yes to is sent once: a kept connection that has died could make a second time of it.
-            once = bool(allowed.approval)
-            connection, head = await what.served.cluster.exchange(
-                pool, exchange.head.method, request, body or b"", once=once
-            )
+        async with self._unless_unreachable(making):
+            if body is None and not exchange.head.framing.empty:
+                connection, head = await self._stream(exchange, request, await pool.connect(), running)
+            else:
+                # What people said yes to is sent once: a kept connection that has died could make a second time of it.
+                once = bool(allowed.approval)
+                connection, head = await what.served.cluster.exchange(
+                    pool, exchange.head.method, request, body or b"", once=once
+                )
         try:
             if head.status == 101 and not upgrade:
                 raise UpstreamBroken("the API server switched protocols without being asked")
@@ -193,6 +195,16 @@ class Forwarder:
             await self._lineage.never_sent(making)
             raise
         return making
+
+    @asynccontextmanager
+    async def _unless_unreachable(self, making: PendingWrite | None) -> AsyncIterator[None]:
+        """Keep nobody for a write for which there was no connection: nothing was sent, and no write is sent twice."""
+        try:
+            yield
+        except UpstreamUnreachable:
+            if self._lineage is not None and making is not None:
+                await self._lineage.never_sent(making)
+            raise
 
     async def _at_hand(
         self, making: PendingWrite | None, connection: UpstreamConnection, head: ResponseHead

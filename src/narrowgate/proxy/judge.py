@@ -167,6 +167,8 @@ class Judge:
             raise Withheld(again, what.intent)
         if not same_masks(allowed.masks, again.masks):
             raise Withheld(Deny(message="what is masked for you has changed: send it again"), what.intent)
+        if allowed.mends != again.mends:
+            raise Withheld(Deny(message="how its pods must be mended has changed: send it again"), what.intent)
 
     async def again(self, exchange: Exchange, what: Understood) -> Decision:
         """The same question under the current snapshot: is it still this identity, and may it still?"""

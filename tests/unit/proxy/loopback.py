@@ -41,6 +41,7 @@ from narrowgate.proxy.client import ClientConnection, ClientLimits
 from narrowgate.proxy.cluster import Cluster
 from narrowgate.proxy.forward import Forwarder
 from narrowgate.proxy.kept_bodies import KeptBodies
+from narrowgate.proxy.lineage_writes import LineageWrites
 from narrowgate.proxy.listener import Listener, ask_for_certificates, server_context
 from narrowgate.proxy.masking import Masking
 from narrowgate.proxy.pipeline import Keeps, Pipeline
@@ -356,6 +357,8 @@ class InProcess:
         hold_seconds: float,
         sessions: Sessions,
         kept: Kept | None,
+        *,
+        places_pods: bool = False,
     ) -> None:
         self.folder = folder
         self.cluster = Cluster(access_to(script))
@@ -370,7 +373,8 @@ class InProcess:
         self.waiting = Waiting(self.state, self.store, hold_seconds)
         self.counting = Counting(self.store.task_limits, "gate-0-test")
         masking = Masking(bytes(32))
-        forwarder = Forwarder(self.running, masking, sessions)
+        lineage = LineageWrites(self.store.lineage, ["dev"]) if places_pods else None
+        forwarder = Forwarder(self.running, masking, sessions, lineage)
         keeps = Keeps(bodies=kept.bodies(masking, self.trail)) if kept is not None else None
         self.pipeline = Pipeline(self.state, self.trail, forwarder, self.waiting, self.counting, keeps=keeps)
         self.listener = Listener(serve or self.pipeline.serve, self.pipeline.refuse_head, limits, connections)
@@ -436,9 +440,11 @@ async def gate(
     hold_seconds: float = HOLD_SECONDS,
     sessions: Sessions | None = None,
     kept: Kept | None = None,
+    places_pods: bool = False,
 ) -> AsyncIterator[InProcess]:
     records = sessions or Sessions(None)
-    made = InProcess(folder, script, limits or ClientLimits(), connections, serve, hold_seconds, records, kept)
+    limits = limits or ClientLimits()
+    made = InProcess(folder, script, limits, connections, serve, hold_seconds, records, kept, places_pods=places_pods)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     made.port = bound.getsockname()[1]
