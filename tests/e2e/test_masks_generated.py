@@ -28,6 +28,8 @@ from tests.e2e.generated_objects import (
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.test_masks import JSON, PARTIAL, PARTIAL_LIST, PROTOBUF, TABLE, UNMASKED_RULES
 
+RULES = ({**UNMASKED_RULES[0], "pods": {"strongerAccounts": "allow"}}, *UNMASKED_RULES[1:])
+"""Everything, revisions of workloads included, whatever their pods would run as."""
 SEED = int(os.environ.get("NARROWGATE_SEED", "20260725"))
 """What all objects are made from; with the variable others are made."""
 
@@ -154,7 +156,7 @@ def world(
     namespace = new_namespace("generated")
     entry = {"name": "dev", "kubeconfig": str(cluster.kubeconfig), "upstream": {"mode": "credential"}}
     gate = Gate(folder / "gate", [entry])
-    gate.agent("reader", UNMASKED_RULES)
+    gate.agent("reader", RULES)
     api = ApiServer(cluster.kubeconfig, folder)
     plants = Plants(SEED)
     definitions = custom_resources(run_id)
@@ -190,7 +192,7 @@ def world(
                 stored.append(one)
                 give_status(api, one, namespace, generator)
         plants.freeze()
-        yield World(api, gate, gate.agent("reader", UNMASKED_RULES), run_id, namespace, plants, stored, dry)
+        yield World(api, gate, gate.agent("reader", RULES), run_id, namespace, plants, stored, dry)
     finally:
         for one in stored:
             api("DELETE", one.target(namespace))
