@@ -57,6 +57,11 @@ class Line:
         self._free.clear()
         self._is_silent = True
 
+    @property
+    def has_large(self) -> bool:
+        """Whether the large write has come."""
+        return self._came.is_set()
+
     def wait_for_large(self) -> None:
         """Until the large write has come."""
         assert self._came.wait(WAIT_SECONDS), "no large write has come"

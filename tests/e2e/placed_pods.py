@@ -23,6 +23,10 @@ from tests.e2e.kubectl import Kubectl
 from tests.e2e.tasks import AgentTerminal, grantable
 from tests.e2e.workloads import pod_spec
 
+DIALS = 5
+"""How often a pod tries to reach the gate: on a busy bridge the first packets of a connection may be lost for long."""
+DIAL_FAILED = "i/o timeout"
+"""What kubectl says when no connection came about; nothing was sent then."""
 POD_SECONDS = 90.0
 # The promise is one second; the watcher's own end comes behind it on a machine that does other things as well.
 END_SECONDS = 10.0
@@ -144,26 +148,40 @@ class Pod:
 
     def can(self, *arguments: str, stdin: bytes = b"") -> bool:
         """Run kubectl in the pod, through the gate; whether that worked."""
-        done = self._place.direct(*self.command(*arguments), stdin=stdin)
-        self.said = done.text
+        for _ in range(DIALS):
+            done = self._place.direct(*self.command(*arguments), stdin=stdin)
+            self.said = done.text
+            if not ("dial tcp" in done.text and DIAL_FAILED in done.text):
+                break
         return done.code == 0
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[subprocess.Popen[bytes]]:
         """A watch of ConfigMaps under way."""
         arguments = [one for one in self.command("get", "configmaps", "--watch", "-o", "name") if one != "-i"]
-        process = self._place.direct.start(*arguments)
-        assert process.stdout is not None
+        for left in reversed(range(DIALS)):
+            process = self._place.direct.start(*arguments)
+            said = _until(process, b"configmap/")
+            if b"configmap/" in said:
+                break
+            assert DIAL_FAILED.encode() in said, said
+            assert left, said
         try:
-            said = b""
-            while b"configmap/" not in said:
-                line = process.stdout.readline()
-                said += line
-                assert line, said
             yield process
         finally:
             process.kill()
             process.communicate()
+
+
+def _until(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:
+    """What a program says until it has said this, or has ended."""
+    assert process.stdout is not None
+    said = b""
+    while wanted not in said and (line := process.stdout.readline()):
+        said += line
+    if wanted not in said:
+        process.communicate()
+    return said
 
 
 def pod_template(place: Place, account: str = "worker") -> dict[str, Any]:
