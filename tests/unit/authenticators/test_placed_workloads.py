@@ -153,7 +153,7 @@ class Remembers:
     def known(self, cluster: str, uid: str) -> Placement | None:
         return self._of((TASK,)) if (cluster, uid) == ("prod", "u1") else None
 
-    async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:  # noqa: ARG002
+    async def placed(self, cluster: str, namespace: str, pod: str, uid: str) -> Placement | None:  # noqa: ARG002 nobody made it
         return None
 
     @staticmethod
